@@ -1,0 +1,26 @@
+"""Errors for people: one sentence that says what is wrong and what to do about it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LessonError(Exception):
+    """Something the reader can put right. Its message names the fix.
+
+    In a notebook it shows as that message alone, without the stack of calls that led to it.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """The message for a name that does not exist: what comes near it, and what there is.
+
+    >>> unknown("recipe", "papr", ["paper", "short"])
+    "There is no recipe 'papr'. Did you mean 'paper'? There are: paper, short."
+    """
+    known = [str(k) for k in known]
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"There is no {kind} {name!r}.{hint} There are: {', '.join(known)}."

@@ -1,0 +1,79 @@
+"""What this machine can do: device, number format, compiler, and a description for the record."""
+
+import os
+import platform
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def pick_device() -> torch.device:
+    """The first CUDA GPU, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_precision(device: torch.device) -> str:
+    """ "bfloat16" where the hardware multiplies it natively, otherwise "float32".
+
+    A CPU without AMX or AVX512-BF16 can run bfloat16 too, but slower than float32.
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "cpu":
+        # torch has no public question for this yet; where the private ones are missing, float32 is safe.
+        questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        if any(getattr(torch.cpu, question, bool)() for question in questions):
+            return "bfloat16"
+    return "float32"
+
+
+def pick_compile(device: torch.device, iterations: int) -> bool:
+    """Whether `torch.compile` pays: on a GPU, in a run long enough to win back its start-up.
+
+    On a CPU it gained between nothing and a tenth here, for about 40 s of compiling.
+    """
+    return device.type == "cuda" and iterations >= 2000 and shutil.which("cc") is not None
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """The context in which a forward pass runs in that precision."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}.")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def processor() -> str:
+    """The CPU's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def describe(device: torch.device) -> dict:
+    """The hardware and software of a run, for its record."""
+    return {
+        "device": device.type,
+        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "cores": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        "versions": {"python": platform.python_version(), **versions("torch", "torchvision", "numpy")},
+    }
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """Installed versions by package name; None where a package is missing."""
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found

@@ -1,0 +1,129 @@
+"""The record of a training: what, how, on what, with which result. One folder a run.
+
+run.json             network, recipe, data, seed, hardware, versions, command, commit, time, status
+history.csv          a row an epoch, as training went
+weights.safetensors  the network at the end (for runs whose weights are worth keeping)
+"""
+
+import csv
+import io
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from torch import nn
+
+from .errors import LessonError, unknown
+
+COLUMNS = {  # of history.csv, in order
+    "epoch": int,
+    "iteration": int,  # steps done at the end of the epoch
+    "lr": float,  # of the last step
+    "train_loss": float,  # mean over the epoch, in training mode, on the augmented images
+    "train_error": float,  # share of wrong answers, 0 to 1, likewise
+    "test_loss": float,
+    "test_error": float,
+    "seconds": float,  # of training so far, evaluation included
+}
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment the old or the new one is there, whole."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+@dataclass
+class Run:
+    """A training, running or over. `history` has a dict an epoch, with the keys of `COLUMNS`.
+
+    status: "running", "interrupted", "diverged" or "finished". folder: where it is recorded, or None.
+    """
+
+    network: dict
+    recipe: dict
+    data: dict
+    seed: int
+    precision: str
+    compiled: bool
+    threads: int
+    machine: dict
+    command: str | None = None
+    commit: str | None = None
+    started: str | None = None
+    status: str = "running"
+    history: list[dict] = field(default_factory=list)
+    folder: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name if self.folder else f"{self.network['name']} {self.recipe['name']}"
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the training so far, pauses between interruption and resumption left out."""
+        return self.history[-1]["seconds"] if self.history else 0.0
+
+    def column(self, name: str) -> list:
+        """One column of the history, a value an epoch."""
+        return [row[name] for row in self.history]
+
+    def final(self, name: str = "test_error") -> float:
+        """A column's value after the last epoch: the result. Never the best epoch, which would be
+        chosen by looking at the test set."""
+        return self.history[-1][name]
+
+    def save(self) -> None:
+        """Write run.json and history.csv into `folder`, each atomically."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(COLUMNS), lineterminator="\n")
+        writer.writeheader()
+        for row in self.history:
+            writer.writerow({key: round(row[key], 6) if kind is float else row[key] for key, kind in COLUMNS.items()})
+        write_atomically(self.folder / "history.csv", table.getvalue().encode())
+        record = {key: value for key, value in asdict(self).items() if key not in ("history", "folder")}
+        write_atomically(self.folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+
+    def save_weights(self, network: nn.Module) -> None:
+        """Write the network's weights and BN statistics as weights.safetensors."""
+        from safetensors.torch import save
+
+        weights = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+        write_atomically(self.folder / "weights.safetensors", save(weights))
+
+    def load_weights(self, network: nn.Module) -> nn.Module:
+        """Put the recorded weights into a network of the same make, and return it."""
+        from safetensors.torch import load_file
+
+        path = self.folder / "weights.safetensors"
+        if not path.exists():
+            raise LessonError(f"The run {self.name} was recorded without weights: {path} does not exist.")
+        network.load_state_dict(load_file(path))
+        return network
+
+
+def load(folder: Path | str) -> Run:
+    """Read a recorded run. Raises LessonError where the record is missing or incomplete."""
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / "run.json").read_text())
+        with open(folder / "history.csv", newline="") as file:
+            rows = [{key: kind(row[key]) for key, kind in COLUMNS.items()} for row in csv.DictReader(file)]
+        known = {f.name for f in fields(Run)}
+        return Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)
+    except FileNotFoundError as error:
+        there = [run.name for run in list_runs(folder.parent)]
+        raise LessonError(unknown("recorded run", folder.name, there)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise LessonError(f"The record in {folder} cannot be read ({error}): delete it and train again.") from error
+
+
+def list_runs(root: Path | str = "data/runs") -> list[Run]:
+    """All recorded runs under `root`, by name."""
+    return [load(path.parent) for path in sorted(Path(root).glob("*/run.json")) if (path.parent / "history.csv").exists()]
