@@ -1,0 +1,45 @@
+"""resnet_lesson: the small module behind the course on residual networks.
+
+The everyday names are here; each submodule's docstring says what else it holds.
+
+>>> from resnet_lesson import build, cost_of
+>>> cost_of(build("resnet20")).parameters
+269722
+"""
+
+from .batches import Batches, Normalisation
+from .blocks import BasicBlock, Bottleneck, PlainBlock
+from .cost import cost_of
+from .datasets import Dataset, cifar10, shapes10
+from .errors import LessonError
+from .machine import DATA, full_scale
+from .networks import ResNet, build
+from .recipes import Recipe, recipe
+from .runs import Run, list_runs, recorded
+from .training import evaluate, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DATA",
+    "BasicBlock",
+    "Batches",
+    "Bottleneck",
+    "Dataset",
+    "LessonError",
+    "Normalisation",
+    "PlainBlock",
+    "Recipe",
+    "ResNet",
+    "Run",
+    "build",
+    "cifar10",
+    "cost_of",
+    "evaluate",
+    "full_scale",
+    "list_runs",
+    "recipe",
+    "recorded",
+    "shapes10",
+    "train",
+]

@@ -19,9 +19,7 @@ SHORTCUTS = {
 }
 
 
-def conv3x3(
-    in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, dilation: int = 1
-) -> nn.Conv2d:
+def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Conv2d:
     """A 3x3 convolution that keeps height and width (divided by `stride`).
 
     It has no bias: batch normalisation follows, and would subtract it again.

@@ -1,20 +1,144 @@
-import argparse
+"""The command line: `python -m resnet_lesson COMMAND`."""
 
-from . import datasets
-from .networks import build
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from . import datasets, doctor, machine
+from .cost import cost_of
+from .errors import LessonError, unknown
+from .networks import IMAGENET_NAMES, build, names
+from .recipes import RECIPES, recipe
+from .runs import list_runs
 from .training import train
 
+DATASETS = {
+    "cifar10": datasets.cifar10,
+    "shapes10": lambda root: (datasets.shapes10(4096, seed=0), datasets.shapes10(1024, seed=1)),
+}
 
-def main():
-    parser = argparse.ArgumentParser()
-    sub = parser.add_subparsers(dest="verb")
-    t = sub.add_parser("train")
-    t.add_argument("--network")
-    t.add_argument("--recipe")
-    t.add_argument("--dataset", default="cifar10")
-    t.add_argument("--seed", type=int, default=0)
-    t.add_argument("--out")
-    a = parser.parse_args()
-    train_set, test_set = datasets.cifar10()
-    run = train(build(a.network, seed=a.seed), train_set, test_set, a.recipe, seed=a.seed, out=a.out)
-    print(run.status, run.history[-1:])
+
+def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The whole command line and each command's own part; their `--help` is the documentation."""
+    top = argparse.ArgumentParser(
+        prog="python -m resnet_lesson", description="Residual networks: train, record, measure.", allow_abbrev=False
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, does: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=does, description=does, allow_abbrev=False)
+
+    p = command("train", "Train a network and record the run. The same command goes on after an interruption.")
+    p.add_argument("--network", required=True, help=f"one of {', '.join(names())}")
+    p.add_argument("--recipe", default="short", help=f"one of {', '.join(RECIPES)} (default: short)")
+    p.add_argument("--dataset", default="cifar10", help=f"one of {', '.join(DATASETS)} (default: cifar10)")
+    p.add_argument(
+        "--seed", type=int, default=0, help="fixes the first weights and the order of the images (default: 0)"
+    )
+    p.add_argument(
+        "--out", type=Path, default=None, help="folder of the record (default: data/runs/RECIPE-NETWORK-seedSEED)"
+    )
+    p.add_argument(
+        "--iterations", type=int, default=None, help="scale the recipe to this many steps (default: as the recipe says)"
+    )
+    p.add_argument("--shortcut", choices="ABC", default=None, help="default: A in the CIFAR networks, else B")
+    p.add_argument("--device", default=None, help="cpu or cuda (default: a GPU if there is one)")
+    p.add_argument("--precision", choices=machine.PRECISIONS, default=None, help="default: what the hardware does best")
+    p.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
+    p.set_defaults(run=train_command)
+
+    p = command("data", "Put CIFAR-10 in place (170 MB), or say that it is there.")
+    p.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
+    p.set_defaults(run=data_command)
+
+    p = command("runs", "List the recorded runs with their final errors.")
+    p.add_argument("--root", type=Path, default=None, help="folder of the records (default: the course's data/runs)")
+    p.set_defaults(run=runs_command)
+
+    p = command("cost", "Print a network's parameters, multiply-adds and shapes, layer by layer.")
+    p.add_argument("network", help=f"one of {', '.join(names())}")
+    p.add_argument("--size", type=int, default=None, help="pixels (default: 224 for ImageNet networks, 32 for CIFAR)")
+    p.set_defaults(run=cost_command)
+
+    p = command("doctor", "Say what works on this machine, what the notebooks will do, and how to mend the rest.")
+    p.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
+    p.set_defaults(run=lambda args: doctor.report(args.root))
+    return top, commands.choices
+
+
+def train_command(args: argparse.Namespace) -> int:
+    chosen = recipe(args.recipe)
+    if args.iterations is not None:
+        chosen = chosen.scaled(args.iterations)
+    if args.dataset not in DATASETS:
+        raise ValueError(unknown("data set", args.dataset, DATASETS))
+    options = {} if args.shortcut is None else {"shortcut": args.shortcut}
+    if args.network in IMAGENET_NAMES:
+        options["num_classes"] = 10  # both data sets have ten; the other networks are made for ten
+    network = build(args.network, seed=args.seed, **options)
+    out = args.out or Path("data/runs") / f"{chosen.name}-{args.network}-seed{args.seed}"
+    train_set, test_set = DATASETS[args.dataset](args.root)
+    run = train(
+        network, train_set, test_set, chosen, seed=args.seed, out=out, device=args.device, precision=args.precision
+    )
+    if run.status == "interrupted":
+        return 130
+    print(
+        f"{out}: {args.network}, {chosen.name}, training error {run.final('train_error'):.2%}, "
+        f"test error {run.final():.2%} after {run.history[-1]['iteration']} iterations ({run.seconds / 60:.1f} min)."
+    )
+    return 0
+
+
+def data_command(args: argparse.Namespace) -> int:
+    train_set, test_set = datasets.cifar10(args.root)
+    print(f"CIFAR-10 is in {args.root}: {len(train_set):,} training and {len(test_set):,} test images, checked.")
+    return 0
+
+
+def runs_command(args: argparse.Namespace) -> int:
+    runs = list_runs(args.root)
+    if not runs:
+        print(
+            f"No recorded runs in {args.root or 'data/runs'}. "
+            "`python -m resnet_lesson train --help` says how to make one."
+        )
+        return 0
+    width = max(len(run.name) for run in runs)
+    head = ("run", "network", "recipe", "data", "epochs", "train", "test", "minutes", "status")
+    line = f"{{:{width}}}  {{:9}} {{:7}} {{:9}} {{:>6}} {{:>7}} {{:>7}} {{:>8}}  {{}}"
+    print(line.format(*head))
+    for run in runs:
+        errors = [f"{run.final(column):.2%}" if run.history else "-" for column in ("train_error", "test_error")]
+        minutes = f"{run.seconds / 60:.1f}"
+        row = (run.name, run.network["name"], run.recipe["name"], run.data["name"], len(run.history), *errors)
+        print(line.format(*row, minutes, f"{run.status}, {run.machine['hardware']}, {run.precision}"))
+    return 0
+
+
+def cost_command(args: argparse.Namespace) -> int:
+    network = build(args.network)
+    size = args.size or (224 if args.network in IMAGENET_NAMES else 32)
+    print(cost_of(network, (3, size, size)))
+    return 0
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a command. What the reader can put right ends in one line, with exit status 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    top, commands = parser()
+    if argv and not argv[0].startswith("-"):
+        if argv[0] not in commands:
+            top.error(unknown("command", argv[0], commands))
+        options = [option for option in commands[argv[0]]._option_string_actions if option.startswith("--")]
+        for word in argv[1:]:
+            if word.startswith("--") and word.split("=")[0] not in options:
+                commands[argv[0]].error(unknown("option", word.split("=")[0], options))
+    args = top.parse_args(argv)
+    try:
+        sys.exit(args.run(args))
+    except (LessonError, ValueError) as error:
+        top.exit(2, f"{error}\n")
+    except KeyboardInterrupt:
+        top.exit(130, f"Stopped. The same command goes on: python -m resnet_lesson {shlex.join(argv)}\n")

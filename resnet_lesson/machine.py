@@ -3,11 +3,17 @@
 import os
 import platform
 import shutil
+import subprocess
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+# The folder of a clone, or, for an installed package, wherever the reader works.
+COURSE = Path(__file__).parents[1] if (Path(__file__).parents[1] / "environment.yml").exists() else Path.cwd()
+DATA = COURSE / "data"
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -77,3 +83,26 @@ def versions(*packages: str) -> dict[str, str | None]:
         except PackageNotFoundError:
             found[package] = None
     return found
+
+
+def command() -> str | None:
+    """The command line, if this is `python -m resnet_lesson ...`."""
+    if Path(sys.argv[0]).parent.name == "resnet_lesson":
+        return " ".join(["python -m resnet_lesson", *sys.argv[1:]])
+    return None
+
+
+def commit() -> str | None:
+    """The git commit of the package, with "+" after it if it was changed since; None outside a clone."""
+    options = dict(cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True)
+    try:
+        revision = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "."], **options).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision + ("+" if changed else "")
+
+
+def full_scale() -> bool:
+    """Whether cells marked *full scale* train for real: with a CUDA GPU, or RESNET_LESSON_FULL=1."""
+    return torch.cuda.is_available() or os.environ.get("RESNET_LESSON_FULL", "0") not in ("", "0")

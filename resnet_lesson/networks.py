@@ -5,7 +5,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -144,8 +144,7 @@ def cifar_resnet(depth: int, *, plain: bool = False, num_classes: int = 10, shor
     if depth < 8 or (depth - 2) % 6:
         lower = max(8, (depth - 2) // 6 * 6 + 2)
         raise ValueError(
-            f"A CIFAR network has 6n + 2 layers (8, 14, 20, 26, 32, ...), not {depth}. "
-            f"Near it: {lower} or {lower + 6}."
+            f"A CIFAR network has 6n + 2 layers (8, 14, 20, 26, 32, ...), not {depth}. Near it: {lower} or {lower + 6}."
         )
     block = PlainBlock if plain else BasicBlock
     n = (depth - 2) // 6
@@ -169,6 +168,7 @@ FIXED = {
     "resnext50_32x4d": lambda **o: imagenet_resnet(50, **{"groups": 32, "width_per_group": 4, **o}),
     "lab10_6": lab10_6,
 }
+IMAGENET_NAMES = tuple(name for name in FIXED if name != "lab10_6")
 CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)
 
 
@@ -179,7 +179,11 @@ def names() -> list[str]:
 
 def plain_data(value):
     """A network option as JSON can hold it: a class or function by its name."""
-    return getattr(value, "__name__", None) or (list(value) if isinstance(value, (tuple, list)) else value)
+    if isinstance(value, (tuple, list)):
+        return [plain_data(one) for one in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return getattr(value, "__name__", None) or repr(value)  # functools.partial has no name
 
 
 def build(name: str, *, seed: int | None = None, **options) -> ResNet:
@@ -194,13 +198,44 @@ def build(name: str, *, seed: int | None = None, **options) -> ResNet:
     cifar = re.fullmatch(r"(resnet|plain)(\d+)", name)
     is_cifar = cifar and int(cifar[2]) >= 8 and int(cifar[2]) % 6 == 2
     if name not in FIXED and not is_cifar:
-        raise ValueError(unknown("network", name, names()))
+        hint = " The others with 6n + 2 layers exist too: 8, 14, 26, 38, ..." if cifar else ""
+        raise ValueError(unknown("network", name, names()) + hint)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
         if name in FIXED:
             network = FIXED[name](**options)
         else:
             network = cifar_resnet(int(cifar[2]), plain=cifar[1] == "plain", **options)
     network.spec = {"name": name, "seed": seed, "options": {k: plain_data(v) for k, v in sorted(options.items())}}
     return network
+
+
+def to_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of an ImageNet ResNet of ours as torchvision's ResNet of the same make has them.
+
+    Raises ValueError for a plain network, which torchvision has not.
+    """
+    if any(".layers." in key for key in weights):
+        raise ValueError("These are the weights of a plain network; torchvision has residual networks only.")
+    return {
+        re.sub(
+            r"^stages\.(\d+)\.",
+            lambda match: f"layer{int(match[1]) + 1}.",
+            key.removeprefix("stem.").replace(".residual.", ".").replace(".shortcut.", ".downsample."),
+        ): tensor
+        for key, tensor in weights.items()
+    }
+
+
+def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of torchvision's ResNet (its `state_dict()`) as ours has them."""
+
+    def rename(key: str) -> str:
+        if match := re.match(r"layer(\d+)\.(\d+)\.(.+)", key):
+            part = match[3]
+            part = part.replace("downsample.", "shortcut.") if "downsample" in part else f"residual.{part}"
+            return f"stages.{int(match[1]) - 1}.{match[2]}.{part}"
+        return key if key.startswith("fc.") else f"stem.{key}"
+
+    return {rename(key): tensor for key, tensor in weights.items()}

@@ -64,8 +64,9 @@ RECIPES = {
         replace(PAPER, name="paper110", warmup=400),  # section 4.2, "n = 18": lr 0.01 for about 400 iterations
         # Four epochs of CIFAR-10: the real data in minutes (20 layers) to tens of minutes (56) on a laptop.
         Recipe("short", 4 * 391, lr=0.4, schedule="one-cycle", warmup=391, nesterov=True, weight_decay=5e-4),
-        # The live experiments of the notebooks, on shapes10 at 16x16. No flip or crop: shapes10 varies by itself.
-        Recipe("demo", 312, batch_size=64, padding=0, flip=False),
+        # The live experiments of the notebooks: four epochs of 4,096 images of shapes10 at 16x16. No crop
+        # and no flip: shapes10 varies enough by itself.
+        Recipe("demo", 4 * 64, batch_size=64, milestones=(192,), padding=0, flip=False),
         # The study post "Lab 10-6": 20 epochs, crops but no flips.
         Recipe("lab10_6", 20 * 196, batch_size=256, flip=False),
     )

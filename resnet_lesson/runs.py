@@ -9,12 +9,17 @@ import csv
 import io
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
+from safetensors.torch import load_file, save
 from torch import nn
 
 from .errors import LessonError, unknown
+from .machine import DATA
 
 COLUMNS = {  # of history.csv, in order
     "epoch": int,
@@ -28,11 +33,12 @@ COLUMNS = {  # of history.csv, in order
 }
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment the old or the new one is there, whole."""
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a file so that at any moment the old or the new one is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with open(partial, "wb") as file:
-        file.write(content)
+        write(file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -43,6 +49,7 @@ class Run:
     """A training, running or over. `history` has a dict an epoch, with the keys of `COLUMNS`.
 
     status: "running", "interrupted", "diverged" or "finished". folder: where it is recorded, or None.
+    live: trained in this session, not read from a record.
     """
 
     network: dict
@@ -59,6 +66,7 @@ class Run:
     status: str = "running"
     history: list[dict] = field(default_factory=list)
     folder: Path | None = None
+    live: bool = False
 
     @property
     def name(self) -> str:
@@ -80,27 +88,23 @@ class Run:
 
     def save(self) -> None:
         """Write run.json and history.csv into `folder`, each atomically."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         table = io.StringIO()
         writer = csv.DictWriter(table, list(COLUMNS), lineterminator="\n")
         writer.writeheader()
         for row in self.history:
             writer.writerow({key: round(row[key], 6) if kind is float else row[key] for key, kind in COLUMNS.items()})
-        write_atomically(self.folder / "history.csv", table.getvalue().encode())
-        record = {key: value for key, value in asdict(self).items() if key not in ("history", "folder")}
-        write_atomically(self.folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+        replace_file(self.folder / "history.csv", lambda file: file.write(table.getvalue().encode()))
+        record = {key: value for key, value in asdict(self).items() if key not in ("history", "folder", "live")}
+        text = json.dumps(record, indent=2) + "\n"
+        replace_file(self.folder / "run.json", lambda file: file.write(text.encode()))
 
     def save_weights(self, network: nn.Module) -> None:
         """Write the network's weights and BN statistics as weights.safetensors."""
-        from safetensors.torch import save
-
         weights = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
-        write_atomically(self.folder / "weights.safetensors", save(weights))
+        replace_file(self.folder / "weights.safetensors", lambda file: file.write(save(weights)))
 
     def load_weights(self, network: nn.Module) -> nn.Module:
         """Put the recorded weights into a network of the same make, and return it."""
-        from safetensors.torch import load_file
-
         path = self.folder / "weights.safetensors"
         if not path.exists():
             raise LessonError(f"The run {self.name} was recorded without weights: {path} does not exist.")
@@ -124,6 +128,19 @@ def load(folder: Path | str) -> Run:
         raise LessonError(f"The record in {folder} cannot be read ({error}): delete it and train again.") from error
 
 
-def list_runs(root: Path | str = "data/runs") -> list[Run]:
-    """All recorded runs under `root`, by name."""
-    return [load(path.parent) for path in sorted(Path(root).glob("*/run.json")) if (path.parent / "history.csv").exists()]
+def shipped() -> Path:
+    """The folder of the runs that come with the course: in a clone data/runs, else in the installed package."""
+    here = DATA / "runs"
+    spec = None if here.exists() else find_spec("resnet_lesson_runs")
+    return Path(spec.submodule_search_locations[0]) if spec else here
+
+
+def recorded(name: str) -> Run:
+    """The run of that name that comes with the course. Raises LessonError with the nearest name otherwise."""
+    return load(shipped() / name)
+
+
+def list_runs(root: Path | str | None = None) -> list[Run]:
+    """All recorded runs under `root`, by name; those of the course by default."""
+    root = Path(root or shipped())
+    return [load(path.parent) for path in sorted(root.glob("*/run.json")) if (path.parent / "history.csv").exists()]

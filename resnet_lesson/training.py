@@ -1,15 +1,11 @@
 """Training: the loop of the paper's section 4.2, with what makes it safe to stop and start again."""
 
 import math
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -19,11 +15,12 @@ from tqdm.auto import tqdm
 
 from . import machine
 from .batches import Batches, Normalisation
+from .checkpoints import Meter, resume, save_checkpoint, stop_requests
 from .datasets import Dataset
 from .errors import LessonError
 from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
-from .runs import Run, load
+from .runs import Run
 
 
 class Diverged(LessonError):
@@ -31,8 +28,10 @@ class Diverged(LessonError):
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "float32") -> tuple[float, float]:
-    """Mean cross-entropy and share of wrong answers (0 to 1), in evaluation mode.
+def evaluate(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "float32"
+) -> tuple[float, float]:
+    """Mean cross-entropy and share of wrong answers (0 to 1) over `batches`, in evaluation mode.
 
     The network's mode is put back afterwards.
     """
@@ -67,26 +66,28 @@ def train(
 ) -> Run:
     """Train a network in place by a recipe; return the run's record.
 
-    seed: fixes the order, crops and flips of the images. With the network built from a seed, the
+    seed: fixes the order, crops and flips of the images. With the network built from a seed too, the
         same machine gives the same weights, bit for bit on a CPU.
-    out: a folder for the record and, while training goes on, a checkpoint every `checkpoint_every`
-        seconds. The same call with the same folder goes on where the last one stopped.
-    device, precision, compiled: picked for this machine unless given, and recorded.
-    observers: called with the run after every epoch.
+    out: a folder for the record, the weights and, while training goes on, a checkpoint every
+        `checkpoint_every` seconds. The same call with the same folder goes on where the last one stopped.
+    device, precision ("float32" or "bfloat16"), compiled: picked for this machine unless given; recorded.
+    observers: each is called with the run after every epoch.
 
     Ctrl-C (or the notebook's stop button) finishes the step, saves, and returns the run so far.
-    Raises Diverged when the loss is no longer a number, ValueError for an unknown recipe, and
-    LessonError when `out` holds another run.
+    Raises Diverged when the loss is no longer a useful number, ValueError for an unknown recipe or
+    precision, and LessonError when `out` holds another run.
     """
     recipe = recipe_by_name(recipe) if isinstance(recipe, str) else recipe
     device = torch.device(device) if device else machine.pick_device()
     precision = precision or machine.pick_precision(device)
+    machine.autocast(device, precision)  # an unknown precision is said before anything is started
     compiled = machine.pick_compile(device, recipe.iterations) if compiled is None else compiled
-    machine.autocast(device, precision)  # raises for an unknown precision before anything is started
 
     network.to(device, memory_format=torch.channels_last)
-    normalisation = Normalisation.of(train_set, recipe.normalisation)
-    common = dict(batch_size=recipe.batch_size, normalisation=normalisation, device=device)
+    model = torch.compile(network) if compiled else network
+    common = dict(
+        batch_size=recipe.batch_size, normalisation=Normalisation.of(train_set, recipe.normalisation), device=device
+    )
     batches = Batches(train_set, padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, **common)
     test_batches = Batches(test_set, **common)
     optimiser = torch.optim.SGD(
@@ -110,106 +111,100 @@ def train(
         compiled=compiled,
         threads=torch.get_num_threads(),
         machine=machine.describe(device),
-        command=" ".join(["python -m resnet_lesson", *sys.argv[1:]]) if "resnet_lesson" in sys.argv[0] else None,
-        commit=commit(),
-        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=machine.command(),
+        commit=machine.commit(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
         folder=Path(out) if out else None,
+        live=True,
     )
-    state = {"iteration": 0, "loss": 0.0, "wrong": 0.0, "seen": 0, "seconds": 0.0}
-    if run.folder:
-        state = resume(run, network, optimiser, state)
-        if run.status == "finished":
-            return run
-        run.save()
-    model = torch.compile(network) if compiled else network
-    _loop(run, state, recipe, network, model, optimiser, batches, test_batches, progress, observers, checkpoint_every)
-    if run.folder and run.status == "finished":
+    meter = Meter(device)
+    first, seconds_before = resume(run, network, optimiser, meter) if run.folder else (0, 0.0)
+    if run.status == "finished":
+        return run
+
+    begin = checked = saved = time.monotonic()
+
+    def seconds() -> float:
+        return seconds_before + time.monotonic() - begin
+
+    bar = tqdm(
+        total=_images(recipe.iterations, batches),
+        initial=_images(first, batches),
+        desc=run.network["name"],
+        unit="img",
+        unit_scale=True,
+        disable=not progress,
+        leave=False,
+    )
+    network.train()
+    with stop_requests() as stop, bar:
+        for iteration, images, labels in _steps(batches, first, recipe.iterations):
+            lr = optimiser.param_groups[0]["lr"] = recipe.lr_at(iteration)
+            with machine.autocast(device, precision):
+                logits = model(images)
+            loss = F.cross_entropy(logits.float(), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            meter.add(loss, logits, labels)
+            bar.update(len(labels))
+
+            done, now, stopping = iteration + 1, time.monotonic(), stop.requested
+            epoch_over = done % len(batches) == 0 or done == recipe.iterations
+            keep = epoch_over or stopping or (run.folder and now - saved > checkpoint_every)
+            if keep or now - checked > 1:  # nothing is kept unchecked
+                checked = now
+                train_loss, train_error = meter.means()
+                _check(train_loss, float(loss.detach()), network, run, done, lr)
+                bar.set_postfix_str(f"loss {train_loss:.3f}, error {train_error:.1%}", refresh=False)
+            if epoch_over:
+                test_loss, test_error = evaluate(network, test_batches, precision)
+                run.history.append(
+                    dict(
+                        epoch=-(-done // len(batches)),
+                        iteration=done,
+                        lr=lr,
+                        train_loss=train_loss,
+                        train_error=train_error,
+                        test_loss=test_loss,
+                        test_error=test_error,
+                        seconds=seconds(),
+                    )
+                )
+                meter.reset()
+                for observer in observers:
+                    observer(run)
+            if done == recipe.iterations:
+                run.status = "finished"
+                break
+            if stopping:
+                run.status = "interrupted"
+            if run.folder and keep:
+                saved = now
+                save_checkpoint(run, network, optimiser, meter, done, seconds())
+            if stopping:
+                break
+    if run.status == "interrupted":
+        where = f"The same call or command goes on from here: {run.folder} has everything." if run.folder else (
+            "It was not recorded: give a folder (out=...) to be able to go on."
+        )  # fmt: skip
+        print(f"Stopped after {done} of {recipe.iterations} iterations. {where}")
+    elif run.folder:
         if keep_weights:
             run.save_weights(network)
-        run.save()
+        run.save()  # after the weights: a run that says "finished" has them
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return run
 
 
-def _loop(run, state, recipe, network, model, optimiser, batches, test_batches, progress, observers, checkpoint_every):
-    per_epoch, device = len(batches), batches.device
-    sums = torch.tensor([state["loss"], state["wrong"]], device=device, dtype=torch.float64)
-    iteration, seen, before = state["iteration"], state["seen"], state["seconds"]
-    start = checked = saved = time.monotonic()
-
-    def checkpoint() -> None:
-        loss, wrong = sums.tolist()
-        seconds = before + time.monotonic() - start
-        save_checkpoint(
-            run, network, optimiser, dict(iteration=iteration, loss=loss, wrong=wrong, seen=seen, seconds=seconds)
-        )
-
-    total = _images(recipe.iterations, batches)
-    bar = tqdm(
-        total=total, initial=_images(iteration, batches), unit="img", unit_scale=True, disable=not progress, leave=False,
-        desc=run.network["name"],
-    )  # fmt: skip
-    with _stop_requests() as stop, bar:
-        network.train()
-        while iteration < recipe.iterations:
-            epoch, first = divmod(iteration, per_epoch)
-            for images, labels in batches.epoch(epoch, first):
-                lr = optimiser.param_groups[0]["lr"] = recipe.lr_at(iteration)
-                with machine.autocast(device, run.precision):
-                    logits = model(images)
-                loss = F.cross_entropy(logits.float(), labels)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                iteration += 1
-                seen += len(labels)
-                # Sums stay on the device: reading a number each step would make a GPU wait for it.
-                sums += torch.stack([loss.detach() * len(labels), (logits.argmax(1) != labels).sum()])
-                bar.update(len(labels))
-
-                now = time.monotonic()
-                done = iteration % per_epoch == 0 or iteration == recipe.iterations
-                if done or stop.requested or now - checked > 1:
-                    checked = now
-                    _check(sums, seen, loss, run, iteration, lr)
-                    bar.set_postfix_str(f"loss {sums[0] / seen:.3f}, error {sums[1] / seen:.1%}", refresh=False)
-                if done:
-                    test_loss, test_error = evaluate(network, test_batches, run.precision)
-                    run.history.append(
-                        dict(
-                            epoch=epoch + 1,
-                            iteration=iteration,
-                            lr=lr,
-                            train_loss=float(sums[0]) / seen,
-                            train_error=float(sums[1]) / seen,
-                            test_loss=test_loss,
-                            test_error=test_error,
-                            seconds=before + time.monotonic() - start,
-                        )
-                    )
-                    sums.zero_()
-                    seen = 0
-                    if iteration == recipe.iterations:
-                        run.status = "finished"
-                    if run.folder:
-                        checkpoint()
-                        saved = now
-                    for observer in observers:
-                        observer(run)
-                elif run.folder and now - saved > checkpoint_every:
-                    checkpoint()
-                    saved = now
-                if stop.requested and run.status != "finished":
-                    run.status = "interrupted"
-                    if run.folder:
-                        checkpoint()
-                    how = "The same call with the same folder goes on from here." if run.folder else (
-                        "Nothing was written, because no folder was given (out=...)."
-                    )  # fmt: skip
-                    print(f"Stopped after {iteration} of {recipe.iterations} iterations. {how}")
-                    return
-                if iteration == recipe.iterations:
-                    return
+def _steps(batches: Batches, first: int, last: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Iterations `first` to `last` - 1 with their images and labels, epoch after epoch."""
+    iteration = first
+    while iteration < last:
+        epoch, batch = divmod(iteration, len(batches))
+        for images, labels in islice(batches.epoch(epoch, batch), last - iteration):
+            yield iteration, images, labels
+            iteration += 1
 
 
 def _images(iterations: int, batches: Batches) -> int:
@@ -218,106 +213,18 @@ def _images(iterations: int, batches: Batches) -> int:
     return epochs * len(batches.dataset) + rest * batches.batch_size
 
 
-def _check(sums: Tensor, seen: int, loss: Tensor, run: Run, iteration: int, lr: float) -> None:
-    value = float(loss.detach())
-    if math.isfinite(value) and math.isfinite(float(sums[0])) and value < 1000:
+def _check(mean_loss: float, last_loss: float, network: nn.Module, run: Run, iteration: int, lr: float) -> None:
+    # With n classes, guessing costs ln(n): 2.3 for ten. A loss of 1000 learns nothing any more.
+    learns = math.isfinite(mean_loss) and last_loss < 1000
+    # The loss is from before the last step; that step may have broken the weights.
+    if learns and torch.stack([weight.detach().sum() for weight in network.parameters()]).isfinite().all():
         return
+    what = "the weights were no longer numbers" if learns else f"the loss was {last_loss:.3g}"
     run.status = "diverged"
     if run.folder:
         run.save()
     raise Diverged(
-        f"The loss became {value:.3g} by iteration {iteration}, at learning rate {lr:.3g}: training diverged. "
-        f"Try a lower learning rate (the recipe '{run.recipe['name']}' goes up to {run.recipe['lr']:g})"
+        f"Training diverged: {what} at iteration {iteration}, with learning rate {lr:.3g}. "
+        f"Try a lower one than the {run.recipe['lr']:g} of the recipe '{run.recipe['name']}'"
         + (", or precision='float32'." if run.precision != "float32" else ".")
     )
-
-
-class _Stop:
-    requested = False
-
-
-@contextmanager
-def _stop_requests():
-    """Ctrl-C only asks, and the loop stops between two steps; a second Ctrl-C stops at once."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
-        yield stop
-        return
-
-    def ask(signum, frame):
-        if stop.requested:
-            raise KeyboardInterrupt
-        stop.requested = True
-
-    old = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, old)
-
-
-def save_checkpoint(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, state: dict) -> None:
-    """Write all that is needed to go on; the record first, so that it is never ahead of the weights."""
-    run.save()
-    partial = run.folder / "checkpoint.pt.partial"
-    content = {
-        "state": state,
-        "history": run.history,
-        "started": run.started,
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-    }
-    torch.save(content, partial)
-    partial.replace(run.folder / "checkpoint.pt")
-
-
-SAME = ("network", "recipe", "data", "seed", "precision", "compiled")
-
-
-def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, state: dict) -> dict:
-    """Continue the run in `run.folder`, if there is one: fill in `run`, network and optimiser.
-
-    Returns the state of the loop. Raises LessonError if the folder holds a different run.
-    """
-    if not (run.folder / "run.json").exists():
-        return state
-    old = load(run.folder)
-    new_record, old_record = (_plain({key: getattr(r, key) for key in SAME}) for r in (run, old))
-    different = [key for key in SAME if new_record[key] != old_record[key]]
-    if different:
-        raise LessonError(
-            f"{run.folder} holds another run: its {' and '.join(different)} differ"
-            f"{'s' if len(different) == 1 else ''}. Choose another folder, or delete that one."
-        )
-    if old.status == "finished":
-        run.__dict__.update(old.__dict__)
-        if (run.folder / "weights.safetensors").exists():
-            run.load_weights(network)
-        return state
-    path = run.folder / "checkpoint.pt"
-    if not path.exists():
-        return state
-    saved = torch.load(path, weights_only=True, map_location="cpu")
-    network.load_state_dict(saved["network"])
-    optimiser.load_state_dict(saved["optimiser"])
-    run.history, run.started = saved["history"], saved["started"]
-    return saved["state"]
-
-
-def _plain(record: dict) -> dict:
-    """As it comes back from JSON: tuples are lists."""
-    import json
-
-    return json.loads(json.dumps(record))
-
-
-def commit() -> str | None:
-    """The git commit of the code, with "+" after it if files were changed since; None outside a clone."""
-    here = Path(__file__).parent
-    try:
-        ask = dict(cwd=here, capture_output=True, text=True, timeout=10, check=True)
-        revision = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "."], **ask).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return revision + ("+" if changed else "")

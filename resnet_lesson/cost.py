@@ -1,0 +1,83 @@
+"""What a network costs: parameters, multiply-adds and activations, layer by layer.
+
+Nothing is computed: the network is copied to torch's `meta` device, where tensors have shapes and no
+values, so ResNet-152 or 1202 layers take a moment and no memory.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer in the order of the forward pass. `output` is its shape without the batch."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    macs: int
+
+    @property
+    def activations(self) -> int:
+        """Numbers the layer puts out for one image."""
+        return torch.Size(self.output).numel()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one image. macs: multiply-adds of convolutions and linear layers, what the paper and
+    torchvision print as FLOPs. parameters: weights and biases, not BN's running statistics."""
+
+    parameters: int
+    macs: int
+    layers: tuple[Layer, ...]
+
+    @property
+    def activations(self) -> int:
+        """Numbers that all layers together put out."""
+        return sum(layer.activations for layer in self.layers)
+
+    def __str__(self) -> str:
+        rows = [f"{layer.name:36} {layer.kind:18} {'x'.join(map(str, layer.output)):>12} "
+                f"{layer.parameters:>12,} {layer.macs:>16,}" for layer in self.layers]  # fmt: skip
+        head = f"{'layer':36} {'kind':18} {'output':>12} {'parameters':>12} {'multiply-adds':>16}"
+        total = f"{'total':36} {'':18} {'':>12} {self.parameters:>12,} {self.macs:>16,}"
+        return "\n".join([head, *rows, total])
+
+
+def cost_of(network: nn.Module, input_shape: tuple[int, int, int] = (3, 32, 32)) -> Cost:
+    """Count a network's cost for one image of `input_shape` (channels, height, width).
+
+    The network is not run and not changed. Raises ValueError for a shape that is not (C, H, W).
+    """
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape is (channels, height, width), such as (3, 224, 224), not {input_shape}.")
+    ghost = copy.deepcopy(network).to("meta").eval()
+    outputs: list[tuple[str, nn.Module, tuple[int, ...]]] = []
+    for name, module in ghost.named_modules():
+        module._forward_hooks.clear()  # the caller's own are not for shapes without values
+        if not list(module.children()):
+            module.register_forward_hook(
+                lambda module, _, output, name=name: outputs.append((name, module, tuple(output.shape[1:])))
+            )
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        ghost(torch.empty(1, *input_shape, device="meta"))
+    # torch counts a multiplication and an addition as two operations.
+    by_module = {name: sum(counts.values()) // 2 for name, counts in counter.get_flop_counts().items()}
+    prefix = type(ghost).__name__
+    layers = tuple(
+        Layer(
+            name,
+            type(module).__name__,
+            shape,
+            sum(p.numel() for p in module.parameters()),
+            by_module.get(f"{prefix}.{name}" if name else prefix, 0),
+        )
+        for name, module, shape in outputs
+    )
+    return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2, layers)
