@@ -1,0 +1,61 @@
+# Each target sets up .venv first if it has to (see .ci/setup), and works on a machine that has only Python 3.11, 3.12
+# or 3.13, git and make. PYTHON=python3.12 make lab   picks the Python.
+
+.PHONY: help setup lab test course lint format requirements clean
+.DELETE_ON_ERROR:
+PY := .venv/bin/python
+
+help:
+	@echo "make lab      open the course in JupyterLab   (LAB_ARGS=\"--no-browser --port 9999\")"
+	@echo "make test     run every test and every notebook   (ARGS=\"tests/test_setup.py -x\": only pytest with these)"
+	@echo "make course   execute the notebooks and write each as one HTML page to build/"
+	@echo "make lint     check the code with ruff; make format repairs what can be repaired"
+	@echo "make clean    remove .venv, build/ and caches; data/ stays"
+	@echo "PYTHON=python3.12 make lab   picks the Python for .venv: 3.11, 3.12 or 3.13"
+
+setup:
+	@sh .ci/setup
+
+# On this computer only, behind JupyterLab's own token. JupyterLab asks root to confirm with --allow-root.
+lab: setup
+	cd notebooks && ../$(PY) -m jupyterlab --ip 127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+
+# Both runs go to their end, and either can fail the target. With ARGS: one pytest run, with exactly these arguments.
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
+test: setup
+ifdef ARGS
+	$(PY) -m pytest $(ARGS)
+else
+	@failed=0; set -x; \
+	$(PY) -m pytest || failed=1; \
+	$(PY) -m pytest $(NBVAL) notebooks/ || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed
+endif
+
+# A page is made again when its notebook, the package, a recorded run or a version has changed.
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+USED := $(shell find resnet_lesson -name "*.py") $(wildcard data/runs/*/run.json) requirements.txt
+course: setup $(NOTEBOOKS:notebooks/%.ipynb=build/%.html)
+build/%.html: notebooks/%.ipynb $(USED) | setup
+	$(PY) -m nbconvert --execute --ExecutePreprocessor.timeout=600 --to html --embed-images --output-dir build $<
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: setup
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+# The newest versions that go together, for every Python and system at once (needs uv). What is left out and why:
+# see the top of requirements.txt.
+requirements:
+	@mkdir -p build
+	uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --all-extras \
+		--no-header --no-annotate --output-file build/requirements.new --upgrade pyproject.toml
+	@{ sed -n '/^#/p' requirements.txt; grep -vE '^(cuda|nvidia|triton)' build/requirements.new; } > build/requirements.txt
+	@mv build/requirements.txt requirements.txt && rm build/requirements.new
+
+clean:
+	rm -rf .venv build .pytest_cache .ruff_cache *.egg-info
+	find resnet_lesson notebooks tests benchmarks -name __pycache__ -o -name .ipynb_checkpoints 2>/dev/null | xargs rm -rf
