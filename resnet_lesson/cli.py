@@ -9,6 +9,7 @@ from . import datasets, doctor, machine
 from .cost import cost_of
 from .errors import LessonError, unknown
 from .networks import IMAGENET_NAMES, build, names
+from .plots import error_curves
 from .recipes import RECIPES, recipe
 from .runs import list_runs
 from .training import train
@@ -52,7 +53,9 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
     p.set_defaults(run=data_command)
 
-    p = command("runs", "List the recorded runs with their final errors.")
+    p = command("runs", "List the recorded runs with their final errors, or draw their curves.")
+    p.add_argument("names", nargs="*", metavar="NAME", help="only these runs (default: all)")
+    p.add_argument("--figure", type=Path, default=None, help="write the error curves to this file (.png, .svg, .pdf)")
     p.add_argument("--root", type=Path, default=None, help="folder of the records (default: the course's data/runs)")
     p.set_defaults(run=runs_command)
 
@@ -99,6 +102,10 @@ def data_command(args: argparse.Namespace) -> int:
 
 def runs_command(args: argparse.Namespace) -> int:
     runs = list_runs(args.root)
+    for name in args.names:
+        if name not in [run.name for run in runs]:
+            raise ValueError(unknown("recorded run", name, [run.name for run in runs]))
+    runs = [run for run in runs if run.name in args.names or not args.names]
     if not runs:
         print(
             f"No recorded runs in {args.root or 'data/runs'}. "
@@ -114,6 +121,8 @@ def runs_command(args: argparse.Namespace) -> int:
         minutes = f"{run.seconds / 60:.1f}"
         row = (run.name, run.network["name"], run.recipe["name"], run.data["name"], len(run.history), *errors)
         print(line.format(*row, minutes, f"{run.status}, {run.machine['hardware']}, {run.precision}"))
+    if args.figure:
+        error_curves(runs).savefig(args.figure, dpi=150)
     return 0
 
 

@@ -23,4 +23,5 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     known = [str(k) for k in known]
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"There is no {kind} {name!r}.{hint} There are: {', '.join(known)}."
+    there = f"There are: {', '.join(known)}." if known else "There is none yet."
+    return f"There is no {kind} {name!r}.{hint} {there}"

@@ -96,6 +96,8 @@ def commit() -> str | None:
     """The git commit of the package, with "+" after it if it was changed since; None outside a clone."""
     options = dict(cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True)
     try:
+        # Installed somewhere inside another project, it would name that project's commit: so git has to know this file.
+        subprocess.run(["git", "ls-files", "--error-unmatch", Path(__file__).name], **options)
         revision = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()
         changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "."], **options).stdout
     except (OSError, subprocess.SubprocessError):

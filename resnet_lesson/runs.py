@@ -122,10 +122,13 @@ def load(folder: Path | str) -> Run:
         known = {f.name for f in fields(Run)}
         return Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)
     except FileNotFoundError as error:
-        there = [run.name for run in list_runs(folder.parent)]
-        raise LessonError(unknown("recorded run", folder.name, there)) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise LessonError(f"The record in {folder} cannot be read ({error}): delete it and train again.") from error
+        there = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
+        if folder.name not in there:
+            raise LessonError(unknown("recorded run", folder.name, there)) from error
+        problem = error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = error
+    raise LessonError(f"The record in {folder} cannot be read ({problem}): delete it and train again.") from problem
 
 
 def shipped() -> Path:

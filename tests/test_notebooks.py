@@ -1,0 +1,75 @@
+"""The committed notebooks: executed, in order, clean. That their cells still run and give the same is nbval's part."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def test_every_cell_was_executed_once_and_in_order(path):
+    # nbval does not compare a cell without a number: an unexecuted notebook would pass.
+    assert [cell.execution_count for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
+
+
+def test_no_error_is_stored_and_nothing_on_stderr(path):
+    outputs = [output for cell in code_cells(path) for output in cell.outputs]
+    assert [output for output in outputs if output.output_type == "error"] == []
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+
+
+def test_no_timestamps_widget_state_or_machine_paths_are_stored(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata
+    assert not any("execution" in cell.metadata for cell in notebook.cells)
+    outputs = json.dumps([[{**output, "data": {k: v for k, v in output.get("data", {}).items() if "image" not in k}}
+                           for output in cell.outputs] for cell in code_cells(path)])  # fmt: skip
+    assert re.findall(r"/(?:root|home|work|Users|tmp)/[^\"]*", path.read_text()) == []
+    assert re.findall(r"\x1b\[|\\u001b", outputs) == [], "terminal colour codes"
+    assert re.findall(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\d+%\|", outputs) == [], "a date or a progress bar"
+
+
+def test_cells_are_short_and_have_one_idea(path):
+    lengths = {cell.source: len(cell.source.splitlines()) for cell in code_cells(path)}
+    assert [source for source, length in lengths.items() if length > 15] == []
+
+
+def test_it_has_the_parts_of_a_lesson(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    card = read(path).cells[0].source
+    for part in ("**Question**", "**You will be able to**", "**You need**", "**Time**", "**Download**", path.name):
+        assert part in card, f"the card lacks {part}"
+    assert "colab" in card and read(path).metadata["accelerator"] == "GPU"
+    assert "import resnet_lesson" in code_cells(path)[0].source
+    assert text.count("<details>") == text.count("</details>") == text.count("<summary>")
+    assert "@" not in re.sub(r"https?://\S+", "", text), "a place holder"
+    assert not re.search("[!\U0001f300-\U0001faff]", re.sub(r"!\[|<!--", "", text)), "exclamation mark or emoji"
+
+
+def test_headings_are_in_order(path):
+    headings = re.findall(r"^(#+) ", "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown"), re.M)
+    levels = [len(heading) for heading in headings]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_every_figure_has_a_caption(path):
+    cells = read(path).cells
+    for cell, following in zip(cells, cells[1:], strict=False):
+        if cell.cell_type == "code" and any("image/png" in output.get("data", {}) for output in cell.outputs):
+            assert following.source.startswith("*"), f"no caption after: {cell.source}"

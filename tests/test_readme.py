@@ -1,0 +1,39 @@
+"""The README's Python runs, its links lead somewhere, and what it says of the runs is in their records."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from resnet_lesson.runs import list_runs
+
+REPO = Path(__file__).resolve().parent.parent
+README = (REPO / "README.md").read_text()
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+
+
+@pytest.mark.parametrize("code", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_python_snippets_run(code, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_there_are_snippets():
+    assert len(SNIPPETS) >= 2
+
+
+def test_links_to_files_lead_somewhere():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert links and [link for link in links if not (REPO / link).exists()] == []
+
+
+def test_pictures_have_alt_texts():
+    assert all(len(alt) > 40 for alt in re.findall(r"!\[([^]]*)\]", README))
+    assert "![" in README
+
+
+def test_the_table_of_runs_is_what_the_records_say():
+    for run in list_runs(REPO / "data" / "runs"):
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{run.name}`"))
+        for column in ("train_error", "test_error"):
+            assert f"{run.final(column):.1%}" in row
