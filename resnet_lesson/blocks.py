@@ -104,12 +104,12 @@ def two_convolutions(in_channels: int, width: int, stride: int, norm_layer: Norm
     )
 
 
-def _only_3x3(block: str, groups: int, width_per_group: int, dilation: int) -> None:
-    if groups != 1 or width_per_group != 64 or dilation != 1:
+def _only_3x3(block: str, groups: int, width_per_group: int, dilation: int, stride_in: str) -> None:
+    if (groups, width_per_group, dilation, stride_in) != (1, 64, 1, "3x3"):
         raise ValueError(
-            f"{block} has groups=1, width_per_group=64 and no dilation; groups={groups}, "
-            f"width_per_group={width_per_group}, dilation={dilation} need the Bottleneck block "
-            "(ResNet-50, 101, 152 and their relatives)."
+            f"{block} has groups=1, width_per_group=64, no dilation and only 3x3 convolutions; groups={groups}, "
+            f"width_per_group={width_per_group}, dilation={dilation}, stride_in={stride_in!r} need the Bottleneck "
+            "block (ResNet-50, 101, 152 and their relatives)."
         )
 
 
@@ -137,7 +137,7 @@ class PlainBlock(nn.Module):
         stride_in: str = "3x3",
     ):
         super().__init__()
-        _only_3x3("PlainBlock", groups, width_per_group, dilation)
+        _only_3x3("PlainBlock", groups, width_per_group, dilation, stride_in)
         self.layers = two_convolutions(in_channels, width, stride, norm_layer)
         self.relu = nn.ReLU()
 
@@ -167,7 +167,7 @@ class BasicBlock(nn.Module):
         stride_in: str = "3x3",
     ):
         super().__init__()
-        _only_3x3("BasicBlock", groups, width_per_group, dilation)
+        _only_3x3("BasicBlock", groups, width_per_group, dilation, stride_in)
         self.residual = two_convolutions(in_channels, width, stride, norm_layer)
         self.shortcut = make_shortcut(shortcut, in_channels, width, stride, norm_layer)
         self.relu = nn.ReLU()

@@ -99,8 +99,7 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
         )
     if old.status == "finished":
         run.__dict__.update(old.__dict__)
-        if (run.folder / "weights.safetensors").exists():
-            run.load_weights(network)
+        run.load_weights(network)
         return run.recipe["iterations"], run.seconds
     path = run.folder / "checkpoint.pt"
     if not path.exists():

@@ -38,7 +38,10 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
         "--seed", type=int, default=0, help="fixes the first weights and the order of the images (default: 0)"
     )
     p.add_argument(
-        "--out", type=Path, default=None, help="folder of the record (default: data/runs/RECIPE-NETWORK-seedSEED)"
+        "--out",
+        type=Path,
+        default=None,
+        help="folder of the record (default: RECIPE-NETWORK-seedSEED in the course's data/runs)",
     )
     p.add_argument(
         "--iterations", type=int, default=None, help="scale the recipe to this many steps (default: as the recipe says)"
@@ -46,11 +49,15 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p.add_argument("--shortcut", choices="ABC", default=None, help="default: A in the CIFAR networks, else B")
     p.add_argument("--device", default=None, help="cpu or cuda (default: a GPU if there is one)")
     p.add_argument("--precision", choices=machine.PRECISIONS, default=None, help="default: what the hardware does best")
-    p.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
+    p.add_argument(
+        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
+    )
     p.set_defaults(run=train_command)
 
     p = command("data", "Put CIFAR-10 in place (170 MB), or say that it is there.")
-    p.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
+    p.add_argument(
+        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
+    )
     p.set_defaults(run=data_command)
 
     p = command("runs", "List the recorded runs with their final errors, or draw their curves.")
@@ -65,7 +72,9 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p.set_defaults(run=cost_command)
 
     p = command("doctor", "Say what works on this machine, what the notebooks will do, and how to mend the rest.")
-    p.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
+    p.add_argument(
+        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
+    )
     p.set_defaults(run=lambda args: doctor.report(args.root))
     return top, commands.choices
 
@@ -80,7 +89,7 @@ def train_command(args: argparse.Namespace) -> int:
     if args.network in IMAGENET_NAMES:
         options["num_classes"] = 10  # both data sets have ten; the other networks are made for ten
     network = build(args.network, seed=args.seed, **options)
-    out = args.out or Path("data/runs") / f"{chosen.name}-{args.network}-seed{args.seed}"
+    out = args.out or machine.DATA / "runs" / f"{chosen.name}-{args.network}-seed{args.seed}"
     train_set, test_set = DATASETS[args.dataset](args.root)
     run = train(
         network, train_set, test_set, chosen, seed=args.seed, out=out, device=args.device, precision=args.precision

@@ -15,7 +15,7 @@ from .runs import list_runs, shipped
 LAB = ("jupyterlab", "ipywidgets", "matplotlib", "visdom")  # needed to open the notebooks, not to train
 
 
-def checks(root: Path = Path("data")) -> list[tuple[bool | None, str, str]]:
+def checks(root: Path = machine.DATA) -> list[tuple[bool | None, str, str]]:
     """Each check as (fine, what was found, how to mend it); None for what is missing but not needed."""
     rows: list[tuple[bool | None, str, str]] = []
     python = ".".join(map(str, sys.version_info[:3]))
@@ -70,7 +70,7 @@ def _runs() -> tuple[bool | None, str, str]:
     return bool(runs) or None, f"{len(runs)} recorded runs in {folder}", mend
 
 
-def report(root: Path = Path("data")) -> int:
+def report(root: Path = machine.DATA) -> int:
     """Print the checks and what follows for the notebooks; 0 if all that is needed works, else 1."""
     root = Path(os.path.relpath(root))  # shorter to read, and no user's name in a stored output
     rows = checks(root)

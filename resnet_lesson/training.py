@@ -33,9 +33,9 @@ def evaluate(
 ) -> tuple[float, float]:
     """Mean cross-entropy and share of wrong answers (0 to 1) over `batches`, in evaluation mode.
 
-    The network's mode is put back afterwards.
+    Each module's mode is put back afterwards.
     """
-    was_training = network.training
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     loss = wrong = seen = 0
     for images, labels in batches:
@@ -44,7 +44,8 @@ def evaluate(
         loss = loss + F.cross_entropy(logits, labels, reduction="sum")
         wrong = wrong + (logits.argmax(1) != labels).sum()
         seen += len(labels)
-    network.train(was_training)
+    for module, training in modes:
+        module.training = training
     return float(loss) / seen, float(wrong) / seen
 
 
@@ -62,7 +63,6 @@ def train(
     progress: bool = True,
     observers: Iterable[Callable[[Run], None]] = (),
     checkpoint_every: float = 60.0,
-    keep_weights: bool = True,
 ) -> Run:
     """Train a network in place by a recipe; return the run's record.
 
@@ -190,8 +190,7 @@ def train(
         )  # fmt: skip
         print(f"Stopped after {done} of {recipe.iterations} iterations. {where}")
     elif run.folder:
-        if keep_weights:
-            run.save_weights(network)
+        run.save_weights(network)
         run.save()  # after the weights: a run that says "finished" has them
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return run

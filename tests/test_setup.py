@@ -114,9 +114,10 @@ FAKE_PYTHON = """#!/bin/sh
 # Python VERSION, it says: runs -c with the real one under that name, makes a .venv that holds itself, notes the rest.
 home="{home}"
 case "$*" in
-    "-c "*) exec "{real}" -c "import sys
+    "-c "*) case "$0" in "$home"/bin/*) base="$0" ;; *) base="$home/bin/python{version}" ;; esac
+       exec "{real}" -c "import sys
 sys.version_info = tuple(map(int, '{version}'.split('.')))
-sys.base_prefix, sys._base_executable = '/fake/{version}', '$home/bin/python{version}'
+sys.base_prefix, sys._base_executable = '/a home/{version}', '$base'
 exec(sys.argv[1])" "$2" ;;
     "-m venv "*) mkdir -p "$3/bin"; cp "$home/bin/python{version}" "$3/bin/python"; echo "venv {version}" >> "$home/log" ;;
     *) echo "$*" >> "$home/log"
@@ -218,6 +219,13 @@ def test_asking_for_another_python_remakes_the_venv_and_not_asking_keeps_it(mach
     assert machine.make("setup", "PYTHON=python3.13")[1] == []
 
 
+def test_one_python_by_two_names_is_one(machine):
+    machine.add_python("3.12.1", "python3.12", "python3")
+    assert machine.make("setup", PYTHON="python3")[1][0] == "venv 3.12.1"
+    for environment in [{"PYTHON": "python3"}, {"PYTHON": "python3.12"}, {}]:
+        assert machine.make("setup", **environment)[1] == []
+
+
 def test_the_newest_python_that_runs_is_taken(machine):
     machine.add_python("3.11.7", "python3.11", "python3")
     machine.add_python("3.14.0", "python")
@@ -225,7 +233,9 @@ def test_the_newest_python_that_runs_is_taken(machine):
 
 
 @pytest.mark.parametrize(
-    "pip", ["exit 1", "kill -9 $PPID; sleep 0.2", "kill $PPID; sleep 0.2"], ids=["fails", "killed", "stopped"]
+    "pip",
+    ["kill -9 $PPID; sleep 0.2", "kill $PPID; sleep 0.2", "kill -9 $$"],
+    ids=["set-up killed", "set-up stopped", "pip killed"],
 )
 def test_an_interrupted_setup_starts_again_from_an_empty_venv(machine, pip):
     machine.when("pip", pip)
@@ -242,10 +252,26 @@ def test_an_interrupted_setup_starts_again_from_an_empty_venv(machine, pip):
 def test_an_interrupted_update_counts_as_unfinished_too(machine):
     machine.make("setup")
     (machine.project / "requirements.txt").open("a").write("# changed\n")
-    machine.when("pip", "exit 1")
+    machine.when("pip", "kill -9 $$")
     assert machine.make("setup")[0].returncode != 0
     machine.when("pip", None)
     assert machine.make("setup")[1][0] == "venv 3.12.1"
+
+
+def test_a_pip_that_fails_tries_again_in_the_same_venv(machine):
+    """Without a network, an update must not cost the .venv that worked."""
+    machine.make("setup")
+    (machine.project / ".venv" / "kept").touch()
+    (machine.project / "requirements.txt").open("a").write("# changed\n")
+    machine.when("pip", "exit 1")
+    for _ in range(2):
+        done, log = machine.make("setup")
+        assert done.returncode != 0 and len(pip_runs(log)) == len(log) == 1
+    machine.when("pip", None)
+    done, log = machine.make("setup")
+    assert done.returncode == 0 and len(pip_runs(log)) == len(log) == 3
+    assert (machine.project / ".venv" / "kept").exists()
+    assert machine.make("setup")[1] == []
 
 
 def test_a_venv_made_by_hand_is_completed(machine):

@@ -1,0 +1,207 @@
+"""The machine: what is picked for it, and how a record describes it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from resnet_lesson import machine
+
+CPU = torch.device("cpu")
+QUESTIONS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+
+
+@pytest.mark.parametrize(
+    "answers, picked",
+    [
+        ((False, False), "float32"),
+        ((True, False), "bfloat16"),
+        ((False, True), "bfloat16"),
+        ((True, True), "bfloat16"),
+        ((None, None), "float32"),  # a torch that has not these questions
+        ((None, True), "bfloat16"),
+    ],
+)
+def test_a_cpu_gets_bfloat16_only_where_its_hardware_has_it(monkeypatch, answers, picked):
+    for question, answer in zip(QUESTIONS, answers, strict=True):
+        if answer is None:
+            monkeypatch.delattr(torch.cpu, question, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, question, lambda answer=answer: answer, raising=False)
+    assert machine.pick_precision(CPU) == picked
+
+
+def test_this_torch_still_has_the_questions_that_are_asked():
+    assert [type(getattr(torch.cpu, question)()) for question in QUESTIONS] == [bool, bool]
+
+
+@pytest.mark.parametrize("native, picked", [(True, "bfloat16"), (False, "float32")])
+def test_a_gpu_gets_bfloat16_only_where_it_is_not_emulated(monkeypatch, native, picked):
+    asked = []
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: asked.append(including_emulation) or native
+    )
+    assert machine.pick_precision(torch.device("cuda")) == picked
+    assert asked == [False]
+
+
+def test_other_devices_get_float32():
+    assert machine.pick_precision(torch.device("mps")) == "float32"
+
+
+@pytest.mark.parametrize("there, picked", [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_picked_where_there_is_one(monkeypatch, there, picked):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert machine.pick_device().type == picked
+
+
+@pytest.mark.parametrize(
+    "device, iterations, compiler, picked",
+    [
+        ("cuda", 64_000, "/usr/bin/cc", True),
+        ("cuda", 64_000, None, False),
+        ("cuda", 100, "/usr/bin/cc", False),
+        ("cpu", 64_000, "/usr/bin/cc", False),
+    ],
+)
+def test_compiling_is_for_long_runs_on_a_gpu(monkeypatch, device, iterations, compiler, picked):
+    monkeypatch.setattr(shutil, "which", lambda name: compiler)
+    assert machine.pick_compile(torch.device(device), iterations) is picked
+
+
+def test_autocast_computes_in_the_precision_and_names_the_known_ones_for_another():
+    one = torch.ones(2, 2)
+    with machine.autocast(CPU, "float32"):
+        assert (one @ one).dtype == torch.float32
+    with machine.autocast(CPU, "bfloat16"):
+        assert (one @ one).dtype == torch.bfloat16
+    assert (one @ one).dtype == torch.float32
+    with pytest.raises(ValueError, match="precision is one of float32, bfloat16, not 'float16'"):
+        machine.autocast(CPU, "float16")
+
+
+def test_the_description_has_hardware_and_versions_and_no_path():
+    described = machine.describe(CPU)
+    assert list(described) == ["device", "hardware", "cores", "cpu_capability", "system", "versions"]
+    assert described["device"] == "cpu"
+    assert described["hardware"] and described["hardware"] == machine.processor()
+    assert described["cores"] == os.cpu_count()
+    assert described["versions"] == {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        **machine.versions("torch", "torchvision", "numpy"),
+    }
+    assert described["versions"]["torch"].startswith(torch.__version__.partition("+")[0])
+    assert str(Path.home()) not in str(described) and os.sep not in str(described["versions"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_description_names_the_gpu():
+    described = machine.describe(torch.device("cuda"))
+    assert described["device"] == "cuda"
+    assert described["hardware"] == torch.cuda.get_device_name()
+
+
+def test_the_processor_has_a_name_without_proc_too(monkeypatch):
+    def missing(path, *args, **kwargs):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert machine.processor()
+
+
+def test_a_package_that_is_not_installed_has_no_version():
+    assert machine.versions("torch", "no-such-package-here") == {
+        "torch": machine.versions("torch")["torch"],
+        "no-such-package-here": None,
+    }
+
+
+@pytest.mark.parametrize("value, full", [(None, False), ("", False), ("0", False), ("1", True)])
+def test_full_scale_is_asked_for_by_the_environment(monkeypatch, value, full):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("RESNET_LESSON_FULL", raising=False)
+    if value is not None:
+        monkeypatch.setenv("RESNET_LESSON_FULL", value)
+    assert machine.full_scale() is full
+
+
+def test_full_scale_is_for_every_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("RESNET_LESSON_FULL", raising=False)
+    assert machine.full_scale() is True
+
+
+@pytest.mark.parametrize(
+    "argv, command",
+    [
+        (["/x/resnet_lesson/__main__.py", "train", "--seed", "0"], "python -m resnet_lesson train --seed 0"),
+        (["/x/site-packages/ipykernel_launcher.py", "-f", "kernel.json"], None),
+        (["-c"], None),
+        ([""], None),
+    ],
+)
+def test_the_command_is_recorded_without_the_path_of_the_package(monkeypatch, argv, command):
+    monkeypatch.setattr(sys, "argv", argv)
+    assert machine.command() == command
+
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+def git(folder, *arguments):
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    result = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return result.stdout.strip()
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A copy of machine.py in a folder of its own, as which the module believes to be running."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)  # as set inside a git hook
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    file = tmp_path / "clone" / "resnet_lesson" / "machine.py"
+    file.parent.mkdir(parents=True)
+    shutil.copy(machine.__file__, file)
+    monkeypatch.setattr(machine, "__file__", str(file))
+    return file
+
+
+def test_outside_a_clone_there_is_no_commit(elsewhere):
+    assert machine.commit() is None
+
+
+def test_without_git_there_is_no_commit(elsewhere, monkeypatch):
+    monkeypatch.setenv("PATH", str(elsewhere.parent))
+    assert machine.commit() is None
+
+
+@needs_git
+def test_the_commit_is_that_of_the_clone_with_a_plus_when_the_package_was_changed_since(elsewhere):
+    clone = elsewhere.parent.parent
+    git(clone, "init", "--quiet")
+    assert machine.commit() is None  # no commit yet
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "one")
+    commit = git(clone, "rev-parse", "HEAD")
+    assert len(commit) == 40 and machine.commit() == commit
+    (clone / "notes.txt").write_text("not the package")
+    (elsewhere.parent / "stray.txt").write_text("not tracked")
+    assert machine.commit() == commit
+    elsewhere.write_text("changed")
+    assert machine.commit() == commit + "+"
+
+
+@needs_git
+def test_installed_inside_another_project_it_does_not_take_that_ones_commit(elsewhere):
+    clone = elsewhere.parent.parent
+    git(clone, "init", "--quiet")
+    (clone / ".gitignore").write_text("resnet_lesson\n")
+    git(clone, "add", ".gitignore")
+    git(clone, "commit", "--quiet", "-m", "another project")
+    assert machine.commit() is None
