@@ -76,7 +76,7 @@ def error_curves(runs: Sequence[Run]) -> Figure:
     if not runs:
         raise ValueError("error_curves needs at least one run.")
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+        figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
         for ax, column, title in zip(
             axes, ("train_error", "test_error"), ("training error", "test error"), strict=True
         ):
@@ -89,7 +89,7 @@ def error_curves(runs: Sequence[Run]) -> Figure:
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         axes[0].set_ylabel("wrong answers")
-        axes[1].legend(loc="upper right")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
         figure.supxlabel(provenance(runs), fontsize=9, color="#444444")
     plt.close(figure)  # returned, not also shown: a notebook cell that ends in it displays it once
     return figure
@@ -128,6 +128,6 @@ def layer_lines(panels: Mapping[str, Mapping[str, Sequence[float]]], ylabel: str
             if log:
                 ax.set_yscale("log")
         axes[0, 0].set_ylabel(ylabel)
-        axes[0, -1].legend()
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
     plt.close(figure)
     return figure
