@@ -156,7 +156,7 @@ def train(
                 checked = now
                 train_loss, train_error = meter.means()
                 _check(train_loss, float(loss.detach()), network, run, done, lr)
-                bar.set_postfix_str(f"loss {train_loss:.3f}, error {train_error:.1%}", refresh=False)
+                bar.set_postfix_str(f"loss {train_loss:.3f}, error {train_error:.1%}", refresh=epoch_over)
             if epoch_over:
                 test_loss, test_error = evaluate(network, test_batches, precision)
                 run.history.append(

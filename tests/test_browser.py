@@ -112,6 +112,8 @@ def run_in_browser(browser, lab, name):
         # As tall as the notebook, so that one picture holds all of it (16,384 is the most that Chromium draws).
         height = page.evaluate("() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-inner').scrollHeight")
         page.set_viewport_size({"width": 1400, "height": min(height + 300, 16_000)})
+        # Running left the notebook scrolled to its end.
+        page.evaluate("() => { document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollTop = 0; }")
         page.wait_for_function("() => [...document.images].every(image => image.complete)", timeout=30_000)
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{Path(name).stem}.png", animations="disabled")

@@ -382,7 +382,8 @@ def test_ctrl_c_while_unpacking_leaves_whole_files_only(server, small, tmp_path,
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_what_a_killed_process_leaves_is_not_trusted_and_goes_later(server, small, tmp_path, number):
     code = (
-        "import sys; from pathlib import Path; from resnet_lesson.download import fetch, private_folder\n"
+        "import signal, sys; from pathlib import Path; from resnet_lesson.download import fetch, private_folder\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "with private_folder(Path(sys.argv[2]) / 'cifar-10-batches-py') as folder:\n"
         "    fetch([sys.argv[1]], '0' * 32, folder / 'cifar-10-python.tar.gz', otherwise='')\n"
     )
