@@ -1,13 +1,14 @@
 # Each target sets up .venv first if it has to (see .ci/setup), and works on a machine that has only Python 3.11, 3.12
 # or 3.13, git and make. PYTHON=python3.12 make lab   picks the Python.
 
-.PHONY: help setup lab test course lint format requirements clean
+.PHONY: help setup lab test browser course lint format requirements clean
 .DELETE_ON_ERROR:
 PY := .venv/bin/python
 
 help:
 	@echo "make lab      open the course in JupyterLab   (LAB_ARGS=\"--no-browser --port 9999\")"
 	@echo "make test     run every test and every notebook   (ARGS=\"tests/test_setup.py -x\": only pytest with these)"
+	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for two)"
 	@echo "make course   execute the notebooks and write each as one HTML page to build/"
 	@echo "make lint     check the code with ruff; make format repairs what can be repaired"
 	@echo "make clean    remove .venv, build/ and caches; data/ stays"
@@ -32,12 +33,17 @@ else
 	{ set +x; } 2>/dev/null; exit $$failed
 endif
 
-# A page is made again when its notebook, the package, a recorded run or a version has changed.
+browser: setup
+	$(PY) -m pytest -m browser tests/test_browser.py $(ARGS)
+
+# A page is made again when its notebook, the package, a recorded run or a version has changed. Without widget state, an
+# explorer leaves its picture on the page.
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 USED := $(shell find resnet_lesson -name "*.py") $(wildcard data/runs/*/run.json) requirements.txt
 course: setup $(NOTEBOOKS:notebooks/%.ipynb=build/%.html)
 build/%.html: notebooks/%.ipynb $(USED) | setup
-	$(PY) -m nbconvert --execute --ExecutePreprocessor.timeout=600 --to html --embed-images --output-dir build $<
+	$(PY) -m nbconvert --execute --ExecutePreprocessor.timeout=600 \
+		--ExecutePreprocessor.store_widget_state=False --to html --embed-images --output-dir build $<
 
 lint: setup
 	$(PY) -m ruff check .

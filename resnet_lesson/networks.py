@@ -38,6 +38,19 @@ def make_stem(kind: str, width: int, norm_layer: Norm) -> nn.Sequential:
     return nn.Sequential(layers)
 
 
+def make_stage(
+    block: type[nn.Module], in_channels: int, width: int, depth: int, stride: int = 1, *, first: Mapping = {}, **options
+) -> nn.Sequential:
+    """`depth` blocks in a row: the first one takes the stride and changes the shape, the others keep it.
+
+    (N, in_channels, H, W) -> (N, width * block.expansion, ceil(H / stride), ceil(W / stride)).
+    `options` go to every block, `first` to the first one only. Paper, table 1.
+    """
+    blocks = [block(in_channels, width, stride, **{**options, **first})]
+    blocks += [block(width * block.expansion, width, **options) for _ in range(depth - 1)]
+    return nn.Sequential(*blocks)
+
+
 class ResNet(nn.Module):
     """A plain or residual network: stem, stages of blocks, global average pool, linear classifier.
 
@@ -100,10 +113,9 @@ class ResNet(nn.Module):
             before = dilation  # the first block of a dilated stage still sees its input at the old spacing
             if dilated:
                 dilation, stride = dilation * stride, 1
-            blocks = [block(channels, width, stride, dilation=before, **options)]
+            options["dilation"] = dilation
+            stages.append(make_stage(block, channels, width, depth, stride, first={"dilation": before}, **options))
             channels = width * block.expansion
-            blocks += [block(channels, width, dilation=dilation, **options) for _ in range(depth - 1)]
-            stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)

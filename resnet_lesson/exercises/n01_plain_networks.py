@@ -1,0 +1,160 @@
+"""Exercises of notebook 01: the plain block, and reading error curves."""
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from .. import blocks
+from ..plots import STYLE, label, provenance
+from ..runs import recorded
+from .block_probes import EVERY, keeping, probe_two_3x3, probe_with
+from .core import Exercise, Wrong
+from .probing import run, same, zero_convolutions
+
+plain_block = Exercise(
+    "plain_block",
+    "Write the plain block: two 3x3 convolutions, each followed by BN and a ReLU.",
+    solution=(blocks.two_convolutions, blocks.PlainBlock),
+    hints=(
+        "Six layers, one after the other: conv, BN, ReLU, conv, BN, ReLU.",
+        "A 3x3 convolution keeps height and width with padding=1. BN follows, so it needs no bias.",
+        "The first convolution is nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False). The second one goes "
+        "from width to width, with stride 1.",
+    ),
+    read="notebook 01, section 3; paper, section 3.3, 'Plain Network'",
+)
+probe_with(plain_block, EVERY)
+probe_two_3x3(plain_block)
+
+
+@plain_block.probe("the smallest value of the output", "0: the block ends in a ReLU")
+def ends_in_relu(answer):
+    y = run(keeping(answer, 1), torch.randn(2, 16, 8, 8))
+    if y.min() < 0:
+        raise Wrong("missing ReLU at the end", f"{y.min():.2f}", "A ReLU follows the second BN too.")
+
+
+@plain_block.probe("the weights of both convolutions set to zero", "zeros, whatever x is")
+def zero_weights(answer):
+    x = torch.randn(2, 16, 8, 8)
+    y = run(zero_convolutions(keeping(answer, 1)).eval(), x)
+    if same(y, x.relu()) or same(y, x):
+        why = "x itself comes out: that is a residual block, the subject of the next notebooks."
+        raise Wrong("a shortcut in a plain block", "x", why)
+
+
+CURVES = {"A": "plain20", "B": "resnet56", "C": "plain56", "D": "resnet20"}
+NEVER = ("none", "nobody", "no one", "noone", "no", "none of them")
+
+
+def _explanation() -> str:
+    runs = {letter: recorded(f"short-{name}-seed0") for letter, name in CURVES.items()}
+    ends = [
+        f"# {letter} is {label(CURVES[letter])}: training error {run.final('train_error'):.0%}, "
+        f"test error {run.final('test_error'):.0%} in the last epoch."
+        for letter, run in runs.items()
+    ]
+    why = (
+        "# C is far above the others in training error: the deep plain network, degraded. A is the shallow one.",
+        "# With shortcuts depth helps: B, the lowest, is ResNet-56, and D is ResNet-20.",
+        "# None overfits: no curve has a low training error beside a much higher test error.",
+    )
+    names = ", ".join(f'{letter}="{name}"' for letter, name in CURVES.items())
+    return "\n".join([*ends, *why, f'ex.check({names}, overfits="none")'])
+
+
+reading_curves = Exercise(
+    "reading_curves",
+    "Say which of the four networks made which curve, and which of them overfits.",
+    solution=_explanation,
+    hints=(
+        "Look at the training error first. One curve stands apart: which network did so in section 5?",
+        "The paper's claim: without shortcuts the deeper network is worse, with shortcuts it is better.",
+        "A network overfits when its training error is low and its test error much higher. Compare the two panels.",
+    ),
+    read="notebook 01, sections 5, 6 and 9; paper, figures 1 and 6",
+)
+
+
+def curves_figure() -> Figure:
+    """The four recorded CIFAR-10 runs of the exercise `reading_curves`, with letters instead of names."""
+    runs = {letter: recorded(f"short-{name}-seed0") for letter, name in CURVES.items()}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+        for ax, column in zip(axes, ("train_error", "test_error"), strict=True):
+            for letter, one in runs.items():
+                values = one.column(column)
+                ax.plot(one.column("epoch"), values, color="#444444", marker="o", ms=4)
+                ax.annotate(
+                    letter, (one.column("epoch")[-1], values[-1]), (10, -4), textcoords="offset points", weight="bold"
+                )
+            ax.set(
+                title=f"{column.removesuffix('_error').replace('train', 'training')} error", xlabel="epoch", ylim=(0, 1)
+            )
+            ax.xaxis.get_major_locator().set_params(integer=True)
+        axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+        axes[0].set_ylabel("wrong answers")
+        figure.supxlabel(provenance(list(runs.values())), fontsize=9, color="#444444")
+    plt.close(figure)
+    return figure
+
+
+def _names(parts: dict) -> dict[str, str]:
+    """The names given to the curves, as the package writes them: "Plain-56" and "plain 56" are plain56."""
+    spelled = {key: str(value).lower().replace("-", "").replace(" ", "") for key, value in parts.items()}
+    return {key: value for key, value in spelled.items() if key in CURVES and parts[key] not in (None, ...)}
+
+
+@reading_curves.probe("whether every curve has one of the four names", "A, B, C and D, and overfits")
+def complete(parts):
+    if unknown := sorted(set(parts) - {*CURVES, "overfits"}):
+        raise Wrong("a part that is not asked for", ", ".join(unknown), "The parts are A, B, C, D and overfits.")
+    if open_ := [key for key in (*CURVES, "overfits") if parts.get(key) in (None, ...)]:
+        raise Wrong("not answered yet", f"nothing for {', '.join(open_)}", "Give each part your best guess.")
+    names = _names(parts)
+    if strange := sorted(set(names.values()) - set(CURVES.values())):
+        raise Wrong("not one of the four names", ", ".join(strange), f"They are {', '.join(sorted(CURVES.values()))}.")
+    if len(set(names.values())) < 4:
+        raise Wrong("one name for two curves", ", ".join(names.values()), "Each network made one curve.")
+
+
+def _swapped(parts: dict, one: str, other: str) -> bool:
+    names = _names(parts)
+    letters = {name: letter for letter, name in CURVES.items()}
+    return names.get(letters[one]) == other and names.get(letters[other]) == one
+
+
+@reading_curves.probe("the two plain networks", "the deeper one is the worse one")
+def plain_pair(parts):
+    if _swapped(parts, "plain20", "plain56"):
+        why = "You saw it in section 5: without shortcuts, 56 layers end with the higher training error."
+        raise Wrong("plain-20 and plain-56 are swapped", "plain-20 above plain-56", why)
+
+
+@reading_curves.probe("the two networks with shortcuts", "the deeper one is the better one")
+def residual_pair(parts):
+    if _swapped(parts, "resnet20", "resnet56"):
+        why = "With shortcuts depth pays: look for the lowest curve. The two are close, so compare their ends."
+        raise Wrong("ResNet-20 and ResNet-56 are swapped", "ResNet-56 above ResNet-20", why)
+
+
+@reading_curves.probe("plain against residual", "the two lowest curves have shortcuts")
+def kinds(parts):
+    names = _names(parts)
+    mixed = [key for key, name in names.items() if name in CURVES.values() and name[0] != CURVES[key][0]]
+    if mixed and len(set(names.values())) == 4:
+        why = "At the same depth the network with shortcuts ends lower. So the two lowest curves are the ResNets."
+        raise Wrong("plain and residual networks are confused", f"another kind at {', '.join(mixed)}", why)
+
+
+@reading_curves.probe("overfitting", "a low training error beside a much higher test error: none of the four")
+def overfitting(parts):
+    given = parts.get("overfits")
+    if given in (None, ...) or str(given).lower() in NEVER:
+        return
+    if str(given).upper() == "C":
+        why = "C has a high test error, but its training error is as high. It fits too little, not too well."
+        raise Wrong("degradation taken for overfitting", str(given), why)
+    why = "Compare its end in the left panel with its end in the right one: are they far apart?"
+    raise Wrong("overfitting where there is none", str(given), why)

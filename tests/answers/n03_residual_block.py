@@ -1,0 +1,526 @@
+"""Right and wrong answers to the exercises of notebook 03: see tests/test_exercises.py."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_lesson.blocks import BasicBlock, Projection, ZeroPadShortcut, conv1x1, conv3x3
+
+
+class TorchvisionStyle(nn.Module):
+    """inplanes, planes and a `downsample` that the caller brings, in-place ReLUs, `out += identity`."""
+
+    def __init__(self, inplanes, planes, stride=1, downsample=None):
+        super().__init__()
+        self.conv1 = conv3x3(inplanes, planes, stride)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = conv3x3(planes, planes)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample = downsample
+
+    def forward(self, x):
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        out += identity
+        return self.relu(out)
+
+
+class Functional(nn.Module):
+    """Bare parameters, F.conv2d and F.batch_norm, odd names; option A as shortcut."""
+
+    def __init__(self, a, b, s=1):
+        super().__init__()
+        self.s, self.extra = s, b - a
+        self.second = nn.Parameter(torch.randn(b, b, 3, 3) * (2 / 9 / b) ** 0.5)
+        self.first = nn.Parameter(torch.randn(b, a, 3, 3) * (2 / 9 / b) ** 0.5)
+        for name in "pq":
+            self.register_parameter(f"gain_{name}", nn.Parameter(torch.ones(b)))
+            self.register_parameter(f"offset_{name}", nn.Parameter(torch.zeros(b)))
+            self.register_buffer(f"mean_{name}", torch.zeros(b))
+            self.register_buffer(f"var_{name}", torch.ones(b))
+
+    def norm(self, x, name):
+        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
+        return F.batch_norm(x, mean, var, gain, offset, self.training)
+
+    def forward(self, x):
+        f = self.norm(F.conv2d(x, self.first, stride=self.s, padding=1), "p").relu()
+        f = self.norm(F.conv2d(f, self.second, padding=1), "q")
+        return (f + F.pad(x[:, :, :: self.s, :: self.s], (0, 0, 0, 0, 0, self.extra))).clamp(min=0)
+
+
+def sequential_function(in_channels, out_channels, stride=1):
+    """A function that returns a module; shortcut declared before the rest, added from the left."""
+
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            fits = stride == 1 and in_channels == out_channels
+            self.way_around = nn.Sequential()
+            if not fits:
+                self.way_around = nn.Sequential(
+                    conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels)
+                )
+            self.body = nn.Sequential(
+                conv3x3(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels), nn.ReLU(),
+                conv3x3(out_channels, out_channels), nn.BatchNorm2d(out_channels),
+            )  # fmt: skip
+
+        def forward(self, x):
+            return F.relu(torch.add(self.way_around(x), self.body(x)))
+
+    return Sum()
+
+
+class Base(nn.Module):
+    """A right block in pieces, for the wrong ones below to change one piece each."""
+
+    def __init__(self, in_channels, width, stride=1):
+        super().__init__()
+        self.residual = self.make_residual(in_channels, width, stride)
+        self.shortcut = self.make_shortcut(in_channels, width, stride)
+
+    def make_residual(self, i, w, s):
+        return nn.Sequential(conv3x3(i, w, s), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, w), nn.BatchNorm2d(w))
+
+    def make_shortcut(self, i, w, s):
+        return nn.Identity() if s == 1 and i == w else nn.Sequential(conv1x1(i, w, s), nn.BatchNorm2d(w))
+
+    def forward(self, x):
+        return F.relu(self.residual(x) + self.shortcut(x))
+
+
+def replacing(**methods):
+    """A class that differs from Base by the given methods."""
+    return type("BasicBlock", (Base,), methods)
+
+
+def in_place(self, x):
+    x += self.residual(x) if x.shape[1] == 16 and isinstance(self.shortcut, nn.Identity) else 0
+    return F.relu(x if isinstance(self.shortcut, nn.Identity) else self.residual(x) + self.shortcut(x))
+
+
+def stops(self, x):
+    return F.relu(self.residual(x) + self.shortcuts(x))
+
+
+class CatZeros(nn.Module):
+    """Option A with torch.cat and new_zeros, the larger half before."""
+
+    def __init__(self, a, b, s=1):
+        super().__init__()
+        self.new, self.s = b - a, s
+
+    def forward(self, x):
+        n, _, h, w = (x := x[..., :: self.s, :: self.s]).shape
+        before = (self.new + 1) // 2
+        return torch.cat([x.new_zeros(n, before, h, w), x, x.new_zeros(n, self.new - before, h, w)], 1)
+
+
+class WriteInto(nn.Module):
+    """Option A that writes x into a tensor of zeros."""
+
+    def __init__(self, in_channels, out_channels, stride=1):
+        super().__init__()
+        self.first, self.channels = (out_channels - in_channels) // 2, out_channels
+        self.subsample = nn.AvgPool2d(1, stride)
+
+    def forward(self, x):
+        x = self.subsample(x)
+        y = torch.zeros(x.shape[0], self.channels, *x.shape[2:], dtype=x.dtype, device=x.device)
+        y[:, self.first : self.first + x.shape[1]] = x
+        return y
+
+
+def padding_layers(in_channels, out_channels, stride=1):
+    """Option A as layers that torch has: a pooling of one pixel, and padding of three axes."""
+    before, after = (out_channels - in_channels) // 2, (out_channels - in_channels + 1) // 2
+    return nn.Sequential(nn.MaxPool2d(1, stride), nn.ConstantPad3d((0, 0, 0, 0, before, after), 0.0))
+
+
+class Lambda(nn.Module):
+    """What much code for CIFAR-10 does: a module around a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def option_a(take=lambda x, s: x[:, :, ::s, ::s], halves=lambda new: (new // 2, new - new // 2)):
+    """Option A in pieces, for the wrong ones below to change one piece each."""
+
+    def make(in_channels, out_channels, stride=1):
+        pad = halves(out_channels - in_channels)
+        return Lambda(lambda x: F.pad(take(x, stride), (0, 0, 0, 0, *pad)))
+
+    return make
+
+
+def joined(new):
+    """Option A where `new(x, channels)` makes the added channels."""
+
+    def make(i, o, s=1):
+        def forward(x):
+            x = x[:, :, ::s, ::s]
+            return torch.cat([new(x, (o - i) // 2), x, new(x, o - i - (o - i) // 2)], 1)
+
+        return Lambda(forward)
+
+    return make
+
+
+def interleaved(i, o, s=1):
+    def forward(x):
+        x = x[:, :, ::s, ::s]
+        y = x.new_zeros(len(x), o, *x.shape[2:])
+        y[:, 1 : 2 * i : 2] = x[:, : len(range(1, min(2 * i, o), 2))]
+        return y
+
+    return Lambda(forward)
+
+
+class LearnedPadding(nn.Module):
+    """Option A with a learned factor on x."""
+
+    def __init__(self, i, o, s=1):
+        super().__init__()
+        self.pad, self.factor = ZeroPadShortcut(i, o, s), nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.pad(self.factor * x)
+
+
+def in_place_zeros(i, o, s=1):
+    def forward(x):
+        x[:, :, 1::2] = 0
+        return F.pad(x[:, :, ::s, ::s], (0, 0, 0, 0, (o - i) // 2, o - i - (o - i) // 2))
+
+    return Lambda(forward)
+
+
+class TwoLayers(nn.Module):
+    """A projection whose pixels are sliced before a 1x1 convolution with stride 1."""
+
+    def __init__(self, inplanes, planes, stride=1):
+        super().__init__()
+        self.conv, self.norm, self.step = conv1x1(inplanes, planes), nn.BatchNorm2d(planes), stride
+
+    def forward(self, x):
+        return self.norm(self.conv(x[:, :, :: self.step, :: self.step]))
+
+
+class LinearAtEachPixel(nn.Module):
+    """A projection without any convolution: a linear layer for the channels of each pixel."""
+
+    def __init__(self, i, o, s=1):
+        super().__init__()
+        self.s, self.mix, self.norm = s, nn.Linear(i, o, bias=False), nn.BatchNorm2d(o)
+
+    def forward(self, x):
+        x = x[:, :, :: self.s, :: self.s].permute(0, 2, 3, 1)
+        return self.norm(self.mix(x).permute(0, 3, 1, 2))
+
+
+class FunctionalProjection(nn.Module):
+    """A projection with bare parameters."""
+
+    def __init__(self, i, o, s=1):
+        super().__init__()
+        self.s, self.w = s, nn.Parameter(torch.randn(o, i, 1, 1) / i**0.5)
+        self.gain, self.offset = nn.Parameter(torch.ones(o)), nn.Parameter(torch.zeros(o))
+        self.register_buffer("mean", torch.zeros(o))
+        self.register_buffer("var", torch.ones(o))
+
+    def forward(self, x):
+        y = F.conv2d(x, self.w, stride=self.s)
+        return F.batch_norm(y, self.mean, self.var, self.gain, self.offset, self.training)
+
+
+def downsample(i, o, s=1):
+    """A function that returns torchvision's `downsample`."""
+    return nn.Sequential(nn.Conv2d(i, o, kernel_size=1, stride=s, bias=False), nn.BatchNorm2d(o))
+
+
+def layers(*make):
+    """A projection of layers, each made from (in_channels, out_channels, stride)."""
+    return lambda i, o, s=1: nn.Sequential(*(one(i, o, s) for one in make))
+
+
+def norm(i, o, s):
+    return nn.BatchNorm2d(o)
+
+
+class MadeInForward(nn.Module):
+    """A projection whose convolution is new in each pass."""
+
+    def __init__(self, i, o, s=1):
+        super().__init__()
+        self.shape, self.bn = (i, o, s), nn.BatchNorm2d(o)
+
+    def forward(self, x):
+        return self.bn(conv1x1(*self.shape)(x))
+
+
+RIGHT = {
+    "basic_block": {
+        "the course's": BasicBlock,
+        "torchvision's style": TorchvisionStyle,
+        "functional, option A": Functional,
+        "a function with nn.Sequential": sequential_function,
+        "pieces": Base,
+    },
+    "option_a": {
+        "the course's": ZeroPadShortcut,
+        "torch.cat": CatZeros,
+        "written into zeros": WriteInto,
+        "layers of torch": padding_layers,
+        "a module around a lambda": option_a(),
+    },
+    "projection": {
+        "the course's": Projection,
+        "slices, then a convolution": TwoLayers,
+        "a linear layer": LinearAtEachPixel,
+        "functional": FunctionalProjection,
+        "a function with nn.Sequential": downsample,
+    },
+}
+
+WRONG = {
+    "basic_block": {
+        "forgotten shortcut": (replacing(forward=lambda self, x: F.relu(self.residual(x))), "forgotten shortcut"),
+        "ReLU before the add": (
+            replacing(forward=lambda self, x: F.relu(self.residual(x)) + self.shortcut(x)),
+            "ReLU before the addition instead of after it",
+        ),
+        "ReLU before and after the add": (
+            replacing(forward=lambda self, x: F.relu(F.relu(self.residual(x)) + self.shortcut(x))),
+            "a ReLU at the end of F",
+        ),
+        "no ReLU after the add": (
+            replacing(forward=lambda self, x: self.residual(x) + self.shortcut(x)),
+            "missing ReLU after the addition",
+        ),
+        "shortcut twice": (
+            replacing(forward=lambda self, x: F.relu(self.residual(x) + 2 * self.shortcut(x))),
+            "the shortcut is added twice",
+        ),
+        "ReLU on the shortcut and a constant": (
+            replacing(forward=lambda self, x: F.relu(self.residual(x) + self.shortcut(x).abs())),
+            "more than the shortcut is left",
+        ),
+        "no BN on the projection": (
+            replacing(
+                make_shortcut=lambda self, i, w, s: nn.Identity() if s == 1 and i == w else conv1x1(i, w, s),
+            ),
+            "missing BN on the projection",
+        ),
+        "no BN after the second convolution": (
+            replacing(
+                make_residual=lambda self, i, w, s: nn.Sequential(
+                    conv3x3(i, w, s), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, w)
+                )
+            ),
+            "a convolution without BN",
+        ),
+        "no ReLU in F": (
+            replacing(
+                make_residual=lambda self, i, w, s: nn.Sequential(
+                    conv3x3(i, w, s), nn.BatchNorm2d(w), conv3x3(w, w), nn.BatchNorm2d(w)
+                )
+            ),
+            "missing ReLU before convolution 2",
+        ),
+        "stride on the second convolution": (
+            replacing(
+                make_residual=lambda self, i, w, s: nn.Sequential(
+                    conv3x3(i, w), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, w, s), nn.BatchNorm2d(w)
+                )
+            ),
+            "the stride is on the second convolution",
+        ),
+        "channels change in the second convolution": (
+            replacing(
+                make_residual=lambda self, i, w, s: nn.Sequential(
+                    conv3x3(i, i, s), nn.BatchNorm2d(i), nn.ReLU(), conv3x3(i, w), nn.BatchNorm2d(w)
+                )
+            ),
+            "the channels change in the second convolution",
+        ),
+        "one convolution": (
+            replacing(make_residual=lambda self, i, w, s: nn.Sequential(conv3x3(i, w, s), nn.BatchNorm2d(w))),
+            "not two 3x3 convolutions",
+        ),
+        "stride ignored": (
+            replacing(
+                make_residual=lambda self, i, w, s: Base.make_residual(self, i, w, 1),
+                make_shortcut=lambda self, i, w, s: Base.make_shortcut(self, i, w, 1),
+            ),
+            "the stride is ignored",
+        ),
+        "projection everywhere": (
+            replacing(make_shortcut=lambda self, i, w, s: nn.Sequential(conv1x1(i, w, s), nn.BatchNorm2d(w))),
+            "a projection where identity would do",
+        ),
+        "bias left on": (
+            replacing(
+                make_residual=lambda self, i, w, s: nn.Sequential(
+                    nn.Conv2d(i, w, 3, s, 1), nn.BatchNorm2d(w), nn.ReLU(), nn.Conv2d(w, w, 3, 1, 1), nn.BatchNorm2d(w)
+                )
+            ),
+            "a bias before BN",
+        ),
+        "projection of ReLU(x)": (
+            replacing(
+                make_shortcut=lambda self, i, w, s: (
+                    nn.Identity()
+                    if s == 1 and i == w
+                    else nn.Sequential(nn.ReLU(), conv1x1(i, w, s), nn.BatchNorm2d(w))
+                )
+            ),
+            "the shortcut does not start at x",
+        ),
+        "in place": (replacing(forward=in_place), "x is changed in place"),
+        "detached shortcut": (
+            replacing(forward=lambda self, x: F.relu(self.residual(x) + self.shortcut(x).detach())),
+            "the gradient of the shortcut is cut",
+        ),
+        "dropout": (
+            replacing(
+                forward=lambda self, x: F.relu(F.dropout(self.residual(x), 0.5, self.training) + self.shortcut(x))
+            ),
+            "the output is random",
+        ),
+        "a lambda as a part": (
+            replacing(
+                make_shortcut=lambda self, i, w, s: (
+                    setattr(self, "act", lambda x: x) or Base.make_shortcut(self, i, w, s)
+                )
+            ),
+            "it cannot be copied, pickled or moved",
+        ),
+        "an attribute that does not exist": (replacing(forward=stops), "your code stopped with AttributeError"),
+        "no return": (replacing(forward=lambda self, x: print(end="")), "nothing is returned"),
+        "an object": (BasicBlock(16, 16), "an object instead of a class"),
+    },
+    "option_a": {
+        "all zeros after": (option_a(halves=lambda new: (0, new)), "all zero channels come after x"),
+        "all zeros before": (option_a(halves=lambda new: (new, 0)), "all zero channels come before x"),
+        "unequal halves": (option_a(halves=lambda new: (1, new - 1)), "the halves are not equal"),
+        "average pooling": (
+            option_a(take=lambda x, s: F.avg_pool2d(x, s)),
+            "average pooling instead of every second pixel",
+        ),
+        "bilinear resize": (
+            option_a(take=lambda x, s: F.interpolate(x, scale_factor=1 / s, mode="bilinear")),
+            "average pooling instead of every second pixel",
+        ),
+        "max pooling": (option_a(take=lambda x, s: F.max_pool2d(x, s)), "max pooling instead of every second pixel"),
+        "from pixel 1 on": (
+            option_a(take=lambda x, s: x[:, :, s - 1 :: s, s - 1 :: s]),
+            "it begins at the second pixel",
+        ),
+        "rows from 1, columns from 0": (
+            option_a(take=lambda x, s: x[:, :, s - 1 :: s, ::s]),
+            "other pixels, or other values",
+        ),
+        "a corner": (
+            option_a(take=lambda x, s: x[:, :, : -(-x.shape[2] // s), : -(-x.shape[3] // s)]),
+            "a corner is cut out",
+        ),
+        "images and channels strided": (option_a(take=lambda x, s: x[::s, ::s]), "the wrong axes are strided"),
+        "stride ignored": (option_a(take=lambda x, s: x), "the stride is ignored"),
+        "always stride 2": (option_a(take=lambda x, s: x[:, :, ::2, ::2]), "the stride is always 2"),
+        "nearest resize, rounded down": (
+            option_a(take=lambda x, s: F.interpolate(x, scale_factor=1 / s)),
+            "an odd size is rounded down",
+        ),
+        "the width padded": (
+            lambda i, o, s=1: Lambda(lambda x: F.pad(x[:, :, ::s, ::s], ((o - i) // 2, o - i - (o - i) // 2))),
+            "the zeros widen the image instead of adding channels",
+        ),
+        "no new channels": (lambda i, o, s=1: Lambda(lambda x: x[:, :, ::s, ::s]), "no channels are added"),
+        "two equal halves": (
+            option_a(halves=lambda new: (new // 2, new // 2)),
+            "a channel is lost where an odd number is added",
+        ),
+        "a quarter of the new width on each side": (
+            lambda i, o, s=1: Lambda(lambda x: F.pad(x[:, :, ::s, ::s], (0, 0, 0, 0, o // 4, o // 4 + o % 2))),
+            "the number of new channels is wrong",
+        ),
+        "zeros between": (interleaved, "the zeros lie between the channels"),
+        "channels repeated": (
+            joined(lambda x, k: x[:, :1].repeat(1, k, 1, 1)),
+            "channels are repeated instead of zeros",
+        ),
+        "ones": (joined(lambda x, k: x.new_ones(len(x), k, *x.shape[2:]) * 9), "the new channels are not zero"),
+        "channels cut": (
+            lambda i, o, s=1: Lambda(
+                lambda x: F.pad(x[:, 1:, ::s, ::s], (0, 0, 0, 0, (o - i) // 2 + 1, (o - i + 1) // 2))
+            ),
+            "channels of x are lost",
+        ),
+        "a learned factor": (LearnedPadding, "the shortcut has parameters"),
+        "a projection": (downsample, "the shortcut has parameters"),
+        "float32 zeros": (
+            joined(lambda x, k: torch.zeros(len(x), k, *x.shape[2:], device=x.device)),
+            "the zeros have a dtype of their own",
+        ),
+        "zeros on the CPU": (
+            joined(lambda x, k: torch.zeros(len(x), k, *x.shape[2:], dtype=x.dtype)),
+            "the zeros stay on the CPU",
+        ),
+        "detached": (option_a(take=lambda x, s: x.detach()[:, :, ::s, ::s]), "the gradient is cut"),
+        "in place": (in_place_zeros, "x is changed in place"),
+    },
+    "projection": {
+        "no BN": (layers(conv1x1), "no BN after the convolution"),
+        "no stride": (layers(lambda i, o, s: conv1x1(i, o), norm), "the stride is missing"),
+        "a bias": (layers(lambda i, o, s: nn.Conv2d(i, o, 1, s), norm), "a bias before BN"),
+        "3x3": (layers(conv3x3, norm), "the kernel is larger than 1x1"),
+        "3x3 without padding": (
+            layers(lambda i, o, s: nn.Conv2d(i, o, 3, s, bias=False), norm),
+            "the kernel is larger than 1x1",
+        ),
+        "a ReLU at the end": (layers(conv1x1, norm, lambda i, o, s: nn.ReLU()), "a ReLU on the shortcut"),
+        "a ReLU at the beginning": (layers(lambda i, o, s: nn.ReLU(), conv1x1, norm), "a ReLU on the shortcut"),
+        "padding=1": (
+            layers(lambda i, o, s: nn.Conv2d(i, o, 1, s, padding=1, bias=False), norm),
+            "padding on a 1x1 convolution",
+        ),
+        "BN first": (layers(lambda i, o, s: nn.BatchNorm2d(i), conv1x1), "BN before the convolution"),
+        "ResNet-D": (
+            layers(lambda i, o, s: nn.AvgPool2d(s, s, ceil_mode=True), lambda i, o, s: conv1x1(i, o), norm),
+            "pooling before the convolution",
+        ),
+        "max pooling": (
+            layers(lambda i, o, s: nn.MaxPool2d(s, s), lambda i, o, s: conv1x1(i, o), norm),
+            "pooling before the convolution",
+        ),
+        "channels swapped": (
+            layers(lambda i, o, s: conv1x1(o, i, s), norm),
+            "swapped in_channels and out_channels",
+        ),
+        "the old width": (
+            layers(lambda i, o, s: conv1x1(i, i, s), lambda i, o, s: nn.BatchNorm2d(i)),
+            "the wrong number of channels",
+        ),
+        "from pixel 1 on": (
+            layers(
+                lambda i, o, s: Lambda(lambda x: x[:, :, s - 1 :: s, s - 1 :: s]), lambda i, o, s: conv1x1(i, o), norm
+            ),
+            "another pixel than every second one",
+        ),
+        "groups": (
+            layers(
+                lambda i, o, s: nn.Conv2d(i, o, 1, s, groups=i, bias=False) if o % i == 0 else conv1x1(i, o, s), norm
+            ),
+            "not every input channel reaches every output channel",
+        ),
+        "made in forward": (MadeInForward, "the convolution does not learn"),
+        "detached": (layers(lambda i, o, s: Lambda(lambda x: x.detach()), conv1x1, norm), "the gradient is cut"),
+    },
+}

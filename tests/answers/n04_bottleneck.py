@@ -1,0 +1,380 @@
+"""Right and wrong answers to the exercises of notebook 04: see tests/test_exercises.py."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck
+
+from resnet_lesson import exercises
+from resnet_lesson.blocks import Bottleneck, conv1x1, conv3x3
+
+
+class PaperStyle(Bottleneck):
+    """v1: the stride in the first 1x1."""
+
+    def __init__(self, in_channels, width, stride=1):
+        super().__init__(in_channels, width, stride, stride_in="1x1")
+
+
+class OddNames(nn.Module):
+    """Declared back to front, shortcut added from the left, ReLU by clamp; BN parameters in modules, kernels bare."""
+
+    def __init__(self, a, b, s=1):
+        super().__init__()
+        self.s, self.fits = s, s == 1 and a == 4 * b
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in (4 * b, b, b))
+        self.up = nn.Parameter(torch.randn(4 * b, b, 1, 1) / b**0.5)
+        self.work = nn.Parameter(torch.randn(b, b, 3, 3) / (9 * b) ** 0.5)
+        self.down = nn.Parameter(torch.randn(b, a, 1, 1) / a**0.5)
+        if not self.fits:
+            self.bridge = nn.Sequential(nn.Conv2d(a, 4 * b, 1, s, bias=False), nn.BatchNorm2d(4 * b))
+
+    def forward(self, x):
+        last, middle, first = self.norms
+        f = first(F.conv2d(x, self.down)).relu()
+        f = middle(F.conv2d(F.pad(f, (1, 1, 1, 1)), self.work, stride=self.s)).relu()
+        return ((x if self.fits else self.bridge(x)) + last(F.conv2d(f, self.up))).clamp(min=0)
+
+
+def sequential_function(in_channels, width, stride=1):
+    """A function that returns a module; one ReLU module for all, `out = out + identity`."""
+
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            out, self.act = 4 * width, nn.ReLU(inplace=True)
+            self.body = nn.Sequential(
+                conv1x1(in_channels, width, stride), nn.BatchNorm2d(width), self.act,
+                conv3x3(width, width), nn.BatchNorm2d(width), self.act,
+                conv1x1(width, out), nn.BatchNorm2d(out),
+            )  # fmt: skip
+            self.way_around = nn.Sequential()
+            if stride > 1 or in_channels != out:
+                self.way_around = nn.Sequential(conv1x1(in_channels, out, stride), nn.BatchNorm2d(out))
+
+        def forward(self, x):
+            out = self.body(x)
+            out = out + self.way_around(x)
+            return self.act(out)
+
+    return Sum()
+
+
+class Base(nn.Module):
+    """A right block in pieces, for the wrong ones below to change one piece each."""
+
+    def __init__(self, in_channels, width, stride=1):
+        super().__init__()
+        self.residual = self.make_residual(in_channels, width, stride)
+        self.shortcut = self.make_shortcut(in_channels, width, stride)
+
+    def make_residual(self, i, w, s):
+        return residual(i, w, s)
+
+    def make_shortcut(self, i, w, s):
+        return nn.Identity() if s == 1 and i == 4 * w else projection(i, 4 * w, s)
+
+    def forward(self, x):
+        return F.relu(self.residual(x) + self.shortcut(x))
+
+
+def projection(i, o, s):
+    return nn.Sequential(conv1x1(i, o, s), nn.BatchNorm2d(o))
+
+
+def residual(i, w, s, *, down=None, middle=None, up=None, act1=nn.ReLU, act2=nn.ReLU, norm2=nn.BatchNorm2d):
+    """The right F with some layers changed."""
+    down, middle, up = down or conv1x1(i, w), middle or conv3x3(w, w, s), up or conv1x1(w, 4 * w)
+    return nn.Sequential(
+        down, nn.BatchNorm2d(down.out_channels), act1(),
+        middle, norm2(middle.out_channels), act2(),
+        up, nn.BatchNorm2d(up.out_channels),
+    )  # fmt: skip
+
+
+def replacing(**methods):
+    """A class that differs from Base by the given methods."""
+    return type("Bottleneck", (Base,), methods)
+
+
+def with_residual(make):
+    return replacing(make_residual=lambda self, i, w, s: make(i, w, s))
+
+
+def with_shortcut(make):
+    return replacing(make_shortcut=lambda self, i, w, s: make(i, w, s))
+
+
+class ExpansionForgotten(Base):
+    """All right, but for an output of `width` channels."""
+
+    def make_residual(self, i, w, s):
+        return residual(i, w, s, up=conv1x1(w, w))
+
+    def make_shortcut(self, i, w, s):
+        return nn.Identity() if s == 1 and i == w else projection(i, w, s)
+
+
+class OneNorm(nn.Module):
+    """bn1 after the first and after the second convolution."""
+
+    def __init__(self, i, w, s=1):
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = conv1x1(i, w), conv3x3(w, w, s), conv1x1(w, 4 * w)
+        self.bn1, self.bn3 = nn.BatchNorm2d(w), nn.BatchNorm2d(4 * w)
+        self.shortcut = Base.make_shortcut(self, i, w, s)
+
+    def forward(self, x):
+        f = F.relu(self.bn1(self.conv1(x)))
+        f = F.relu(self.bn1(self.conv2(f)))
+        return F.relu(self.bn3(self.conv3(f)) + self.shortcut(x))
+
+
+def in_place(self, x):
+    if isinstance(self.shortcut, nn.Identity):
+        x += self.residual(x)
+        return F.relu(x)
+    return F.relu(self.residual(x) + self.shortcut(x))
+
+
+def counts(**changes):
+    """Right numbers, some of them changed."""
+    return {**COUNTS, **changes}
+
+
+def solution_parts():
+    """What the solution's own code hands to check()."""
+
+    class Stand:
+        @staticmethod
+        def check(**parts):
+            found.update(parts)
+
+    found = {}
+    exec(exercises.cost_by_hand.solution(), {"ex": Stand})
+    return found
+
+
+COUNTS = dict(basic_parameters=73984, basic_macs=231211008, bottleneck_parameters=70400, bottleneck_macs=218365952)
+WEIGHTS = 256 * 64 + 9 * 64 * 64 + 64 * 256
+
+RIGHT = {
+    "bottleneck": {
+        "the course's (v1.5)": Bottleneck,
+        "the paper's stride (v1)": PaperStyle,
+        "torchvision's own": TorchvisionBottleneck,
+        "odd names, functional": OddNames,
+        "a function with nn.Sequential": sequential_function,
+        "pieces": Base,
+    },
+    "cost_by_hand": {
+        "the course's": solution_parts(),
+        "by w": dict(
+            basic_parameters=18 * 64**2 + 4 * 64,
+            basic_macs=18 * 64**2 * 56**2,
+            bottleneck_parameters=17 * 64**2 + 12 * 64,
+            bottleneck_macs=17 * 64**2 * 56**2,
+        ),
+        "as floats": {part: float(number) for part, number in COUNTS.items()},
+        "summed up in a loop": counts(
+            bottleneck_macs=sum(k * k * i * o * 56 * 56 for k, i, o in ((1, 256, 64), (3, 64, 64), (1, 64, 256)))
+        ),
+    },
+}
+
+WRONG = {
+    "bottleneck": {
+        "expansion forgotten": (ExpansionForgotten, "expansion forgotten"),
+        "reduction forgotten": (
+            with_residual(
+                lambda i, w, s: residual(
+                    i, w, s, down=conv1x1(i, 4 * w), middle=conv3x3(4 * w, 4 * w, s), up=conv1x1(4 * w, 4 * w)
+                )
+            ),
+            "the reduction is forgotten",
+        ),
+        "the 3x3 restores": (
+            with_residual(lambda i, w, s: residual(i, w, s, middle=conv3x3(w, 4 * w, s), up=conv1x1(4 * w, 4 * w))),
+            "the 3x3 restores the channels",
+        ),
+        "half the width in the middle": (
+            with_residual(
+                lambda i, w, s: residual(
+                    i, w, s, down=conv1x1(i, w // 2), middle=conv3x3(w // 2, w // 2, s), up=conv1x1(w // 2, 4 * w)
+                )
+            ),
+            "other channels than the width in the middle",
+        ),
+        "two 3x3": (
+            with_residual(lambda i, w, s: residual(i, w, s, up=conv3x3(w, 4 * w))),
+            "more than one 3x3",
+        ),
+        "no convolution after the 3x3": (
+            with_residual(
+                lambda i, w, s: nn.Sequential(
+                    conv1x1(i, w), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, 4 * w, s), nn.BatchNorm2d(4 * w)
+                )
+            ),
+            "not three convolutions",
+        ),
+        "the 3x3 first": (
+            with_residual(lambda i, w, s: residual(i, w, s, down=conv3x3(i, w, s), middle=conv1x1(w, w))),
+            "the order is not 1x1, 3x3, 1x1",
+        ),
+        "stride on the last 1x1": (
+            with_residual(lambda i, w, s: residual(i, w, 1, up=conv1x1(w, 4 * w, s))),
+            "the stride is on the last 1x1",
+        ),
+        "stride on the first 1x1 and the 3x3": (
+            with_residual(lambda i, w, s: residual(i, w, s, down=conv1x1(i, w, s))),
+            "the stride is on more than one convolution of F",
+        ),
+        "stride only on the shortcut": (
+            with_residual(lambda i, w, s: residual(i, w, 1)),
+            "no convolution of F takes the stride",
+        ),
+        "no padding": (
+            with_residual(lambda i, w, s: residual(i, w, s, middle=nn.Conv2d(w, w, 3, s, bias=False))),
+            "the 3x3 has no padding",
+        ),
+        "padding on the 1x1": (
+            with_residual(lambda i, w, s: residual(i, w, s, down=nn.Conv2d(i, w, 1, padding=1, bias=False))),
+            "a 1x1 has padding",
+        ),
+        "always the identity": (
+            with_shortcut(lambda i, w, s: nn.Identity()),
+            "x itself is added where the shape changes",
+        ),
+        "projection only with a stride": (
+            with_shortcut(lambda i, w, s: nn.Identity() if s == 1 else projection(i, 4 * w, s)),
+            "projection only where there is a stride",
+        ),
+        "projection only with other channels": (
+            with_shortcut(lambda i, w, s: nn.Identity() if i == 4 * w else projection(i, 4 * w, s)),
+            "projection only where the channels change",
+        ),
+        "compared with width": (
+            with_shortcut(lambda i, w, s: nn.Identity() if s == 1 and i == w else projection(i, 4 * w, s)),
+            "in_channels is compared with width, not with 4 * width",
+        ),
+        "projection everywhere": (
+            with_shortcut(lambda i, w, s: projection(i, 4 * w, s)),
+            "a projection where identity would do",
+        ),
+        "projection of ReLU(x)": (
+            with_shortcut(
+                lambda i, w, s: (
+                    nn.Identity() if s == 1 and i == 4 * w else nn.Sequential(nn.ReLU(), projection(i, 4 * w, s))
+                )
+            ),
+            "the shortcut does not start at x",
+        ),
+        "no BN on the projection": (
+            with_shortcut(lambda i, w, s: nn.Identity() if s == 1 and i == 4 * w else conv1x1(i, 4 * w, s)),
+            "missing BN on the projection",
+        ),
+        "no BN after the 3x3": (
+            with_residual(lambda i, w, s: residual(i, w, s, norm2=nn.Identity)),
+            "a convolution without BN",
+        ),
+        "one BN twice": (OneNorm, "one BN for two convolutions"),
+        "bias left on": (
+            with_residual(lambda i, w, s: residual(i, w, s, down=nn.Conv2d(i, w, 1), up=nn.Conv2d(w, 4 * w, 1))),
+            "a bias before BN",
+        ),
+        "no ReLU after the reduction": (
+            with_residual(lambda i, w, s: residual(i, w, s, act1=nn.Identity)),
+            "missing ReLU before convolution 2",
+        ),
+        "no ReLU after the 3x3": (
+            with_residual(lambda i, w, s: residual(i, w, s, act2=nn.Identity)),
+            "missing ReLU before convolution 3",
+        ),
+        "ReLU before the add": (
+            replacing(forward=lambda self, x: F.relu(self.residual(x)) + self.shortcut(x)),
+            "ReLU before the addition instead of after it",
+        ),
+        "ReLU before and after the add": (
+            replacing(forward=lambda self, x: F.relu(F.relu(self.residual(x)) + self.shortcut(x))),
+            "a ReLU at the end of F",
+        ),
+        "no ReLU after the add": (
+            replacing(forward=lambda self, x: self.residual(x) + self.shortcut(x)),
+            "missing ReLU after the addition",
+        ),
+        "forgotten shortcut": (replacing(forward=lambda self, x: F.relu(self.residual(x))), "forgotten shortcut"),
+        "in place": (replacing(forward=in_place), "x is changed in place"),
+        "detached shortcut": (
+            replacing(forward=lambda self, x: F.relu(self.residual(x) + self.shortcut(x).detach())),
+            "the gradient of the shortcut is cut",
+        ),
+        "dropout": (
+            replacing(
+                forward=lambda self, x: F.relu(F.dropout(self.residual(x), 0.5, self.training) + self.shortcut(x))
+            ),
+            "the output is random",
+        ),
+        "a lambda as a part": (
+            replacing(
+                make_shortcut=lambda self, i, w, s: (
+                    setattr(self, "act", lambda x: x) or Base.make_shortcut(self, i, w, s)
+                )
+            ),
+            "it cannot be copied, pickled or moved",
+        ),
+        "an object": (Bottleneck(16, 4), "an object instead of a class"),
+    },
+    "cost_by_hand": {
+        "only one of two convolutions": (counts(basic_parameters=9 * 64 * 64 + 4 * 64), "a convolution is left out"),
+        "the restoring 1x1 left out": (
+            counts(bottleneck_macs=(256 * 64 + 9 * 64 * 64) * 56 * 56),
+            "a convolution is left out",
+        ),
+        "9 forgotten": (counts(basic_macs=2 * 64 * 64 * 56 * 56), "the kernel is not counted"),
+        "3 for 9": (counts(basic_parameters=2 * 3 * 64 * 64 + 4 * 64), "3 instead of 3 * 3"),
+        "channels added": (counts(basic_parameters=2 * 9 * (64 + 64)), "channels added instead of multiplied"),
+        "channels once": (counts(basic_macs=2 * 9 * 64 * 56 * 56), "channels counted once"),
+        "projection counted": (
+            counts(bottleneck_macs=(WEIGHTS + 256 * 256) * 56 * 56),
+            "a projection is counted",
+        ),
+        "basic block at 256": (
+            counts(basic_parameters=2 * 9 * 256 * 256 + 256),
+            "256 channels in the basic block",
+        ),
+        "64 at the ends": (
+            counts(bottleneck_parameters=11 * 64 * 64 + 6 * 64),
+            "3 instead of 3 * 3, or 64 channels at the ends",
+        ),
+        "3x3 at 256": (counts(bottleneck_macs=(256 * 64 * 2 + 9 * 256 * 256) * 56 * 56), "the 3x3 at 256 channels"),
+        "all three 3x3": (
+            counts(bottleneck_parameters=9 * (2 * 256 * 64 + 64 * 64) + 2 * (64 + 64 + 256)),
+            "a 1x1 counted as 3x3",
+        ),
+        "no BN": (counts(basic_parameters=2 * 9 * 64 * 64, bottleneck_parameters=WEIGHTS), "BN is left out"),
+        "one a channel": (counts(bottleneck_parameters=WEIGHTS + 384), "BN with one parameter a channel"),
+        "running statistics": (
+            counts(basic_parameters=73728 + 4 * 128),
+            "BN's running statistics are counted",
+        ),
+        "bias": (counts(basic_parameters=73984 + 128), "a bias is counted"),
+        "parameters times positions": (counts(basic_parameters=73728 * 56 * 56), "the image size in the parameters"),
+        "weights as MACs": (counts(basic_macs=73728), "height and width are not counted"),
+        "56 for 56 * 56": (counts(basic_macs=73728 * 56), "one side of the image only"),
+        "56 + 56": (counts(bottleneck_macs=WEIGHTS * (56 + 56)), "height and width added"),
+        "224": (counts(bottleneck_macs=WEIGHTS * 224 * 224), "the size of the network's input"),
+        "54": (counts(basic_macs=73728 * 54 * 54), "positions lost at the border"),
+        "FLOPs": (counts(basic_macs=2 * 231211008), "operations instead of multiply-adds"),
+        "BN in the MACs": (counts(bottleneck_macs=70400 * 56 * 56), "BN is counted"),
+        "swapped": (
+            counts(basic_parameters=70400, bottleneck_parameters=73984),
+            "the two blocks are swapped",
+        ),
+        "in millions": (counts(basic_macs=231.2), "in thousands or millions"),
+        "rounded": (counts(basic_macs=231_000_000), "not exact"),
+        "out of the blue": (counts(basic_parameters=12345), "another number"),
+        "text": (counts(basic_parameters="73984"), "not a number"),
+        "a part left open": (counts(bottleneck_macs=...), "not counted yet"),
+        "a part that is not there": (counts(basic_flops=1), "a part that is not asked for"),
+    },
+}

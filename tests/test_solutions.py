@@ -1,0 +1,79 @@
+"""Each exercise stands in one notebook; with its solution pasted in, the notebook runs and the check passes."""
+
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+from resnet_lesson import exercises
+
+REPO = Path(__file__).resolve().parent.parent
+PATHS = sorted((REPO / "notebooks").glob("*.ipynb"))
+
+# What is taught here is not the training: four steps of each do.
+SHORT = """
+import resnet_lesson
+
+_train = resnet_lesson.train
+
+def brief(network, train_set, test_set, recipe, **options):
+    recipe = resnet_lesson.recipe(recipe) if isinstance(recipe, str) else recipe
+    return _train(network, train_set, test_set, recipe.scaled(min(recipe.iterations, 4)), **options)
+
+resnet_lesson.train = brief
+"""
+
+
+def exercise_in(cell):
+    """The name of the exercise whose stub the cell is, or None."""
+    found = re.search(r"^ex = exercises\.(\w+)$", cell.source, re.M) if cell.cell_type == "code" else None
+    return found[1] if found and re.search(r"^ex\.check\(", cell.source, re.M) else None
+
+
+def stubs(notebook):
+    return [cell for cell in notebook.cells if exercise_in(cell)]
+
+
+def paste_solution(cell):
+    name = exercise_in(cell)
+    solution = getattr(exercises, name).solution()
+    head = cell.source[: cell.source.index(f"ex = exercises.{name}")]
+    check = "" if "ex.check(" in solution else cell.source[cell.source.index("\nex.check(") :]
+    cell.source = f"{head}ex = exercises.{name}\n\n{solution}\n{check}"
+
+
+def text_of(cell):
+    return "".join(output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+
+
+NOTEBOOKS = [path for path in PATHS if stubs(nbformat.read(path, as_version=4))]
+
+
+def test_every_exercise_stands_in_one_notebook():
+    found = [exercise_in(cell) for path in PATHS for cell in stubs(nbformat.read(path, as_version=4))]
+    assert sorted(found) == sorted(exercises.names())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stubs_are_unattempted_and_help_is_at_hand(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell, following in zip(code, code[1:], strict=False):
+        if exercise_in(cell):
+            assert "not attempted yet" in text_of(cell)
+            assert "# ex.hint()" in following.source and "# ex.solution()" in following.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_with_the_solutions_every_check_passes_and_the_notebook_runs(path):
+    notebook = nbformat.read(path, as_version=4)
+    for cell in stubs(notebook):
+        paste_solution(cell)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(SHORT))
+    resources = {"metadata": {"path": str(REPO / "notebooks")}}
+    nbclient.NotebookClient(notebook, timeout=300, record_timing=False, resources=resources).execute()
+    for cell in stubs(notebook):
+        assert "passed, all" in text_of(cell), f"{exercise_in(cell)}:\n{text_of(cell)}"
