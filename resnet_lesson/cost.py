@@ -39,8 +39,8 @@ class Cost:
 
     @property
     def activations(self) -> int:
-        """Numbers that all layers together put out."""
-        return sum(layer.activations for layer in self.layers)
+        """Numbers that all layers together put out; an identity makes none of its own."""
+        return sum(layer.activations for layer in self.layers if layer.kind != "Identity")
 
     def __str__(self) -> str:
         rows = [f"{layer.name:36} {layer.kind:18} {'x'.join(map(str, layer.output)):>12} "

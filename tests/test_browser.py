@@ -5,6 +5,7 @@ nbval compares outputs without a browser; this sees what a student sees. Screens
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -102,8 +103,24 @@ def browser():
         chromium.close()
 
 
+def move_controls(page):
+    """Move the first control of each explorer by keyboard or mouse, and wait until what it shows changes."""
+    explorers = page.locator(".jp-OutputArea-output .widget-vbox")
+    for i in range(explorers.count()):
+        view = explorers.nth(i)
+        shown, handle = view.locator(".widget-html-content"), view.locator(".noUi-handle")
+        before = shown.inner_html()
+        if handle.count():
+            handle.first.focus()
+            page.keyboard.press("ArrowRight")
+        else:
+            view.locator(".widget-toggle-button:not(.mod-active)").first.click()
+        page.wait_for_function("([view, before]) => view.innerHTML !== before", arg=[shown.element_handle(), before])
+    return explorers.count()
+
+
 def run_in_browser(browser, lab, name):
-    """The notebook after Run All Cells, and the widths in pixels of the images that the page then shows."""
+    """The notebook after Run All Cells, the widths of the images on the page, and how many explorers were moved."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     try:
         page.goto(f"{lab}/{name}?reset&token={TOKEN}")
@@ -117,7 +134,7 @@ def run_in_browser(browser, lab, name):
         page.wait_for_function("() => [...document.images].every(image => image.complete)", timeout=30_000)
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{Path(name).stem}.png", animations="disabled")
-        return nbformat.from_dict(notebook), page.evaluate(IMAGES)
+        return nbformat.from_dict(notebook), page.evaluate(IMAGES), move_controls(page)
     finally:
         page.close()
 
@@ -143,10 +160,13 @@ marked = [pytest.param(path, id=path.stem, marks=[] if path.stem in USUAL else p
 
 @pytest.mark.parametrize("path", marked)
 def test_notebook_runs_in_jupyterlab(path, browser, lab):
-    ran, widths = run_in_browser(browser, lab, path.name)
+    ran, widths, moved = run_in_browser(browser, lab, path.name)
     assert errors(ran) == []
     assert [cell.source for cell in code_cells(ran) if cell.execution_count is None] == []
-    assert len(widths) >= count_images(nbformat.read(path, as_version=4))
+    stored = nbformat.read(path, as_version=4)
+    explorers = len(re.findall(r"^(?:\w+\.)?(?:\w+_)?explorer\(", "\n".join(cell.source for cell in code_cells(stored)), re.M))
+    assert moved == explorers
+    assert len(widths) >= count_images(stored) - explorers  # these show their picture inside the widget
     assert all(width > 0 for width in widths)
 
 
@@ -160,7 +180,7 @@ def write_trial(path):
 
 def test_an_error_and_a_figure_are_seen(browser, lab):
     """What the test above relies on: a notebook with a figure and an error is found to have just these."""
-    ran, widths = run_in_browser(browser, lab, "trial.ipynb")
+    ran, widths, _ = run_in_browser(browser, lab, "trial.ipynb")
     assert errors(ran) == ["ZeroDivisionError: division by zero"]
     assert code_cells(ran)[-1].execution_count is None
     assert count_images(ran) == len(widths) == 1 and widths[0] > 100

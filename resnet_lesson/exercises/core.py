@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from .report import Finding, Report, Text
 from .source import code_of, student_line
@@ -121,7 +122,7 @@ def is_unattempted(answer: object) -> bool:
         return all(is_unattempted(part) for part in answer.values())
     if inspect.isclass(answer):
         functions = [value for value in vars(answer).values() if inspect.isfunction(value)]
-        return all(map(_is_stub, functions))
+        return all(map(_is_stub, functions)) and (bool(functions) or answer.__bases__ in ((object,), (nn.Module,)))
     return inspect.isfunction(answer) and _is_stub(answer)
 
 

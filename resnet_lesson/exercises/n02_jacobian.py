@@ -19,7 +19,7 @@ jacobian = Exercise(
         "torch.autograd.grad(y[i], x, retain_graph=True)[0] is row i. Unlike backward() it changes nobody's .grad.",
         "torch.stack(rows) has the shape (outputs, inputs). Or all in one: torch.func.jacrev(f)(x).",
     ),
-    read="notebook 02, section 7",
+    read="notebook 02, section 8",
 )
 
 
@@ -69,7 +69,9 @@ def rows_are_outputs(answer):
         why = "backward() adds to x.grad, so the second row contains the first. Clear it, or use torch.autograd.grad."
         raise Wrong("rows pile up", got, why)
     if same(j, three_to_two(x)):
-        raise Wrong("f(x) instead of its derivatives", got, "That is what f answers; asked is how it changes with x.")
+        raise Wrong(
+            "the values of f instead of its derivatives", got, "That is what f answers; asked is how it changes with x."
+        )
     if any(same(j.squeeze(), row) for row in right):
         raise Wrong("one row only", got, "That is one output's gradient. Make a row for every output, and stack them.")
     if j.shape != right.shape:
@@ -113,7 +115,7 @@ def at_zero_weights(answer):
     right = same(plain, torch.zeros(4, 4), 1e-2) and same(residual, torch.eye(4), 1e-2)
     if small_is_right(answer) and not right:
         got = f"{numbers(plain)} and {numbers(residual)}"
-        raise Wrong("not 0 and I at zero weights", got, "F is flat, so all of it is 0; the 1s come from + x.")
+        raise Wrong("not 0 and I at zero weights", got, "The zeros: F is flat. The ones on the diagonal come from + x.")
 
 
 @jacobian.probe("a function with a single output, x0 x1 x2 at (1, 2, 3)", "a matrix of one row, [[6, 3, 2]]")
@@ -142,8 +144,13 @@ def parameters_untouched(answer):
     "x itself, afterwards", "as before: the same values, no .grad, and no requires_grad that it did not have"
 )
 def x_untouched(answer):
-    x = torch.tensor([1.0, 2.0, 3.0])
+    x, other = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     matrix(answer, three_to_two, x)
-    if x.requires_grad or x.tolist() != [1.0, 2.0, 3.0]:
+    matrix(answer, three_to_two, other)
+    if x.requires_grad or other.grad is not None or x.tolist() != [1.0, 2.0, 3.0]:
         why = "x belongs to the caller. Work on a copy: x = x.detach().requires_grad_() makes a new tensor."
-        raise Wrong("the caller's x is changed", f"requires_grad={x.requires_grad}", why)
+        raise Wrong(
+            "the caller's x is changed",
+            f"requires_grad={x.requires_grad}, .grad {'empty' if other.grad is None else 'filled'}",
+            why,
+        )

@@ -156,8 +156,7 @@ def sizes(answer):
             if height == 224:
                 raise
             why = "Average over all pixels, however many: nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))."
-            got = f"at {height}x{width}: {str(error).splitlines()[0]}"
-            raise Wrong("it takes one image size only", got, why) from error
+            raise Wrong("it takes one image size only", f"an error at {height}x{width}", why) from error
         if logits.ndim != 2 or len(logits) != 2:
             raise Wrong("not one row of logits for each image", shape(logits), "flatten(1) after the pooling.")
 
