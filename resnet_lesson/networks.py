@@ -6,6 +6,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -169,13 +170,8 @@ def lab10_6(num_classes: int = 10, **options) -> ResNet:
 
 
 FIXED = {
-    "resnet18": lambda **o: imagenet_resnet(18, **o),
-    "resnet34": lambda **o: imagenet_resnet(34, **o),
-    "resnet50": lambda **o: imagenet_resnet(50, **o),
-    "resnet101": lambda **o: imagenet_resnet(101, **o),
-    "resnet152": lambda **o: imagenet_resnet(152, **o),
-    "plain18": lambda **o: imagenet_resnet(18, plain=True, **o),
-    "plain34": lambda **o: imagenet_resnet(34, plain=True, **o),
+    **{f"resnet{depth}": partial(imagenet_resnet, depth) for depth in IMAGENET},
+    **{f"plain{depth}": partial(imagenet_resnet, depth, plain=True) for depth in (18, 34)},
     "wide_resnet50_2": lambda **o: imagenet_resnet(50, **{"width_per_group": 128, **o}),
     "resnext50_32x4d": lambda **o: imagenet_resnet(50, **{"groups": 32, "width_per_group": 4, **o}),
     "lab10_6": lab10_6,

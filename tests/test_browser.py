@@ -164,7 +164,8 @@ def test_notebook_runs_in_jupyterlab(path, browser, lab):
     assert errors(ran) == []
     assert [cell.source for cell in code_cells(ran) if cell.execution_count is None] == []
     stored = nbformat.read(path, as_version=4)
-    explorers = len(re.findall(r"^(?:\w+\.)?(?:\w+_)?explorer\(", "\n".join(cell.source for cell in code_cells(stored)), re.M))
+    code = "\n".join(cell.source for cell in code_cells(stored))
+    explorers = len(re.findall(r"^(?:\w+\.)?(?:\w+_)?explorer\(", code, re.M))
     assert moved == explorers
     assert len(widths) >= count_images(stored) - explorers  # these show their picture inside the widget
     assert all(width > 0 for width in widths)

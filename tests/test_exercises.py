@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_lesson import exercises
+from resnet_lesson import blocks, exercises
 
 FILES = sorted(path.stem for path in (Path(__file__).parent / "answers").glob("n*.py"))
 MODULES = [importlib.import_module(f"answers.{name}") for name in FILES]
@@ -111,6 +111,14 @@ def raises_nothing_yet(in_channels):
     raise NotImplementedError("to do")
 
 
+class OldStyle(nn.Module):
+    def __init__(self, in_channels, width, stride=1):
+        super(OldStyle, self).__init__()  # noqa: UP008
+        self.width = width
+
+    def forward(self, x): ...
+
+
 class Nothing(nn.Module):
     def __init__(self, in_channels, width, stride=1):
         super().__init__()
@@ -122,7 +130,7 @@ class Nothing(nn.Module):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "answer", [None, ..., nothing_yet, raises_nothing_yet, Nothing, {"a": ..., "b": None}], ids=str
+    "answer", [None, ..., nothing_yet, raises_nothing_yet, Nothing, OldStyle, {"a": ..., "b": "", "c": None}], ids=str
 )
 def test_unattempted_says_so_and_raises_nothing(name, answer):
     report = check(name, answer)
@@ -148,10 +156,71 @@ def test_the_solution_is_shown_in_colours_and_as_text(name):
     assert len(solution) > 50 and "<" in solution._repr_html_() and repr(solution) == solution
 
 
-def test_a_students_line_is_shown():
-    answer, _ = WRONG["basic_block"]["an attribute that does not exist"]
-    text = " ".join(repr(check("basic_block", answer)).split())
-    assert re.search(r"line \d+: `return F.relu\(self.residual\(x\) \+ self.shortcuts\(x\)\)`", text)
+def text_for(forward):
+    """The report on a plain block with another `forward`, in one line."""
+    block = type("PlainBlock", (blocks.PlainBlock,), {"forward": forward})
+    return " ".join(repr(exercises.plain_block.check(block)).split())
+
+
+def helper(x):
+    return x.no_such_thing()
+
+
+def test_the_students_own_line_is_shown_also_in_a_helper():
+    assert re.search(r"line \d+: `return x.no_such_thing\(\)`", text_for(lambda self, x: helper(x)))
+
+
+def test_an_error_in_a_package_alone_shows_no_line_of_the_package():
+    assert "was raised when your code was called" in repr(exercises.plain_block.check(nn.LSTM))
+
+
+def test_exit_is_caught_and_printing_is_kept_short():
+    assert "our code stopped with SystemExit" in text_for(lambda self, x: exit())
+    report = text_for(lambda self, x: print("here I am") or self.relu(self.layers(x)))
+    assert report.startswith("plain_block: passed") and report.count("here I am") == 5 and "lines more" in report
+
+
+def test_what_beginners_forget_is_named():
+    class NoForward(nn.Module):
+        def __init__(self, in_channels, width, stride=1):
+            super().__init__()
+            self.conv = nn.Conv2d(in_channels, width, 3)
+
+        def call(self, x):
+            return self.conv(x)
+
+    class NoSuper(NoForward):
+        def __init__(self, in_channels, width, stride=1):
+            self.conv = nn.Conv2d(in_channels, width, 3)
+
+    class NoStride(blocks.PlainBlock):
+        def __init__(self, in_channels, width):
+            super().__init__(in_channels, width)
+
+    for answer, words in {
+        NoForward: "no `forward`",
+        NoSuper: "`super().__init__()`",
+        NoStride: "Compare the arguments",
+        torch.zeros(3): "itself, not what it computes",
+    }.items():
+        assert words in " ".join(repr(exercises.plain_block.check(answer)).split())
+
+
+class KeywordStride(blocks.BasicBlock):
+    def __init__(self, in_channels, width, *, stride=1):
+        super().__init__(in_channels, width, stride)
+
+
+class Lazy(blocks.BasicBlock):
+    def __init__(self, in_channels, width, stride=1):
+        super().__init__(in_channels, width, stride)
+        self.residual[0] = nn.LazyConv2d(width, 3, stride, padding=1, bias=False)
+
+
+@pytest.mark.parametrize("answer", [KeywordStride, Lazy])
+def test_constructors_that_students_write(answer):
+    report = exercises.basic_block.check(answer)
+    assert report.passed, repr(report)
 
 
 def test_an_unknown_exercise_names_the_nearest():

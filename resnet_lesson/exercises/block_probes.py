@@ -12,10 +12,14 @@ from torch import nn
 from .core import Exercise, Wrong
 from .probing import (
     convolutions,
+    count,
+    hidden_layers,
     make_block,
     operations,
+    remembers,
     run,
     same,
+    shake,
     shape,
     survives_copies,
 )
@@ -108,18 +112,19 @@ def relu_between(answer, expansion):
     everything = operations(keeping(answer, expansion).train(), x)
     found = [o for o in everything if o.name == "convolution" and not is_projection(o, 16, 16)]
     norms = [o.inputs[0] for o in everything if o.name == "batch_norm"]
+    linear = [o.result for o in everything if o.name in ("convolution", "batch_norm")]
     for i, c in enumerate(found[1:], start=2):
         if any(same(n, found[i - 2].result.relu(), 0) for n in norms):
             why = "The order is conv - BN - ReLU: BN centres the values, then ReLU cuts the negative ones."
             raise Wrong("BN after the ReLU instead of before it", "conv - ReLU - BN", why)
-        if c.inputs[0].min() < 0 and not torch.equal(c.inputs[0], x):
+        if any(same(c.inputs[0], r, 0) or same(c.inputs[0][:, :, 1:-1, 1:-1], r, 0) for r in linear):
             why = "Two convolutions without a ReLU between them are one linear map."
             raise Wrong(f"missing ReLU before convolution {i}", f"values down to {c.inputs[0].min():.1f}", why)
 
 
 @shared(EVERY, "x after the forward pass", "unchanged: others may still need it")
 def input_untouched(answer, expansion):
-    for block in (keeping(answer, expansion), changing(answer, expansion)):
+    for block in (shake(keeping(answer, expansion)), shake(changing(answer, expansion))):
         x = torch.randn(2, 16, 8, 8)
         before = x.clone()
         block(x)
@@ -131,16 +136,20 @@ def input_untouched(answer, expansion):
 @shared(EVERY, "train(), and eval() after many passes over the same batch", "the same output: only BN differs")
 def modes_differ_by_bn_only(answer, expansion):
     x = torch.randn(16, 16, 8, 8)
-    block = keeping(answer, expansion).train()
+    block = shake(keeping(answer, expansion)).train()
     quick = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
     for module in quick:
         module.momentum = 1.0  # take over this batch's statistics at once
+    norms = sum(o.name == "batch_norm" for o in operations(block, x))
+    if hidden_layers(block) or count(block) == 0 or 0 < len(quick) < norms or remembers(keeping(answer, expansion), x):
+        return  # other probes say so: layers in a list or in forward, one BN for two convolutions, a kept tensor
     with torch.no_grad():
         for _ in range(2 if quick else 150):  # functional BN comes as near to them as 0.9^150
             trained = run(block, x)
         again, evaluated = run(block, x), run(block.eval(), x)
     if not same(trained, again):
-        why = "The same input gives two outputs in training mode. Is there a dropout? The block has none."
+        why = "The same input gives two outputs in training mode. Is there a dropout, or a layer "
+        why += "that is made inside forward? The block has no such thing."
         raise Wrong("the output is random", "two different outputs", why)
     if not same(trained, evaluated, 1e-2):
         why = "Something besides BN depends on the mode, or BN does not use its stored statistics in eval()."
@@ -149,28 +158,47 @@ def modes_differ_by_bn_only(answer, expansion):
 
 @shared(EVERY, "copies: deepcopy, pickle, the meta device", "they work, and compute the same")
 def copies(answer, expansion):
-    survives_copies(changing(answer, expansion), torch.randn(2, 16, 8, 8))
+    block, x = changing(answer, expansion), torch.randn(2, 16, 8, 8)
+    if hidden_layers(block) or count(block) == 0 or remembers(keeping(answer, expansion), x):
+        return  # other probes say so: layers in a list or in forward, a kept tensor
+    survives_copies(block, x)
 
 
-def probe_two_3x3(exercise: Exercise) -> None:
-    """Give an exercise the probe that the plain and the basic block share: which convolutions, with which stride."""
+@shared(EVERY, "a small step of x", "y changes as the gradient says (finite differences)")
+def finite_differences(answer, expansion):
+    block = shake(keeping(answer, expansion, 8).double().eval())
+    x = torch.randn(2, 8, 5, 5, dtype=torch.double, requires_grad=True)
+    if hidden_layers(block) or count(block) == 0 or remembers(keeping(answer, expansion), torch.randn(2, 16, 8, 8)):
+        return  # other probes say so: layers in a list or in forward, a kept tensor
+    step, y = 1e-6 * torch.randn_like(x), run(block, x)
+    gradient = torch.autograd.grad(y.sum(), x, allow_unused=True)[0] if y.requires_grad else None
+    predicted = torch.zeros(()) if gradient is None else (gradient * step).sum()
+    with torch.no_grad():
+        change = (run(block, x + step).sum() - run(block, x - step).sum()) / 2
+    if (predicted - change).abs() > 1e-3 * step.abs().sum():
+        got = f"{change:.2g} instead of {predicted:.2g}"
+        why = "A part of the computation passes on values without their gradient: detach(), .data or no_grad()."
+        raise Wrong("the gradient does not fit the output", got, why)
 
-    @exercise.probe(
-        "which convolutions run beside the shortcut, 16 -> 32 channels, stride 2",
-        "3x3, 16 -> 32 channels, stride 2; then 3x3, 32 -> 32, stride 1",
-    )
-    def two_convolutions(answer):
-        found = [c for c in convolutions(changing(answer, 1), torch.randn(2, 16, 8, 8)) if c.kernel[2:] != (1, 1)]
-        got = "; then ".join(
-            f"{c.kernel[2]}x{c.kernel[3]}, {c.kernel[1]} -> {c.kernel[0]}, stride {c.stride}" for c in found
-        )
-        if [c.kernel[2:] for c in found] != [(3, 3), (3, 3)]:
-            raise Wrong("not two 3x3 convolutions", got or "none", "There are two of them, both with padding=1.")
-        why = "The first convolution takes the stride, so that the second has less to do."
-        if found[1].stride != 1 and found[0].stride == 1:
-            raise Wrong("the stride is on the second convolution", got, why)
-        if found[1].stride != 1:
-            raise Wrong("the stride is on both convolutions", got, "Together they divide the size by 4. " + why)
-        if found[0].kernel[0] != 32:
-            why = "The first convolution already has the new number of channels."
-            raise Wrong("the channels change in the second convolution", got, why)
+
+TWO_3X3: Shared = []
+
+
+@shared(TWO_3X3, "which convolutions run beside the shortcut, 16 -> 32 channels, stride 2",
+        "3x3, 16 -> 32 channels, stride 2; then 3x3, 32 -> 32, stride 1")  # fmt: skip
+def two_convolutions(answer, expansion):
+    found = [c for c in convolutions(changing(answer, expansion), torch.randn(2, 16, 8, 8)) if c.kernel[2:] != (1, 1)]
+    got = "; ".join(f"{c.kernel[2]}x{c.kernel[3]}, {c.kernel[1]} -> {c.kernel[0]}, stride {c.stride}" for c in found)
+    x = torch.randn(2, 16, 8, 8)
+    if not found and same(run(changing(answer, expansion), x), x):
+        raise Wrong("nothing is computed yet", "x", "x comes out as it went in. First write the two convolutions.")
+    if [c.kernel[2:] for c in found] != [(3, 3), (3, 3)]:
+        raise Wrong("not two 3x3 convolutions", got or "none", "There are two of them, both with padding=1.")
+    why = "The first convolution takes the stride, so that the second has less to do."
+    if found[1].stride != 1 and found[0].stride == 1:
+        raise Wrong("the stride is on the second convolution", got, why)
+    if found[1].stride != 1:
+        raise Wrong("the stride is on both convolutions", got, "Together they divide the size by 4. " + why)
+    if found[0].kernel[0] != 32:
+        why = "The first convolution already has the new number of channels."
+        raise Wrong("the channels change in the second convolution", got, why)

@@ -7,7 +7,10 @@ ex.solution()           # the package's own source
 """
 
 import ast
+import contextlib
 import inspect
+import io
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ class Wrong(Exception):
 
     def __init__(self, mistake: str, got: object, why: str):
         super().__init__(f"{mistake}: got {got}. {why}")
-        self.mistake, self.got, self.why = mistake, str(got), why
+        self.mistake, self.got, self.why = mistake, re.sub(" at 0x[0-9a-f]+", "", str(got)), why
 
 
 @dataclass(frozen=True)
@@ -71,30 +74,28 @@ class Exercise:
         answer = parts or answer
         if is_unattempted(answer):
             return Report(self.name, len(self.probes), attempted=False, task=self.task)
-        findings = [self._find(probe, answer) for probe in self.probes]
-        tried = [probe.tried for probe in self.probes]
-        return Report(self.name, len(self.probes), [f for f in findings if f], tried=tried)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:  # a print() in forward would bury the report
+            findings = [self._find(probe, answer) for probe in self.probes]
+        return Report(
+            self.name,
+            len(self.probes),
+            [finding for finding in findings if finding],
+            tried=[probe.tried for probe in self.probes],
+            printed=printed.getvalue().splitlines(),
+        )
 
     def _find(self, probe: Probe, answer: object) -> Finding | None:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(0)
                 probe.run(answer)
-        except Wrong as wrong:
-            return Finding(probe.tried, probe.expected, wrong.got, wrong.mistake, wrong.why, self.read)
-        except NotImplementedError:
-            why = "A part of your answer still raises NotImplementedError: write that part too."
-            return Finding(probe.tried, probe.expected, "NotImplementedError", "unfinished", why, self.read)
-        except Exception as error:  # whatever a student's code may raise
-            line = student_line(error, answer)
-            got = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(
-                ": "
-            )
-            why = f"It was raised in your {line}." if line else "It was raised when your code was called."
-            return Finding(
-                probe.tried, probe.expected, got, f"your code stopped with {type(error).__name__}", why, self.read
-            )
-        return None
+        except Wrong as error:
+            wrong = error
+        except (Exception, SystemExit) as error:  # whatever a student's code may raise
+            wrong = _diagnosis(error)
+        else:
+            return None
+        return Finding(probe.tried, probe.expected, wrong.got, wrong.mistake, wrong.why, self.read)
 
     def hint(self) -> Text:
         """The next hint, with those before it."""
@@ -114,9 +115,32 @@ class Exercise:
         return f"Exercise {self.name}: {self.task}"
 
 
+REMEDIES = {  # what Python or torch says: what to do about it
+    r"Module\.__init__\(\) call": "The first line of `__init__` must be `super().__init__()`.",
+    r"positional arguments? but|missing \d+ required positional|unexpected keyword": "Compare the arguments with those "
+    "that the task names. In a class, `self` comes first.",
+    r"has no attribute '(\w+)'": "Is it spelled the same where you make it, and made in `__init__`?",
+}
+
+
+def _diagnosis(error: BaseException) -> Wrong:
+    """What an exception of the student's code means, with the student's own line."""
+    text = next(iter(str(error).strip().splitlines()), "")
+    if 'missing the required "forward"' in text:
+        why = "Your class has no `forward`. Is it named so, and indented like `__init__`?"
+        return Wrong("no forward", "NotImplementedError", why)
+    if isinstance(error, NotImplementedError):
+        why = "A part of your answer still raises NotImplementedError: write that part too."
+        return Wrong("unfinished", "NotImplementedError", why)
+    name, line = type(error).__name__, student_line(error)
+    where = f"It was raised in your {line}." if line else "It was raised when your code was called."
+    remedy = next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, text)), "")
+    return Wrong(f"your code stopped with {name}", f"{name}: {text}".rstrip(": "), f"{where} {remedy}".rstrip())
+
+
 def is_unattempted(answer: object) -> bool:
-    """Whether nothing was written yet: None, `...`, or code that is only `...`, pass or NotImplementedError."""
-    if answer is None or answer is ...:
+    """Whether nothing was written yet: None, `...`, "", or code that is only `...`, pass or NotImplementedError."""
+    if answer is None or answer is ... or isinstance(answer, str) and not answer:
         return True
     if isinstance(answer, dict):
         return all(is_unattempted(part) for part in answer.values())
@@ -136,10 +160,12 @@ def _is_stub(function: Callable) -> bool:
 
 
 def _says_nothing(statement: ast.stmt) -> bool:
-    code = ast.unparse(statement)
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):  # `...` or a docstring
-        return True
+    match statement:
+        case ast.Expr(value=ast.Constant()):  # `...` or a docstring
+            return True
+        case ast.Assign(targets=[ast.Attribute()], value=ast.Name() | ast.Constant()):  # self.width = width
+            return True
     # super().__init__ with arguments is an answer: a class that inherits from nn.Sequential and gives it its layers.
-    return code in ("pass", "return", "return None", "return ...", "super().__init__()") or code.startswith(
-        "raise NotImplementedError"
-    )
+    code = ast.unparse(statement)
+    nothing = r"pass|return( None| \.\.\.)?|super\((\w+, self)?\)\.__init__\(\)|(nn\.)?Module\.__init__\(self\)"
+    return re.fullmatch(nothing, code) is not None or code.startswith("raise NotImplementedError")

@@ -1,5 +1,7 @@
 """Exercises of notebook 01: the plain block, and reading error curves."""
 
+import re
+
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
@@ -8,9 +10,10 @@ from matplotlib.ticker import PercentFormatter
 from .. import blocks
 from ..plots import STYLE, label, provenance
 from ..runs import recorded
-from .block_probes import EVERY, keeping, probe_two_3x3, probe_with
-from .core import Exercise, Wrong
-from .probing import run, same, zero_convolutions
+from .block_probes import EVERY, TWO_3X3, keeping, probe_with
+from .core import Exercise, Wrong, is_unattempted
+from .layer_probes import LAYERS, OTHER
+from .probing import convolutions, loud, operations, run, same, zero_convolutions
 
 plain_block = Exercise(
     "plain_block",
@@ -24,8 +27,7 @@ plain_block = Exercise(
     ),
     read="notebook 01, section 3; paper, section 3.3, 'Plain Network'",
 )
-probe_with(plain_block, EVERY)
-probe_two_3x3(plain_block)
+probe_with(plain_block, EVERY + LAYERS + TWO_3X3)
 
 
 @plain_block.probe("the smallest value of the output", "0: the block ends in a ReLU")
@@ -35,17 +37,31 @@ def ends_in_relu(answer):
         raise Wrong("missing ReLU at the end", f"{y.min():.2f}", "A ReLU follows the second BN too.")
 
 
+@plain_block.probe("large values at the end", "ReLU of the second BN: max(0, v) of each value, however large")
+def ends_in_relu_itself(answer):
+    block, x = loud(keeping(answer, 1)), torch.randn(2, 16, 8, 8)
+    everything, y = operations(block, x), run(block, x)
+    v = next((o.result for o in reversed(everything) if o.name == "batch_norm"), None)
+    if v is None or v.shape != y.shape or not same(y, run(block, x)):
+        return  # another probe says that BN is missing, or that it is random
+    if not any(same(y, right) for right in (v.relu(), v, (v + x).relu(), v + x)):
+        got = f"{y.min():.1f} to {y.max():.1f} where the second BN gives {v.min():.1f} to {v.max():.1f}"
+        raise Wrong(OTHER, got, "The block ends in nn.ReLU() or F.relu after the second BN, and nothing follows.")
+
+
 @plain_block.probe("the weights of both convolutions set to zero", "zeros, whatever x is")
 def zero_weights(answer):
     x = torch.randn(2, 16, 8, 8)
     y = run(zero_convolutions(keeping(answer, 1)).eval(), x)
+    if not convolutions(keeping(answer, 1), x):
+        return  # the probe of the convolutions says so
     if same(y, x.relu()) or same(y, x):
         why = "x itself comes out: that is a residual block, the subject of the next notebooks."
         raise Wrong("a shortcut in a plain block", "x", why)
 
 
 CURVES = {"A": "plain20", "B": "resnet56", "C": "plain56", "D": "resnet20"}
-NEVER = ("none", "nobody", "no one", "noone", "no", "none of them")
+NEVER = ("no", "neither", "0")  # how "none of them", "Nobody." and "not one" begin
 
 
 def _explanation() -> str:
@@ -100,20 +116,39 @@ def curves_figure() -> Figure:
     return figure
 
 
+def _spelled(value: object) -> str:
+    """A name as the package writes it: "Plain-56", "plain 56" and "plain_56" are plain56."""
+    return re.sub(r"[\s_-]", "", str(value).lower())
+
+
 def _names(parts: dict) -> dict[str, str]:
-    """The names given to the curves, as the package writes them: "Plain-56" and "plain 56" are plain56."""
-    spelled = {key: str(value).lower().replace("-", "").replace(" ", "") for key, value in parts.items()}
-    return {key: value for key, value in spelled.items() if key in CURVES and parts[key] not in (None, ...)}
+    """The names given to the curves."""
+    return {key: _spelled(value) for key, value in parts.items() if key in CURVES and not is_unattempted(value)}
+
+
+def _overfitting(given: object) -> set[str]:
+    """The curves that overfit as the answer says: none for None, False, [] and "None of them."."""
+    several = given if isinstance(given, (list, tuple, set)) else [given]
+    said = {_spelled(one) for one in several if one is not None and one is not False}
+    letters = {name: letter.lower() for letter, name in CURVES.items()}
+    return {letters.get(one, one.removeprefix("curve")) for one in said if not one.startswith(NEVER)}
+
+
+def _open_parts(parts: dict) -> list[str]:
+    """The parts without an answer. overfits=None is one, "none of them", as soon as the curves have theirs."""
+    open_ = [key for key in CURVES if is_unattempted(parts.get(key))]
+    given = parts.get("overfits", ...)
+    return open_ + (["overfits"] if is_unattempted(given) and (open_ or given is not None) else [])
 
 
 @reading_curves.probe("whether every curve has one of the four names", "A, B, C and D, and overfits")
 def complete(parts):
     if unknown := sorted(set(parts) - {*CURVES, "overfits"}):
         raise Wrong("a part that is not asked for", ", ".join(unknown), "The parts are A, B, C, D and overfits.")
-    if open_ := [key for key in (*CURVES, "overfits") if parts.get(key) in (None, ...)]:
+    if open_ := _open_parts(parts):
         raise Wrong("not answered yet", f"nothing for {', '.join(open_)}", "Give each part your best guess.")
     names = _names(parts)
-    if strange := sorted(set(names.values()) - set(CURVES.values())):
+    if strange := [f"{key}={parts[key]}" for key in names if names[key] not in CURVES.values()]:
         raise Wrong("not one of the four names", ", ".join(strange), f"They are {', '.join(sorted(CURVES.values()))}.")
     if len(set(names.values())) < 4:
         raise Wrong("one name for two curves", ", ".join(names.values()), "Each network made one curve.")
@@ -150,11 +185,11 @@ def kinds(parts):
 
 @reading_curves.probe("overfitting", "a low training error beside a much higher test error: none of the four")
 def overfitting(parts):
-    given = parts.get("overfits")
-    if given in (None, ...) or str(given).lower() in NEVER:
+    if "overfits" in _open_parts(parts) or not (letters := _overfitting(parts["overfits"])):
         return
-    if str(given).upper() == "C":
+    got = parts["overfits"]
+    if letters == {"c"}:
         why = "C has a high test error, but its training error is as high. It fits too little, not too well."
-        raise Wrong("degradation taken for overfitting", str(given), why)
+        raise Wrong("degradation taken for overfitting", got, why)
     why = "Compare its end in the left panel with its end in the right one: are they far apart?"
-    raise Wrong("overfitting where there is none", str(given), why)
+    raise Wrong("overfitting where there is none", got, why)

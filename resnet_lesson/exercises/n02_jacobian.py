@@ -72,6 +72,9 @@ def rows_are_outputs(answer):
         raise Wrong(
             "the values of f instead of its derivatives", got, "That is what f answers; asked is how it changes with x."
         )
+    if j.shape == right.shape and torch.equal(j[0], j[1]):
+        why = "x.grad is one tensor that is written into again and again: append x.grad.clone(), then clear x.grad."
+        raise Wrong("all rows are the same tensor", got, why)
     if any(same(j.squeeze(), row) for row in right):
         raise Wrong("one row only", got, "That is one output's gradient. Make a row for every output, and stack them.")
     if j.shape != right.shape:
@@ -89,16 +92,16 @@ def every_entry(answer):
         raise Wrong("the diagonal only", numbers(j), why)
 
 
-@jacobian.probe("f(x) = (x0^2, x0 x1) at (300, 20)", "[[600, 0], [20, 300]]: the slope at that point, exactly")
+@jacobian.probe("f(x) = (x0^3, x0 x1) at (30, 20)", "[[2700, 0], [20, 30]]: the slope at that point, exactly")
 def at_x_exactly(answer):
     def f(x):
-        return torch.stack([x[0] ** 2, x[0] * x[1]])
+        return torch.stack([x[0] ** 3, x[0] * x[1]])
 
-    j, right = matrix(answer, f, torch.tensor([300.0, 20.0])), torch.tensor([[600.0, 0], [20, 300]])
+    j, right = matrix(answer, f, torch.tensor([30.0, 20.0])), torch.tensor([[2700.0, 0], [20, 30]])
     if j.shape == right.shape and not j.any():
         why = "These are the derivatives at (0, 0). Differentiate at the x that is given, not at a new tensor."
         raise Wrong("taken at another point", numbers(j), why)
-    if small_is_right(answer) and not same(j, right):
+    if small_is_right(answer) and not same(j, right, 1e-6):
         why = "Differences such as (f(x + h) - f(x)) / h come only near it. autograd gives the slope itself."
         raise Wrong("finite differences instead of autograd", numbers(j), why)
 
@@ -147,10 +150,8 @@ def x_untouched(answer):
     x, other = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     matrix(answer, three_to_two, x)
     matrix(answer, three_to_two, other)
-    if x.requires_grad or other.grad is not None or x.tolist() != [1.0, 2.0, 3.0]:
+    marked = x.requires_grad or not other.requires_grad  # as they were before: no, and yes
+    if marked or other.grad is not None or x.tolist() != [1.0, 2.0, 3.0]:
         why = "x belongs to the caller. Work on a copy: x = x.detach().requires_grad_() makes a new tensor."
-        raise Wrong(
-            "the caller's x is changed",
-            f"requires_grad={x.requires_grad}, .grad {'empty' if other.grad is None else 'filled'}",
-            why,
-        )
+        got = f"requires_grad {'changed' if marked else 'kept'}, .grad {'empty' if other.grad is None else 'filled'}"
+        raise Wrong("the caller's x is changed", got, why)

@@ -1,5 +1,6 @@
 """The exercise `residual_forward` of notebook 02: the forward pass of a residual block."""
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -38,14 +39,29 @@ class Part(nn.Module):
 class Parts(nn.Module):
     """A block with the given residual function and shortcut, for the student's forward to work on."""
 
-    def __init__(self, residual: Callable[[Tensor], Tensor], shortcut: Callable[[Tensor], Tensor] = lambda x: x):
+    def __init__(self, residual: Callable[[Tensor], Tensor], shortcut: Callable[[Tensor], Tensor] = lambda x: 1 * x):
         super().__init__()
         self.residual, self.shortcut, self.relu = Part(residual), Part(shortcut), nn.ReLU()
 
 
-def number(forward: Callable, x: float, f: float, shortcut: Callable[[Tensor], Tensor] = lambda x: x) -> float:
+def function_of(forward: object) -> Callable:
+    """What was handed in, which must be the function itself."""
+    if inspect.isclass(forward):
+        why = "Give check() the function alone, ex.check(forward), not the class that it belongs to."
+        raise Wrong("a class instead of the function", f"the class {forward.__name__}", why)
+    if isinstance(forward, nn.Module) or not callable(forward):
+        why = "Give check() the function itself, ex.check(forward), without calling it."
+        raise Wrong("not a function", f"an object of type {type(forward).__name__}", why)
+    return forward
+
+
+def call(forward: Callable, block: nn.Module, x: Tensor) -> Tensor:
+    return run(function_of(forward), block, x)
+
+
+def number(forward: Callable, x: float, f: float, shortcut: Callable[[Tensor], Tensor] = lambda x: 1 * x) -> float:
     """y for a single number x and a residual function that always answers f."""
-    y = run(forward, Parts(lambda x: torch.full_like(x, f), shortcut), torch.tensor([[x]]))
+    y = call(forward, Parts(lambda x: torch.full_like(x, f), shortcut), torch.tensor([[x]]))
     if y.numel() != 1:
         raise Wrong("joined instead of added", f"{y.numel()} numbers", "`+` adds; torch.cat puts side by side.")
     return y.item()
@@ -78,10 +94,17 @@ def adds_x(forward):
 
 @residual_forward.probe("x = 3, with an F that always answers -5", "ReLU(3 - 5) = 0")
 def ends_in_relu(forward):
-    if number(forward, 3.0, -2.0) == 1.0 and number(forward, 3.0, -5.0) == -2.0:
-        raise Wrong(
-            "missing ReLU after the addition", "-2", "The sum goes through self.relu before it leaves the block."
-        )
+    y = number(forward, 3.0, -5.0)
+    if (number(forward, 3.0, 4.0), number(forward, 3.0, -2.0)) != (7.0, 1.0) or y == 0.0:
+        return  # right, or wrong in another way that the probe above tells
+    if y == -2.0:
+        why = "The sum goes through self.relu before it leaves the block."
+        raise Wrong("missing ReLU after the addition", "-2", why)
+    if y == 2.0:
+        why = "The sum is -2. ReLU makes 0 of a negative number; it does not drop the sign."
+        raise Wrong("the absolute value instead of ReLU", "2", why)
+    why = "The sum is -2, and ReLU makes exactly 0 of every negative number. Is it another function?"
+    raise Wrong("another function instead of ReLU", f"{y:g}", why)
 
 
 @residual_forward.probe("x = -2, with an F that always answers 5", "ReLU(-2 + 5) = 3")
@@ -102,7 +125,7 @@ def uses_the_shortcut(forward):
 @residual_forward.probe("what self.residual and self.shortcut are called with, x = 3", "each once, and with x")
 def both_start_at_x(forward):
     x, block = torch.tensor([[3.0]]), Parts(lambda x: x - 1, lambda x: 10 * x)
-    run(forward, block, x)
+    call(forward, block, x)
     for name, what in (("residual", "F"), ("shortcut", "the shortcut")):
         calls = [one.item() for one in getattr(block, name).inputs if one.numel() == 1]
         if len(calls) > 1:
@@ -118,7 +141,8 @@ def both_start_at_x(forward):
 @residual_forward.probe("x after the forward pass", "unchanged: a hook, or another layer, may still need it")
 def input_untouched(forward):
     x = torch.tensor([[3.0]])
-    run(lambda: forward(Parts(lambda x: x - 1), x))  # x itself: `run` hands on copies
+    block = Parts(lambda x: x - 1, lambda x: x)  # a shortcut that hands on x itself, as nn.Identity does
+    run(lambda: function_of(forward)(block, x))  # x itself too: `run` hands on copies
     if x.item() != 3.0:
         why = (
             "`x += ...` writes into x itself, and so does `out += ...` when out is the identity shortcut's x. Use `+`."
@@ -129,7 +153,7 @@ def input_untouched(forward):
 @residual_forward.probe("the gradient dy/dx at x = 3, with F(x) = 2x", "1 + 2 = 3")
 def gradient(forward):
     x = torch.tensor([[3.0]], requires_grad=True)
-    y = run(forward, Parts(lambda x: 2 * x), x)
+    y = call(forward, Parts(lambda x: 2 * x), x)
     if y.numel() != 1 or y.item() != 9.0:
         return  # other probes say what is wrong with the value
     got = torch.autograd.grad(y, x)[0].item() if y.requires_grad else 0.0
@@ -146,7 +170,7 @@ def real_block(forward):
     if small != [7.0, 1.0, 0.0, 3.0] or number(forward, 3.0, 4.0, lambda x: 10 * x) != 34.0:
         return  # other probes say what is wrong, with single numbers
     block, x = blocks.BasicBlock(16, 32, 2).eval(), torch.randn(2, 16, 8, 8)
-    expected, y = block(x), run(forward, block, x)
+    expected, y = block(x), call(forward, block, x)
     if not same(y, expected):
         why = "Single numbers come out right, images do not. Does your code depend on the shape of x?"
         raise Wrong("a real block computes something else", shape(y), why)

@@ -9,8 +9,9 @@ from torch import nn
 from .. import blocks
 from .block_probes import copies, input_untouched, modes_differ_by_bn_only
 from .core import Exercise, Wrong
+from .layer_probes import others_do_not_matter, raise_if_hidden
 from .n03_residual_block import shortcut_outputs
-from .probing import convolutions, count, make_block, operations, run, same, shake, shape
+from .probing import convolutions, count, make_block, neutral, operations, run, same, shake, shape
 
 projection = Exercise(
     "projection",
@@ -72,24 +73,45 @@ def one_pixel(answer):
         raise Wrong("the gradient is cut", "no gradient", "Is there a detach(), .data or no_grad() on the way?")
     pixels = [tuple(pixel) for pixel in gradient[0].abs().sum(0).nonzero().tolist()]
     got = ", ".join(map(str, pixels[:4])) + " and more" * (len(pixels) > 4) or "none"
+    if pixels != [(2, 2)] and "max" in pools(answer):
+        why = "Max pooling takes the largest of 2x2 pixels. Here no pool is needed: the 1x1 convolution has the stride."
+        raise Wrong("max pooling before the convolution", got, why)
     if pixels != [(2, 2)] and pools(answer):
         why = (
             "With average pooling it is the shortcut of ResNet-D (He, T. et al. 2018), which is a good one, but later. "
         )
         why += "Here the 1x1 convolution itself has the stride, and no pixel is averaged."
         raise Wrong("pooling before the convolution", got, why)
+    if not judged_by_pixels(answer):
+        return  # the probe of the images says what is wrong
+    if len(pixels) >= 16:
+        why = "Every pixel changes this one: the normalisation takes the mean of the image, also in eval()."
+        raise Wrong("another normalisation than BN", got, why + " It is nn.BatchNorm2d(out_channels).")
     if pixels != [(2, 2)]:
         raise Wrong("another pixel than every second one", got, "Stride 2 takes the pixels 0, 2, 4, ... in both axes.")
 
 
-def pools(answer) -> bool:
-    return any("pool" in o.name for o in operations(make_block(answer, 16, 32, 2), torch.randn(2, 16, 8, 8)))
+def pools(answer) -> str:
+    """The names of the pools that run."""
+    found = operations(make_block(answer, 16, 32, 2), torch.randn(2, 16, 8, 8))
+    return " ".join(o.name for o in found if "pool" in o.name)
+
+
+def judged_by_pixels(answer) -> bool:
+    """Whether an image's output is its own, in evaluation mode, so that its pixels can be traced."""
+    made, x = shake(make_block(answer, 16, 32, 2)).eval(), torch.randn(4, 16, 8, 8)
+    return same(run(made, x[:1]), run(made, x)[:1], 1e-4)
+
+
+projection.probe("one image alone and beside others, in eval()", "the same output: BN uses its stored statistics")(
+    partial(others_do_not_matter, expansion=1)
+)
 
 
 @projection.probe("the mean and standard deviation of each output channel, in training mode", "0 and 1: BN is the last")
 def normalised(answer):
     x = 30 * torch.randn(8, 16, 8, 8) + 10
-    made = make_block(answer, 16, 32, 2).train()
+    made = neutral(make_block(answer, 16, 32, 2)).train()
     y = run(made, x)
     norms = [o for o in operations(made, x) if o.name == "batch_norm"]
     channels = y.transpose(0, 1).flatten(1)
@@ -116,6 +138,10 @@ def affine(made: nn.Module) -> bool:
 )
 def linear(answer):
     made, x = shake(make_block(answer, 16, 32, 2)).eval(), torch.randn(2, 16, 8, 8)
+    norms = [o for o in operations(made, x) if "norm" in o.name]
+    others = [o for o in norms if o.name != "batch_norm" or len(o.inputs[0]) != len(x)]  # nn.InstanceNorm2d reshapes x
+    if others or not judged_by_pixels(answer):
+        return  # other probes say what is wrong with the normalisation
     if not affine(made) and not pools(answer) and same(run(made, x), run(made, x)):
         why = "A projection is linear: no ReLU. The one ReLU of the sum comes after the addition."
         raise Wrong("a ReLU on the shortcut", "not equal", why)
@@ -123,9 +149,21 @@ def linear(answer):
 
 @projection.probe("its parameters, 16 -> 32 channels", "16 * 32 weights of the convolution and 2 * 32 of BN, no bias")
 def parameters(answer):
-    made = make_block(answer, 16, 32, 2)
-    learned = count(made)
-    if any(c.has_bias for c in convolutions(made, torch.randn(2, 16, 8, 8))) or learned == 16 * 32 + 3 * 32:
+    made, x = make_block(answer, 16, 32, 2), torch.randn(2, 16, 8, 8)
+    raise_if_hidden(made)
+    learned, everything = count(made), operations(made, x)
+    norms = [o for o in everything if o.name == "batch_norm" and len(o.inputs[0]) == len(x)]
+    if len(norms) > 1:
+        why = "One BN is enough, after the convolution: what the first one scales, the second one scales again."
+        raise Wrong("one BN too many", f"{len(norms)} of BN, {learned} parameters", why)
+    found = [o for o in everything if o.name == "convolution"]
+    if len(found) > 1:
+        why = "Two 1x1 convolutions in a row are one linear map: one is enough, from in_channels to out_channels."
+        raise Wrong("two convolutions instead of one", f"{learned} parameters", why)
+    if norms and norms[0].inputs[1] is None:
+        why = "BN has a scale and a shift for each channel, which are learned. Leave affine=False out."
+        raise Wrong("BN without scale and shift", f"{learned} parameters", why)
+    if any(c.has_bias for c in found) or learned == 16 * 32 + 3 * 32:
         why = "BN subtracts each channel's mean, and with it the bias: pass bias=False."
         raise Wrong("a bias before BN", f"{learned} parameters: 32 too many", why)
     if learned <= 2 * 32:

@@ -6,27 +6,27 @@ import torch
 import torch.nn.functional as F
 
 from .. import blocks
-from .block_probes import input_untouched, probe_two_3x3
+from .block_probes import TWO_3X3, input_untouched
 from .core import Exercise, Wrong
-from .probing import count, make_block, run, same, shape
+from .probing import learned, make_block, operations, run, same, shape
 from .residual_probes import probe_residual_block
 
 basic_block = Exercise(
     "basic_block",
-    "Write the basic block: two 3x3 convolutions with a shortcut around them.",
+    "Write the basic block: two 3x3 convolutions with a shortcut around them. Use modules, no lambdas.",
     solution=(blocks.two_convolutions, blocks.BasicBlock),
     hints=(
         "Write the right side of y = ReLU(F(x) + shortcut(x)) first: what are its two terms?",
         "F is conv - BN - ReLU - conv - BN. There is no ReLU at its end: F must be able to subtract.",
         "The first convolution takes the stride and changes the channels; the second keeps both.",
         "Where the stride is not 1 or the channels change, the shortcut is a 1x1 convolution with that stride, and BN. "
-        "Elsewhere it is nn.Identity().",
+        "Elsewhere it is nn.Identity(). (No lambda as a layer: a module with a lambda cannot be pickled; write a small "
+        "nn.Module instead.)",
         "The last line: return self.relu(self.residual(x) + self.shortcut(x))",
     ),
     read="notebook 03, sections 1 and 5; paper, section 3.2 and figure 2",
 )
-probe_residual_block(basic_block)
-probe_two_3x3(basic_block)
+probe_residual_block(basic_block, more=TWO_3X3)
 
 option_a = Exercise(
     "option_a",
@@ -118,7 +118,7 @@ def pixel_mistake(answer) -> tuple[str, str]:
 @option_a.probe("which pixels are taken of a map with 81 82 ... 88 in its first row, 71 72 ... in its second, stride 2",
                 "every second one, unchanged: the first row is 81 83 85 87")  # fmt: skip
 def taken_pixels(answer):
-    mistake, row = ("", "") if count(make_block(answer, 4, 8, 2)) else pixel_mistake(answer)
+    mistake, row = ("", "") if learned(make_block(answer, 4, 8, 2)) else pixel_mistake(answer)
     if mistake == "other":
         raise Wrong("other pixels, or other values", row, "Rows and columns both take 0, 2, 4, ...: x[:, :, ::2, ::2].")
     if mistake:
@@ -131,13 +131,16 @@ def zero_channels(answer):
     for channels in (4, 3):
         made = make_block(answer, channels, 8, 2)
         y = run(made, torch.arange(1.0, channels + 1).view(1, -1, 1, 1).expand(2, -1, 6, 6))
-        if y.dim() != 4 or y.shape[1] != 8 or count(made):
+        if y.dim() != 4 or y.shape[1] != 8 or learned(made):
             continue  # another probe says what is wrong
         values = [round(v, 1) for v in y[0].mean((1, 2)).tolist()]
         got, own = " ".join(f"{v:g}" for v in values), [float(k) for k in range(1, channels + 1)]
         first = next((k for k in range(9 - channels) if values[k : k + channels] == own), None)
         if first is None:
             whole = set(own) <= set(values)
+            if whole and [v for v in values if v] != own:
+                why = "The channels of x stay in their order: channel k of x is added to channel k + before of F(x)."
+                raise Wrong("the order of x's channels is changed", got, why)
             why = "Keep x in one piece: zeros before it and after it, none of its channels left out or moved."
             raise Wrong("the zeros lie between the channels" if whole else "channels of x are lost", got, why)
         rest = values[:first] + values[first + channels :]
@@ -155,15 +158,20 @@ def zero_channels(answer):
 
 @option_a.probe("its parameters, 16 -> 32 channels, stride 2", "none: nothing is learned")
 def nothing_is_learned(answer):
-    if learned := count(make_block(answer, 16, 32, 2)):
+    if found := learned(make_block(answer, 16, 32, 2)):
         why = "That is what a projection does (option B). Option A only leaves out pixels and adds zeros."
-        raise Wrong("the shortcut has parameters", f"{learned} of them", why)
+        raise Wrong("the shortcut has parameters", f"{found} of them", why)
 
 
 @option_a.probe("x in 16-bit numbers (bfloat16)", "the output has the same dtype")
 def keeps_dtype(answer):
     made = make_block(answer, 4, 8, 2)
-    y = run(made.to(torch.bfloat16), torch.ones(2, 4, 6, 6, dtype=torch.bfloat16))
+    x = torch.ones(2, 4, 6, 6, dtype=torch.bfloat16)
+    y = run(made.to(torch.bfloat16), x)
+    casts = (o.inputs[0] for o in operations(made, x) if o.name == "_to_copy" and o.result.dtype != x.dtype)
+    if y.dtype != torch.bfloat16 and any(cast.any() for cast in casts):
+        why = "x itself is turned into another dtype. Is there a .float(), or .to(torch.float32)? Leave it out."
+        raise Wrong("the dtype of x is changed", y.dtype, why)
     if y.dtype != torch.bfloat16:
         why = "torch.zeros(...) makes 32-bit numbers. x.new_zeros(...), or F.pad, keeps the dtype of x."
         raise Wrong("the zeros have a dtype of their own", y.dtype, why)
@@ -182,13 +190,53 @@ def keeps_device(answer):
         raise Wrong("the zeros stay on the CPU", got, why)
 
 
+def padded(x):
+    """The right answer from 4 to 8 channels, stride 2."""
+    return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))
+
+
+@option_a.probe("positive and negative values, 4 -> 8 channels, stride 2", "the values of x, whatever their sign")
+def keeps_signs(answer):
+    x = torch.randn(2, 4, 6, 6)
+    y = run(make_block(answer, 4, 8, 2), x)
+    if not same(y, padded(x)) and same(run(make_block(answer, 4, 8, 2), x.abs()), padded(x.abs())):
+        why = "Is there a ReLU or an abs()? The shortcut hands x on as it is; the only ReLU follows the addition."
+        raise Wrong("negative values are changed", f"{y.min():.2f} where x has {x.min():.2f}", why)
+
+
+@option_a.probe("1, 2 and 5 images", "as many images come out, each as if it were alone")
+def any_batch(answer):
+    made, x = make_block(answer, 4, 8, 2), torch.rand(5, 4, 6, 6)
+    if not same(run(made, x[:2]), padded(x[:2])):
+        return  # another probe says what is wrong
+    for images in (1, 5):
+        found = reached_output(made, x[:images])
+        if found is None or not same(found, padded(x[:images])):
+            why = "Is a number of images written in your code? Take it from x: x.shape[0]."
+            raise Wrong("it works for two images only", f"another output for {images} images", why)
+
+
+def reached_output(made, x):
+    """Its output, or None where it stops with a RuntimeError."""
+    try:
+        return run(made, x)
+    except RuntimeError:
+        return None
+
+
 @option_a.probe("the gradient of the output's sum, 4 -> 8 channels, stride 2", "1 at every second pixel, 0 elsewhere")
 def gradient_passes(answer):
     made = make_block(answer, 4, 8, 2)
-    x = torch.ones(1, 4, 6, 6, requires_grad=True)
-    if not count(made) and not run(made, x).requires_grad:
+    x = torch.randn(2, 4, 6, 6, requires_grad=True)
+    y = run(made, x)
+    if learned(made) or y.requires_grad and not same(y.detach(), padded(x.detach())):
+        return  # another probe says what is wrong
+    expected = torch.zeros(2, 4, 6, 6)
+    expected[:, :, ::2, ::2] = 1
+    gradient = torch.autograd.grad(y.sum(), x, allow_unused=True)[0] if y.requires_grad else None
+    if gradient is None or not same(gradient, expected):
         why = "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?"
-        raise Wrong("the gradient is cut", "no gradient", why)
+        raise Wrong("the gradient is cut", "no gradient" if gradient is None else "another one", why)
 
 
 option_a.probe("x after the forward pass", "unchanged: F needs it, too")(partial(input_untouched, expansion=1))

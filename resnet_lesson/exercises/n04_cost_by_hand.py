@@ -4,11 +4,12 @@ A wrong number is told its mistake by its value: `_slips` computes what comes ou
 """
 
 from functools import cache
+from math import isfinite
 from numbers import Real
 
 from .. import blocks
 from ..cost import cost_of
-from .core import Exercise, Wrong
+from .core import Exercise, Wrong, is_unattempted
 
 Convs = tuple[tuple[int, int, int], ...]  # kernel size, channels in, channels out
 SIDE = 56
@@ -17,7 +18,12 @@ BLOCKS: dict[str, Convs] = {
     "bottleneck": ((1, 256, 64), (3, 64, 64), (1, 64, 256)),
 }
 PARTS = tuple(f"{block}_{what}" for block in BLOCKS for what in ("parameters", "macs"))
-OPEN = (None, ...)
+CARETS = {  # what Python makes of a power that is written with ^, which it computes after + and *
+    "basic_parameters": {18 * 64 ^ 2 + 256, 2 * 9 * 64 ^ 2 + 4 * 64, 2 * 3 ^ 2 * 64 * 64 + 256, 18 * 64 ^ 2},
+    "basic_macs": {73728 * 56 ^ 2, 56 ^ 2 * 73728, 18 * 64 ^ 2 * 56 ^ 2, 2 * 3 ^ 2 * 64 * 64 * 56 * 56},
+    "bottleneck_parameters": {17 * 64 ^ 2 + 768, 256 * 64 + 3 ^ 2 * 64 * 64 + 64 * 256 + 768, 17 * 64 ^ 2},
+    "bottleneck_macs": {69632 * 56 ^ 2, 56 ^ 2 * 69632, 17 * 64 ^ 2 * 56 ^ 2},
+}
 
 WORKED = """\
 # A convolution has k * k * C_in * C_out weights. A BN has two parameters a channel, a weight and a bias.
@@ -125,6 +131,7 @@ def _slips(part: str) -> dict[str, tuple[set[int], str]]:
     norms = 2 * channels
     other = next(name for name in PARTS if name.endswith(what) and name != part)
     if what == "parameters":
+        rests = [convs[:i] + convs[i + 1 :] for i in range(len(convs))] + [(conv,) for conv in convs]
         found = {
             "BN is left out": ({exact}, "These are the weights of the convolutions. Each BN adds two a channel."),
             "BN with one parameter a channel": ({exact + channels}, "BN has two a channel: a weight and a bias."),
@@ -147,6 +154,7 @@ def _slips(part: str) -> dict[str, tuple[set[int], str]]:
             name: ({v + n for v in values for n in with_norms}, why)
             for name, (values, why) in _other_weights(convs).items()
         }
+        found["a convolution is left out"][0].update(weights(r) + 2 * sum(o for _, _, o in r) for r in rests)
     else:
         found = {
             "height and width are not counted": (
@@ -173,6 +181,7 @@ def _slips(part: str) -> dict[str, tuple[set[int], str]]:
             ),
         }
         found |= {name: ({v * area for v in values}, why) for name, (values, why) in _other_weights(convs).items()}
+    found["a ^ for a power"] = (CARETS[part], "In Python a power is 56**2. The sign ^ is something else, XOR.")
     found["the two blocks are swapped"] = ({right(other)}, f"This is the right number for {other}.")
     return found
 
@@ -184,13 +193,25 @@ def _probe(part: str) -> None:
     @cost_by_hand.probe(f"{part}, against the course's counter", f"the number of the {block} block: {counted}")
     def compare(parts):
         given = parts.get(part) if isinstance(parts, dict) else None
-        if given in OPEN:
+        if is_unattempted(given):
             raise Wrong("not counted yet", f"nothing for {part}", "Check one part and go on with the next.")
-        if not isinstance(given, Real) or isinstance(given, bool):
-            why = "Give a number or an expression, without quotes, such as 3 * 3 * 64 * 64."
-            raise Wrong("not a number", f"{part}={given!r}", why)
-        if given != right(part):
-            raise _diagnosis(part, given)
+        number = _number(part, given)
+        if number != right(part):
+            raise _diagnosis(part, number)
+
+
+def _number(part: str, given: object) -> Real:
+    """The number that was given, also as a tensor or array of a single one."""
+    if getattr(given, "ndim", None) == 0:
+        given = given.item()
+    if isinstance(given, Real) and not isinstance(given, bool) and isfinite(given):
+        return given
+    got = f"{part}={given!r}"
+    if isinstance(given, tuple) and all(isinstance(digits, int) for digits in given):
+        why = "For Python 73,984 is two numbers, 73 and 984. Write it without the comma, or with _."
+        raise Wrong("a comma inside a number", got, why)
+    why = "Give one number or an expression, without quotes or brackets, such as 3 * 3 * 64 * 64."
+    raise Wrong("not a number", got, why)
 
 
 def _diagnosis(part: str, given: Real) -> Wrong:

@@ -9,8 +9,9 @@ import torch
 from .. import networks
 from ..blocks import BasicBlock
 from .core import Exercise, Wrong
-from .network_probes import Call, images, recorder, trace
+from .network_probes import Call, images, made, recorder, trace, warm
 from .probing import count, run, same, shape
+from .stem_probes import probe_stem
 
 assemble_resnet = Exercise(
     "assemble_resnet",
@@ -34,7 +35,7 @@ def mismatch(answer: Callable, expansion: int) -> Call | None:
     """The first block that receives other channels than it was made for."""
     block = recorder(expansion)
     with suppress(RuntimeError):  # of the linear layer, which another probe looks at
-        run(answer(block, (2, 2, 2, 2), num_classes=10).eval(), images())
+        run(made(answer, block, (2, 2, 2, 2), num_classes=10).eval(), images())
     return next((call for call in block.calls if call.in_channels != call.x.shape[1]), None)
 
 
@@ -107,44 +108,24 @@ def stage_strides(answer):
         raise Wrong("the wrong strides", got, "The first block of stages 2, 3 and 4 has stride 2, all others 1.")
 
 
-@assemble_resnet.probe("the first convolution, on 224x224 pixels", "7x7, stride 2, 64 channels, no bias: 112x112")
-def first_convolution(answer):
-    found = trace(answer, (1, 1, 1, 1)).named("convolution")
-    if not found:
-        raise Wrong("no convolution in the stem", "none", "The stem begins with a 7x7 convolution.")
-    out, _, kernel, _ = found[0].kernel
-    got = f"{kernel}x{kernel}, stride {found[0].stride}, {out} channels, {shape(found[0].result[0, 0])}"
-    if kernel == 3:
-        raise Wrong("a 3x3 stem", got, "That is the stem for 32x32 images. ImageNet's is 7x7 with stride 2.")
-    if (kernel, out) != (7, 64):
-        raise Wrong("another kernel in the stem", got, "Table 1: conv1 is 7x7, 64 channels, stride 2.")
-    if found[0].stride != 2:
-        raise Wrong("a stem without stride", got, "The 7x7 convolution has stride 2: 224 pixels become 112.")
-    if found[0].result.shape[2] != 112:
-        raise Wrong("a stem without padding", got, "A 7x7 kernel needs padding=3 to put out 112x112.")
-    if found[0].has_bias:
-        raise Wrong("a bias in the stem", got, "BN follows and would subtract it: bias=False.")
+probe_stem(assemble_resnet)
 
 
-@assemble_resnet.probe("what the first block receives from 224x224 pixels", "conv, BN, ReLU, 3x3 max-pool: 64x56x56")
-def first_input(answer):
-    seen = trace(answer, (1, 1, 1, 1))
-    pools = seen.named("max_pool2d_with_indices")
-    x = seen.calls[0].x
-    if not seen.named("batch_norm"):
-        raise Wrong("no BN in the stem", "no batch norm", "Every convolution is followed by BN, the first one too.")
-    order = [operation.name for operation in seen.named("batch_norm", "relu", "clamp_min", "clamp")]
-    if order[0] != "batch_norm":
-        raise Wrong("ReLU before BN in the stem", ", then ".join(order), "The order is convolution, BN, ReLU.")
-    if x.min() < 0:
-        raise Wrong("no ReLU in the stem", f"values down to {x.min():.1f}", "After BN comes a ReLU, then the max-pool.")
-    if not pools:
-        why = "A 3x3 max-pool with stride 2 ends the stem. It belongs to the stage conv2_x in table 1."
-        raise Wrong("no max-pool", f"{shape(x[0])}", why)
-    before, after = pools[0].inputs[0].shape[2], x.shape[2]
-    if after != (before + 1) // 2 or list(pools[0].inputs[1]) != [3, 3]:
-        got = f"{pools[0].inputs[1][0]}x{pools[0].inputs[1][1]} pool, {shape(x[0])}"
-        raise Wrong("another max-pool", got, "It is nn.MaxPool2d(3, stride=2, padding=1).")
+@assemble_resnet.probe("the same images twice, in training mode", "the same logits twice")
+def nothing_random(answer):
+    network = trace(answer, (1, 1, 1, 1)).network.train()
+    x = images(2)
+    if not same(run(network, x), run(network, x)):
+        why = "The paper uses no dropout: BN and weight decay do without it."
+        raise Wrong("a dropout in the network", "different logits", why)
+
+
+@assemble_resnet.probe("one image alone", "1 x 10: one row of logits")
+def one_image(answer):
+    logits = trace(answer, (1, 1, 1, 1)).logits
+    if logits.ndim == 1:
+        why = "A batch of one image is a batch. flatten(1) keeps the first axis; squeeze() drops it."
+        raise Wrong("a batch of one image loses its axis", shape(logits), why)
 
 
 @assemble_resnet.probe("images of 224x224, 192x192 and 97x129 pixels", "10 logits for each image, at every size")
@@ -196,17 +177,17 @@ def ends_in_logits(answer):
 @assemble_resnet.probe("num_classes=7, and none given", "7 and 1000 logits")
 def classes(answer):
     logits = trace(answer, (1, 1, 1, 1), num_classes=7).logits
-    if logits.shape[1] != 7:
+    if logits.numel() != 7:
         why = "The linear layer puts out num_classes numbers: take the argument."
         raise Wrong("the number of classes is ignored", f"{logits.shape[-1]} logits", why)
-    logits = run(answer(recorder(), (1, 1, 1, 1)).eval(), images())
-    if logits.shape[1] != 1000:
+    logits = run(made(answer, recorder(), (1, 1, 1, 1)).eval(), images())
+    if logits.numel() != 1000:
         raise Wrong("another number of classes by default", f"{logits.shape[-1]}", "ImageNet has 1000 classes.")
 
 
 @assemble_resnet.probe("ResNet-34 with ten classes, made of the course's BasicBlock", "21,289,802 parameters")
 def resnet34(answer):
-    network = answer(BasicBlock, (3, 4, 6, 3), num_classes=10)
+    network = warm(made(answer, BasicBlock, (3, 4, 6, 3), num_classes=10))
     if count(network) == 21_289_802:
         return
     got = f"{count(network):,}"

@@ -8,8 +8,8 @@ from torch import nn
 from .. import networks
 from ..blocks import Bottleneck
 from .core import Exercise, Wrong
-from .network_probes import Call, recorder
-from .probing import count, run, shape
+from .network_probes import Call, made, recorder
+from .probing import count, run, same, shape
 
 make_stage = Exercise(
     "make_stage",
@@ -27,16 +27,21 @@ make_stage = Exercise(
 )
 
 
-def stage_calls(answer: Callable, *made: int, expansion: int = 1) -> tuple[nn.Module, list[Call]]:
+def stage_calls(answer: Callable, *arguments: int, expansion: int = 1) -> tuple[nn.Module, list[Call]]:
     """A student's stage of recorders, run once."""
     block = recorder(expansion)
-    stage = answer(block, *made)
+    stage = made(answer, block, *arguments)
     if isinstance(stage, (list, tuple, nn.ModuleList)):
         why = "A stage is called like a layer: return nn.Sequential(*blocks)."
         raise Wrong("a list instead of nn.Sequential", type(stage).__name__, why)
     if not isinstance(stage, nn.Module):
         raise Wrong("not a module", type(stage).__name__, "Does your function end in `return nn.Sequential(*blocks)`?")
-    run(stage, torch.randn(2, made[0], 8, 8))
+    run(stage, torch.randn(2, arguments[0], 8, 8))
+    if block.made and not block.calls:
+        raise Wrong("the blocks do not run", f"{block.made} blocks, none of them called", "Does forward call them?")
+    if not block.calls and not list(stage.children()):
+        why = "The stage is empty: no block(...) was called, or none was put into it."
+        raise Wrong("no block was made", "a stage without blocks", why)
     if not block.calls:
         why = "The stage is made of the class that is given: call block(in_channels, width, stride)."
         raise Wrong("the given block is ignored", "a stage of other blocks", why)
@@ -88,6 +93,16 @@ def strides(answer):
         raise Wrong("the stride in the wrong blocks", got, "Only the first block takes the stride.")
 
 
+@make_stage.probe("what comes out of 3 blocks in training mode", "what the last block puts out, and nothing else")
+def only_blocks(answer):
+    stage, _ = stage_calls(answer, 16, 32, 3, 2)
+    x = torch.randn(2, 16, 8, 8)
+    y, expected = run(stage, x), x[:, :1, ::2, ::2].expand(-1, 32, -1, -1)  # as the recorder computes it
+    if y.shape == expected.shape and not same(y, expected):
+        why = "A stage is blocks in a row. What else is in it: a ReLU, a dropout, a BN?"
+        raise Wrong("more than blocks", "other numbers", why)
+
+
 @make_stage.probe("what 4 blocks with expansion 1 take in, 64 -> 128 channels", "64, then 128, 128, 128")
 def input_channels(answer):
     found = [call.in_channels for call in stage_calls(answer, 64, 128, 4, 2)[1]]
@@ -121,11 +136,11 @@ def expansion_counts(answer):
     "ResNet-50's second stage: 4 bottlenecks, width 128, stride 2, on 256x8x8", "512x4x4, 1,219,584 parameters"
 )
 def second_stage(answer):
-    stage = answer(Bottleneck, 256, 128, 4, 2)
-    if isinstance(stage, nn.Module) and not isinstance(stage, nn.ModuleList):
-        try:
-            got = f"{shape(run(stage.eval(), torch.randn(1, 256, 8, 8))[0])}, {count(stage):,} parameters"
-        except RuntimeError as error:
-            got = str(error).splitlines()[0]
-        if got != "512 x 4 x 4, 1,219,584 parameters":
-            raise Wrong("not ResNet-50's second stage", got, "The other findings say more.")
+    stage_calls(answer, 64, 64, 2, 1)  # raises if it is no stage at all
+    stage = made(answer, Bottleneck, 256, 128, 4, 2)
+    try:
+        got = f"{shape(run(stage.eval(), torch.randn(1, 256, 8, 8))[0])}, {count(stage):,} parameters"
+    except RuntimeError as error:
+        got = str(error).splitlines()[0]
+    if got != "512 x 4 x 4, 1,219,584 parameters":
+        raise Wrong("not ResNet-50's second stage", got, "The other findings say more.")

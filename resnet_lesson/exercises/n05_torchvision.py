@@ -34,15 +34,20 @@ def tiny(block: type[nn.Module], depths: tuple[int, ...]) -> tuple[dict, dict]:
     ours = networks.ResNet(block, depths, widths=(4, 8, 8, 8), num_classes=5).state_dict()
     for i, tensor in enumerate(ours.values()):
         tensor.copy_(torch.randint(100, tensor.shape) + 100 * i)  # no two tensors are equal
-    return networks.to_torchvision(ours), ours
+    theirs = {key: tensor.clone() for key, tensor in networks.to_torchvision(ours).items()}
+    return theirs, ours
 
 
 def renamed(answer: Callable, theirs: dict) -> dict:
-    given = dict(theirs)
-    result = answer(given)
+    result = answer(dict(theirs))
     if not isinstance(result, dict):
         why = "Return a dictionary: new name -> tensor. " + ("Does it end in `return`?" if result is None else "")
         raise Wrong("no dictionary is returned", type(result).__name__, why.strip())
+    if not result:
+        raise Wrong("the dictionary is empty", "{}", "Put every tensor into it: new[new_key] = tensor.")
+    if len(result) == 1 < len(theirs):
+        why = "Is the `return` indented too far? It belongs after the loop, not into it."
+        raise Wrong("the dictionary has one key only", next(iter(result)), why)
     return result
 
 
@@ -122,11 +127,19 @@ def two_digits(answer):
         raise Wrong("block numbers with two digits", first(wrong), why)
 
 
+def values_changed(answer: Callable) -> str:
+    """A key whose tensor the answer has written into, or nothing."""
+    theirs, _ = tiny(BasicBlock, (1, 1, 1, 1))
+    given = {key: tensor.clone() for key, tensor in theirs.items()}
+    answer(dict(given))
+    return next((key for key in theirs if not torch.equal(given[key], theirs[key])), "")
+
+
 @load_torchvision.probe("the tensors", "each as it was, under its new name")
 def tensors(answer):
     theirs, ours = tiny(BasicBlock, (1, 1, 1, 1))
     result = renamed(answer, theirs)
-    if set(result) != set(ours):
+    if set(result) != set(ours) or values_changed(answer):
         return  # the other probes say more
     for key in ours:
         got, expected = result[key], ours[key]
@@ -136,13 +149,13 @@ def tensors(answer):
                 f"{key}: {getattr(got, 'dtype', type(got).__name__)}",
                 "Leave the tensors as they are.",
             )
-        turned = got.shape != expected.shape or torch.equal(got.flatten().sort()[0], expected.flatten().sort()[0])
-        if turned and not torch.equal(got, expected):
+        turned = got.shape != expected.shape or not torch.equal(got, expected)
+        if turned and torch.equal(got.flatten().sort()[0], expected.flatten().sort()[0]):
             why = (
                 "Both libraries are PyTorch and store weights alike, (out, in, height, width): rename, change nothing."
             )
             raise Wrong("a tensor is transposed or reshaped", f"{key}, {shape(got)}: numbers in other places", why)
-        if not torch.equal(got, expected):
+        if turned:
             raise Wrong("tensors under other names", key, "Each tensor goes with its own key: loop over items().")
 
 
@@ -156,14 +169,35 @@ def untouched(answer):
         raise Wrong("the given dictionary is changed", f"{len(set(keys) - set(given))} keys gone", why)
 
 
+@load_torchvision.probe("the tensors that were handed in", "unchanged")
+def tensors_untouched(answer):
+    if key := values_changed(answer):
+        why = "The new dictionary holds the same tensors: what writes into them (zero_(), copy_(), +=) is seen in both."
+        raise Wrong("the given tensors are changed", f"other values in {key}", why)
+
+
+def found_before(answer: Callable) -> bool:
+    """Whether another probe has found something, so that the last one need not say the same again."""
+    for probe in load_torchvision.probes:
+        if probe.run is not same_logits:
+            try:
+                probe.run(answer)
+            except Exception:  # whatever a student's code may raise
+                return True
+    return False
+
+
 @load_torchvision.probe("torchvision's ResNet with one block a stage, loaded into ours", "the same logits")
 def same_logits(answer):
     theirs = shake(torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], 10)).eval()
     ours = networks.ResNet(BasicBlock, (1, 1, 1, 1), num_classes=10).eval()
+    weights = renamed(answer, theirs.state_dict())
+    if found_before(answer):
+        return
     try:
-        ours.load_state_dict(renamed(answer, theirs.state_dict()))
+        ours.load_state_dict(weights)
     except RuntimeError as error:
-        why = "Compare the keys of both; the other findings say more."
+        why = "Compare your keys with those of our network, one by one: which differ?"
         raise Wrong("it does not load", " ".join(str(error).split())[:150] + " ...", why) from error
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class Call:
 
 
 def recorder(expansion: int = 1, last: tuple[int, Tensor] | None = None) -> type[nn.Module]:
-    """A block class that costs nothing and adds each call to its list `calls`.
+    """A block class that costs nothing, counts its objects in `made` and adds each call to its list `calls`.
 
     It hands on its first channel, as often as its width asks for. With last = (n, output) the n-th block that runs
     puts `output` out instead.
@@ -30,25 +31,49 @@ def recorder(expansion: int = 1, last: tuple[int, Tensor] | None = None) -> type
 
     class Block(nn.Module):
         calls: list[Call] = []
+        made = 0
 
         def __init__(self, in_channels, width, stride=1, *more, **options):
             super().__init__()
             if more or "downsample" in options:
                 why = "The block makes its own shortcut. It is called as block(in_channels, width, stride)."
                 raise Wrong("the block gets a fourth argument", "a downsample", why)
-            self.made = in_channels, width, stride
+            type(self).made += 1
+            self.arguments = in_channels, width, stride
             self.anchor = nn.Parameter(torch.zeros(1))  # so that it counts as one parameter
 
         def forward(self, x):
-            self.calls.append(Call(self, *self.made, x))
+            self.calls.append(Call(self, *self.arguments, x))
             if last and len(self.calls) == last[0]:
                 return last[1]
-            _, width, stride = self.made
+            _, width, stride = self.arguments
             return x[:, :1, ::stride, ::stride].expand(-1, width * self.expansion, -1, -1)
 
     Block.expansion = expansion
     Block.calls = []
     return Block
+
+
+def made(answer: Callable, block: type[nn.Module], *arguments: object, **options: object) -> Any:
+    """What the student's code makes of `block`; where nn.Sequential refuses what it gets, in other words."""
+    try:
+        return answer(block, *arguments, **options)
+    except TypeError as error:
+        refused, found, _ = str(error).partition(" is not a Module subclass")
+        if found and refused.endswith(f".{block.__name__}"):
+            why = "`block` is a class. Call it, block(in_channels, width, stride), to get a layer."
+            raise Wrong("the class itself instead of a block", "a class among the layers", why) from error
+        if found and refused in ("list", "tuple", "generator"):
+            why = "nn.Sequential takes layers, not a list of them. With a star it gets them: nn.Sequential(*blocks)."
+            raise Wrong("a list inside nn.Sequential", f"a {refused}", why) from error
+        raise
+
+
+def warm(network: nn.Module, *sizes: int) -> nn.Module:
+    """The network, after a first image where it has lazy layers, which learn their shapes from it."""
+    if any(map(nn.parameter.is_lazy, network.parameters())):
+        network.eval()(images(1, *sizes))
+    return network
 
 
 @dataclass(frozen=True)
@@ -81,10 +106,10 @@ def trace(
     if isinstance(answer, nn.Module):
         raise Wrong("an object instead of a class", "an object", "Give check() the class itself, without calling it.")
     block = recorder(expansion, last)
-    network = answer(block, depths, num_classes=num_classes)
+    network = made(answer, block, depths, num_classes=num_classes)
     if not isinstance(network, nn.Module):
         raise Wrong("not a module", type(network).__name__, "Define a class that inherits from nn.Module.")
-    shake(network).eval()
+    shake(warm(network)).eval()
     block.calls.clear()
     logits: list[Tensor] = []
 

@@ -27,15 +27,21 @@ def make_block(answer: Callable, in_channels: int, width: int, stride: int = 1, 
     """
     if isinstance(answer, nn.Module):
         raise Wrong("an object instead of a class", "an object", "Give check() the class itself, without calling it.")
-    if "downsample" not in inspect.signature(answer).parameters:
-        return _module(answer(in_channels, width, stride))
-    out_channels = width * expansion
-    downsample = None
-    if stride != 1 or in_channels != out_channels:
-        downsample = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-        )
-    return _module(answer(in_channels, width, stride, downsample=downsample))
+    if not callable(answer):
+        why = "Give check() the class itself, not what it computes."
+        raise Wrong("not a class or function", type(answer).__name__, why)
+    names = inspect.signature(answer).parameters
+    options = {"stride": stride} if "stride" in names else {}
+    if "downsample" in names:
+        options["downsample"] = None
+        if stride != 1 or in_channels != width * expansion:
+            conv = nn.Conv2d(in_channels, width * expansion, 1, stride, bias=False)
+            options["downsample"] = nn.Sequential(conv, nn.BatchNorm2d(width * expansion))
+    positional = (in_channels, width) if "stride" in names else (in_channels, width, stride)
+    block = _module(answer(*positional, **options))
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in block.parameters()):
+        block.eval()(torch.zeros(1, in_channels, 8, 8))  # lazy layers learn their shapes from a first input
+    return block.train()
 
 
 def brings_its_own_shortcut(answer: Callable) -> bool:
@@ -148,6 +154,11 @@ def count(block: nn.Module) -> int:
     return sum(parameter.numel() for parameter in block.parameters())
 
 
+def learned(block: nn.Module) -> int:
+    """Its parameters that are trained: a frozen one is no more than a constant."""
+    return sum(parameter.numel() for parameter in block.parameters() if parameter.requires_grad)
+
+
 def shake(block: nn.Module) -> nn.Module:
     """The block with BN parameters and statistics away from their start, so that nothing is right by chance."""
     with torch.no_grad():
@@ -155,6 +166,56 @@ def shake(block: nn.Module) -> nn.Module:
             if tensor.ndim == 1:
                 tensor.uniform_(0.5, 1.5) if "var" in name or "weight" in name else tensor.normal_(0, 0.3)
     return block
+
+
+def loud(block: nn.Module) -> nn.Module:
+    """The block in training mode with BN's parameters so large that its outputs reach from about -40 to 40."""
+    shake(block).train()
+    with torch.no_grad():
+        for parameter in block.parameters():
+            if parameter.ndim == 1:
+                parameter.mul_(20)
+    return block
+
+
+def neutral(block: nn.Module) -> nn.Module:
+    """The block with BN's weights at 1 and biases at 0, wherever they began."""
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.affine:
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+    return block
+
+
+def hidden_layers(block: nn.Module) -> bool:
+    """Whether layers are in a plain list, tuple or dictionary, where PyTorch does not find them."""
+    known = set(block.modules())
+    held = [value for module in known for value in vars(module).values() if isinstance(value, (list, tuple, dict))]
+    inside = [item for value in held for item in (value.values() if isinstance(value, dict) else value)]
+    return any(isinstance(item, nn.Module) and item not in known for item in inside)
+
+
+def remembers(block: nn.Module, x: Tensor) -> bool:
+    """Whether its output depends on what it was called with before, in evaluation mode."""
+    with torch.no_grad():
+        try:
+            fresh = copy.deepcopy(block.eval())
+        except (TypeError, RuntimeError):
+            return False  # the probe of the copies says so
+        expected = run(fresh, 1 + 2 * x)
+        if not same(run(fresh, 1 + 2 * x), expected):
+            return False  # it is random
+        run(block, x)
+        return not same(run(block, 1 + 2 * x), expected)
+
+
+def reliable(block: nn.Module, x: Tensor) -> bool:
+    """Whether it is worth comparing outputs: nothing is random, hidden or kept. It leaves the block's mode as it is."""
+    mode = block.training
+    kept = remembers(block, x)
+    block.train(mode)
+    with torch.no_grad():
+        return not kept and not hidden_layers(block) and count(block) > 0 and same(run(block, x), run(block, x))
 
 
 class _Pickler(pickle.Pickler):
@@ -172,6 +233,9 @@ def survives_copies(block: nn.Module, x: Tensor) -> None:
             ghost = run(copy.deepcopy(block).to("meta"), x.to("meta"))
         except (TypeError, AttributeError, RuntimeError, NotImplementedError, pickle.PicklingError) as error:
             why = "Keep only modules, parameters, buffers and plain values in the block: no lambda, no loose tensor."
+            if "lambda" in str(error):
+                why = "A lambda in a module cannot be pickled, and so not saved whole. "
+                why += "Write it as a small nn.Module of its own, with the lambda's line in forward."
             raise Wrong("it cannot be copied, pickled or moved", f"{type(error).__name__}: {error}", why) from error
     if not same(copied, expected) or ghost.shape != expected.shape:
         raise Wrong("a copy computes something else", shape(ghost), "Does forward use something outside of the block?")

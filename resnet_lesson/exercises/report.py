@@ -3,7 +3,7 @@
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 
@@ -37,7 +37,8 @@ class Report:
     findings: Sequence[Finding] = ()
     attempted: bool = True
     task: str = ""
-    tried: Sequence[str] = field(default=(), repr=False)
+    tried: Sequence[str] = ()
+    printed: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
@@ -68,7 +69,14 @@ class Report:
             lines.append("")
             for name, value in finding.rows() + _also(others):
                 lines += textwrap.wrap(f"{name + ':':16}{value}", 96, initial_indent="  ", subsequent_indent=" " * 18)
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._prints()])
+
+    def _prints(self) -> list[str]:
+        """What the answer printed: its first lines."""
+        if not self.printed:
+            return []
+        more = [f"  ... and {len(self.printed) - 5} lines more"] if len(self.printed) > 5 else []
+        return ["", "Your code printed:", *(f"  {line[:100]}" for line in self.printed[:5]), *more]
 
     def _repr_html_(self) -> str:
         first, rest = self.headline.split(".", 1)
@@ -84,6 +92,8 @@ class Report:
         if self.passed:
             items = "".join(f"<li>{_html(tried)}</li>" for tried in self.tried)
             parts.append(f"<details><summary>What was checked</summary><ul>{items}</ul></details>")
+        if self.printed:
+            parts.append(f"<pre>{escape(chr(10).join(self._prints()[1:]))}</pre>")
         return "\n".join(parts)
 
 

@@ -4,9 +4,11 @@ import ast
 import inspect
 import linecache
 import sys
+import sysconfig
 import textwrap
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType, TracebackType
 
 
 def code_of(objects: Sequence) -> str:
@@ -36,22 +38,20 @@ def _imports(module: ModuleType, used: set[str]) -> list[str]:
     return lines + ([f"from {module.__name__} import {', '.join(own)}"] if own else [])
 
 
-def student_line(error: BaseException, answer: object) -> str:
-    """ "line 7: `x = self.conv(x)`": the last line of the student's own code that `error` went through; or ""."""
-    files = {code.co_filename for code in _codes(answer)}
-    found = ""
-    step = error.__traceback__
+NOT_THE_STUDENTS = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}) + (
+    str(Path(__file__).parents[1]),
+    "<",  # code without a file
+)
+
+
+def student_line(error: BaseException) -> str:
+    """ "line 7: `x = self.conv(x)`": the last line that `error` went through outside of packages; or ""."""
+    frames = [(step.tb_frame.f_code.co_filename, step.tb_lineno) for step in _steps(error.__traceback__)]
+    own = [(file, number) for file, number in frames if not file.startswith(NOT_THE_STUDENTS)]
+    return f"line {own[-1][1]}: `{linecache.getline(*own[-1]).strip()}`" if own else ""
+
+
+def _steps(step: TracebackType | None) -> Iterator[TracebackType]:
     while step is not None:
-        name = step.tb_frame.f_code.co_filename
-        if name in files:
-            found = f"line {step.tb_lineno}: `{linecache.getline(name, step.tb_lineno).strip()}`"
+        yield step
         step = step.tb_next
-    return found
-
-
-def _codes(answer: object) -> list:
-    """The code objects that belong to an answer: a function's, or those of a class's own functions."""
-    if isinstance(answer, dict):
-        return [code for part in answer.values() for code in _codes(part)]
-    functions = vars(answer).values() if inspect.isclass(answer) else [answer]
-    return [inspect.unwrap(function).__code__ for function in functions if inspect.isfunction(function)]

@@ -1,5 +1,6 @@
 """Right and wrong answers to the exercises of notebook 01: see tests/test_exercises.py."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -63,6 +64,94 @@ class LambdaInside(PlainBlock):
         self.act = lambda x: x
 
 
+class OneNorm(nn.Module):
+    def __init__(self, i, w, s=1):
+        super().__init__()
+        self.conv1, self.conv2, self.bn = conv3x3(i, w, s), conv3x3(w, w), nn.BatchNorm2d(w)
+
+    def forward(self, x):
+        return F.relu(self.bn(self.conv2(F.relu(self.bn(self.conv1(x))))))
+
+
+class OneConvolution(nn.Module):
+    def __init__(self, i, w, s=1):
+        super().__init__()
+        self.conv1, self.bn1, self.bn2 = conv3x3(i, w, s), nn.BatchNorm2d(w), nn.BatchNorm2d(w)
+        self.conv2 = conv3x3(w, w) if (i, s) != (w, 1) else self.conv1
+
+    def forward(self, x):
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+
+
+class InAList(nn.Module):
+    def __init__(self, i, w, s=1):
+        super().__init__()
+        self.layers = list(plain_block(i, w, s))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class MadeInForward(nn.Module):
+    def __init__(self, *shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x):
+        return plain_block(*self.shape)(x)
+
+
+class Buffers(FunctionalPlain):
+    """A kernel that is no parameter."""
+
+    def __init__(self, a, b, s=1):
+        super().__init__(a, b, s)
+        kernel = self.second.detach()
+        del self.second
+        self.register_buffer("second", kernel / 2)
+
+
+class FirstHalfCut(OneNorm):
+    def __init__(self, i, w, s=1):
+        super().__init__(i, w, s)
+        self.bn2 = nn.BatchNorm2d(w)
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = F.relu(self.bn(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)))
+
+
+class NeverTraining(FunctionalPlain):
+    """F.batch_norm with its default, training=False."""
+
+    def norm(self, x, name):
+        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
+        return F.batch_norm(x, mean, var, gain, offset)
+
+
+class Keeping(PlainBlock):
+    def forward(self, x):
+        if not hasattr(self, "first"):
+            self.first = self.layers(x)
+        return F.relu(self.first)
+
+
+def with_norm(make):
+    def block(i, w, s=1):
+        return nn.Sequential(conv3x3(i, w, s), make(w), nn.ReLU(), conv3x3(w, w), make(w), nn.ReLU())
+
+    return block
+
+
+def last_norm_at_zero(i, w, s=1):
+    block = plain_block(i, w, s)
+    nn.init.zeros_(block[4].weight)
+    return block
+
+
 def swapped_bn(i, w, s=1):
     return nn.Sequential(conv3x3(i, w, s), nn.ReLU(), nn.BatchNorm2d(w), conv3x3(w, w), nn.BatchNorm2d(w), nn.ReLU())
 
@@ -77,10 +166,18 @@ RIGHT = {
         "attributes in odd order": OneByOne,
         "functional": FunctionalPlain,
         "a function with nn.Sequential": plain_block,
+        "the last BN begins at zero": last_norm_at_zero,
     },
     "reading_curves": {
         "names as build takes them": curves(),
         "names as people write them": curves("plain-20", "ResNet-56", "Plain 56", "ResNet 20", "nobody"),
+        "underscores and blanks": curves("plain_20 ", " resnet_56", "plain_56", "resnet_20", " none "),
+        "overfits nothing, as Python says it": curves(overfits=None),
+        "overfits False": curves(overfits=False),
+        "an empty list": curves(overfits=[]),
+        "in words": curves(overfits="none of the four"),
+        "a sentence": curves(overfits="None of them overfits."),
+        "neither": curves(overfits=["Neither"]),
         "capitals": curves("PLAIN20", "RESNET56", "PLAIN56", "RESNET20", "None"),
     },
 }
@@ -128,6 +225,33 @@ WRONG = {
         "dropout": (WithDropout, "the output is random"),
         "another scale in eval": (AlwaysTraining, "train and eval differ by more than BN"),
         "a lambda inside": (LambdaInside, "it cannot be copied, pickled or moved"),
+        "one BN twice": (OneNorm, "one BN for two convolutions"),
+        "one convolution twice": (OneConvolution, "one convolution for two"),
+        "layers in a list": (InAList, "the layers are in a Python list"),
+        "layers made in forward": (MadeInForward, "the layers are made inside forward"),
+        "a kernel in a buffer": (Buffers, "some weights are not parameters"),
+        "affine=False": (with_norm(lambda w: nn.BatchNorm2d(w, affine=False)), "BN without scale and shift"),
+        "no running statistics": (
+            with_norm(lambda w: nn.BatchNorm2d(w, track_running_stats=False)),
+            "BN uses the batch in eval()",
+        ),
+        "BN never trains": (NeverTraining, "BN never uses the batch"),
+        "ReLU6": (lambda i, w, s=1: plain_block(i, w, s, middle=nn.ReLU6, end=nn.ReLU6), "another function than ReLU"),
+        "a sigmoid between": (lambda i, w, s=1: plain_block(i, w, s, middle=nn.Sigmoid), "another function than ReLU"),
+        "a softplus at the end": (
+            lambda i, w, s=1: plain_block(i, w, s, end=nn.Softplus),
+            "another function than ReLU",
+        ),
+        "depthwise": (
+            lambda i, w, s=1: plain_block(i, w, s, second=conv3x3(w, w, groups=w)),
+            "a convolution with groups",
+        ),
+        "dilation": (
+            lambda i, w, s=1: plain_block(i, w, s, second=conv3x3(w, w, dilation=2)),
+            "a convolution with dilation",
+        ),
+        "no gradient in the first half": (FirstHalfCut, "the gradient does not fit the output"),
+        "kept from the first call": (Keeping, "something is kept from an earlier call"),
     },
     "reading_curves": {
         "plain pair swapped": (curves(A="plain56", C="plain20"), "plain-20 and plain-56 are swapped"),
@@ -139,8 +263,11 @@ WRONG = {
         "one name twice": (curves(A="plain56"), "one name for two curves"),
         "an unknown name": (curves(A="vgg19"), "not one of the four names"),
         "a part left open": (curves(D=...), "not answered yet"),
+        "no curve named yet": (dict(A="plain20", overfits=None), "not answered yet"),
         "a letter that is not there": ({**curves(), "E": "plain20"}, "a part that is not asked for"),
         "degradation taken for overfitting": (curves(overfits="C"), "degradation taken for overfitting"),
+        "degradation by its network's name": (curves(overfits="Plain-56"), "degradation taken for overfitting"),
         "another curve overfits": (curves(overfits="B"), "overfitting where there is none"),
+        "things instead of names": (curves(A=PlainBlock, B=curves), "not one of the four names"),
     },
 }

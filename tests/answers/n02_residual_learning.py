@@ -23,6 +23,25 @@ def without_relu(self, inputs):
     return torch.add(self.shortcut(inputs), self.residual(inputs)).clamp_(min=0)
 
 
+def keeps_a_part(self, x):
+    self.identity = self.shortcut(x)
+    return self.relu(self.residual(x).add_(self.identity))
+
+
+def shortcut_without_gradient(self, x):
+    with torch.no_grad():
+        identity = self.shortcut(x)
+    return self.relu(self.residual(x) + identity)
+
+
+class WholeClass(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+
+    def forward(self, x):
+        return self.relu(self.residual(x) + self.shortcut(x))
+
+
 def adds_into_x(self, x):
     out = self.shortcut(x)
     out += self.residual(x)
@@ -106,6 +125,31 @@ def differences(f, x, h=1e-2):
         return torch.stack([(f(x + h * e) - f(x)) / h for e in torch.eye(len(x))], dim=1)
 
 
+def central(f, x, h=1.0):
+    """Exact for a quadratic f."""
+    with torch.no_grad():
+        return torch.stack([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in torch.eye(len(x))], dim=1)
+
+
+def one_tensor(f, x):
+    leaf = x.detach().clone().requires_grad_()
+    rows = []
+    for i in range(len(f(x))):
+        f(leaf)[i].backward(inputs=[leaf])
+        rows.append(leaf.grad)
+    return torch.stack(rows)
+
+
+def unmarks_x(f, x):
+    made = probes.jacobian(f, x)
+    x.requires_grad_(False)
+    return made
+
+
+def columns(f, x):
+    return torch.stack([torch.func.jvp(f, (x,), (e,))[1] for e in torch.eye(len(x))], dim=1)
+
+
 def marks_x(f, x):
     x.requires_grad_()
     y = f(x)
@@ -119,6 +163,7 @@ RIGHT = {
         "torchvision's order, in place on F's tensor": shortcut_first,
         "torch.add and clamp": without_relu,
         "a lambda": lambda self, x: self.relu(self.shortcut(x) + self.residual(x)),
+        "keeps a part": keeps_a_part,
         "torch.maximum": lambda self, x: torch.maximum(y := self.residual(x) + self.shortcut(x), torch.zeros_like(y)),
     },
     "jacobian": {
@@ -129,6 +174,7 @@ RIGHT = {
         "backward(inputs=...)": backward_on_x_only,
         "torch.autograd.functional": library,
         "forward mode": forward_mode,
+        "column by column": columns,
     },
 }
 
@@ -175,6 +221,17 @@ WRONG = {
         "F computed again": (twice, "F runs more than once"),
         "in place": (adds_into_x, "the input is changed in place"),
         "detached": (lambda self, x: self.relu(self.residual(x) + self.shortcut(x).detach()), "the gradient is cut"),
+        "no_grad around the shortcut": (shortcut_without_gradient, "the gradient is cut"),
+        "leaky": (
+            lambda self, x: F.leaky_relu(self.residual(x) + self.shortcut(x)),
+            "another function instead of ReLU",
+        ),
+        "absolute value": (
+            lambda self, x: (self.residual(x) + self.shortcut(x)).abs(),
+            "the absolute value instead of ReLU",
+        ),
+        "a class": (WholeClass, "a class instead of the function"),
+        "a tensor": (torch.ones(1), "not a function"),
         "no return": (lambda self, x: print(end=""), "nothing is returned"),
         "an attribute that does not exist": (misspelled, "your code stopped with AttributeError"),
         "mirrored for images": (
@@ -201,6 +258,9 @@ WRONG = {
         "a number": (lambda f, x: probes.jacobian(f, x).norm(), "a single number"),
         "at another point": (lambda f, x: probes.jacobian(f, torch.zeros_like(x)), "taken at another point"),
         "finite differences": (differences, "finite differences instead of autograd"),
+        "central differences, a whole step": (central, "finite differences instead of autograd"),
+        "rows not cloned": (one_tensor, "all rows are the same tensor"),
+        "x unmarked": (unmarks_x, "the caller's x is changed"),
         "squeezed": (lambda f, x: probes.jacobian(f, x).squeeze(), "no matrix for a single output"),
         "backward on everything": (plain_backward, "the parameters' .grad is changed"),
         "x marked": (marks_x, "the caller's x is changed"),

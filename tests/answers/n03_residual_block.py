@@ -265,8 +265,136 @@ class MadeInForward(nn.Module):
         return self.bn(conv1x1(*self.shape)(x))
 
 
+def changes(make):
+    """A block whose shortcut is `make(in_channels, width, stride)` where the shape changes."""
+    return replacing(
+        make_shortcut=lambda self, i, w, s: nn.Identity() if s == 1 and i == w else make(i, w, s),
+    )
+
+
+def residual(i, w, s, act=nn.ReLU, second=conv3x3, norm=nn.BatchNorm2d):
+    return nn.Sequential(conv3x3(i, w, s), norm(w), act(), second(w, w), norm(w))
+
+
+def with_residual(make):
+    return replacing(make_residual=lambda self, i, w, s: make(i, w, s))
+
+
+class ZeroLast(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        nn.init.zeros_(self.residual[4].weight)
+
+
+class Einsum(Base):
+    """A projection without a convolution."""
+
+    def make_shortcut(self, i, w, s):
+        return nn.Identity() if s == 1 and i == w else LinearAtEachPixel(i, w, s)
+
+
+class BroadcastMean(Base):
+    def make_shortcut(self, i, w, s):
+        return nn.Identity()
+
+    def forward(self, x):
+        f = self.residual(x)
+        return F.relu(f + (x if x.shape == f.shape else x.mean((1, 2, 3), keepdim=True)))
+
+
+class AveragedAndRepeated(BroadcastMean):
+    def forward(self, x):
+        f = self.residual(x)
+        if x.shape != f.shape:
+            x = F.adaptive_avg_pool2d(x, f.shape[2:]).repeat(1, f.shape[1] // x.shape[1], 1, 1)
+        return F.relu(f + x)
+
+
+class OneNorm(Base):
+    def make_residual(self, i, w, s):
+        norm = nn.BatchNorm2d(w)
+        return nn.Sequential(conv3x3(i, w, s), norm, nn.ReLU(), conv3x3(w, w), norm)
+
+
+class InAList(Base):
+    def make_residual(self, i, w, s):
+        self.layers = list(residual(i, w, s))
+
+    def forward(self, x):
+        f = x
+        for layer in self.layers:
+            f = layer(f)
+        return F.relu(f + self.shortcut(x))
+
+
+class TrainInForward(Base):
+    def forward(self, x):
+        self.residual.train()
+        return super().forward(x)
+
+
+class KeepsIdentity(Base):
+    identity = None
+
+    def forward(self, x):
+        if self.identity is None:
+            self.identity = self.shortcut(x)
+        return F.relu(self.residual(x) + self.identity)
+
+
+class IgnoresDownsample(TorchvisionStyle):
+    def forward(self, x):
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + x)
+
+
+class DownsamplesF(TorchvisionStyle):
+    def forward(self, x):
+        f = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(f + (x if self.downsample is None else self.downsample(f)))
+
+
+class NeverTraining(Functional):
+    def norm(self, x, name):
+        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
+        return F.batch_norm(x, mean, var, gain, offset)
+
+
+def frozen_kernel(i, o, s=1):
+    """Option A as a 1x1 convolution that is never trained."""
+    conv = conv1x1(i, o, s).requires_grad_(False)
+    nn.init.zeros_(conv.weight)
+    for k in range(i):
+        conv.weight[(o - i) // 2 + k, k] = 1
+    return conv
+
+
+def normed(value, make=nn.BatchNorm2d):
+    """A projection whose BN begins at `value`."""
+
+    def projection(i, o, s=1):
+        norm = make(o)
+        nn.init.constant_(norm.weight, value)
+        return nn.Sequential(conv1x1(i, o, s), norm)
+
+    return projection
+
+
+def two_images(i, o, s=1):
+    def forward(x):
+        x = x[:, :, ::s, ::s]
+        zeros = x.new_zeros(2, o, *x.shape[2:])
+        return torch.cat([zeros[:, : (o - i) // 2], x, zeros[:, : o - i - (o - i) // 2]], 1)
+
+    return Lambda(forward)
+
+
 RIGHT = {
     "basic_block": {
+        "the last BN begins at zero": ZeroLast,
+        "a projection of every second pixel": changes(
+            lambda i, w, s: nn.Sequential(nn.MaxPool2d(1, s), conv1x1(i, w), nn.BatchNorm2d(w))
+        ),
+        "a projection without a convolution": Einsum,
         "the course's": BasicBlock,
         "torchvision's style": TorchvisionStyle,
         "functional, option A": Functional,
@@ -279,11 +407,14 @@ RIGHT = {
         "written into zeros": WriteInto,
         "layers of torch": padding_layers,
         "a module around a lambda": option_a(),
+        "a frozen convolution": frozen_kernel,
     },
     "projection": {
         "the course's": Projection,
         "slices, then a convolution": TwoLayers,
         "a linear layer": LinearAtEachPixel,
+        "BN begins at zero": normed(0.0),
+        "BN begins at a half": normed(0.5),
         "functional": FunctionalProjection,
         "a function with nn.Sequential": downsample,
     },
@@ -405,6 +536,57 @@ WRONG = {
         "an attribute that does not exist": (replacing(forward=stops), "your code stopped with AttributeError"),
         "no return": (replacing(forward=lambda self, x: print(end="")), "nothing is returned"),
         "an object": (BasicBlock(16, 16), "an object instead of a class"),
+        "no projection": (
+            replacing(make_shortcut=lambda self, i, w, s: nn.Identity()),
+            "x itself is added where the shape changes",
+        ),
+        "projection only with a stride": (
+            replacing(make_shortcut=lambda self, i, w, s: nn.Identity() if s == 1 else downsample(i, w, s)),
+            "projection only where there is a stride",
+        ),
+        "projection only with other channels": (
+            replacing(make_shortcut=lambda self, i, w, s: nn.Identity() if i == w else downsample(i, w, s)),
+            "projection only where the channels change",
+        ),
+        "projection without the stride": (
+            changes(lambda i, w, s: downsample(i, w)),
+            "the projection does not take the stride",
+        ),
+        "stride not in F": (with_residual(lambda i, w, s: residual(i, w, 1)), "no convolution of F takes the stride"),
+        "stride twice in F": (
+            with_residual(lambda i, w, s: residual(i, w, s, second=lambda a, b: conv3x3(a, b, s))),
+            "the stride is on both convolutions",
+        ),
+        "no padding": (
+            with_residual(lambda i, w, s: residual(i, w, s, second=lambda a, b: nn.Conv2d(a, b, 3, bias=False))),
+            "the 3x3 has no padding",
+        ),
+        "downsample is not called": (IgnoresDownsample, "downsample is not used"),
+        "downsample of F(x)": (DownsamplesF, "the shortcut does not start at x"),
+        "the mean of x is broadcast": (BroadcastMean, "the shortcut is neither a projection nor zero-padding"),
+        "averaged and repeated": (AveragedAndRepeated, "the shortcut is neither a projection nor zero-padding"),
+        "a ReLU on the projection": (
+            changes(lambda i, w, s: nn.Sequential(downsample(i, w, s), nn.ReLU())),
+            "a ReLU on the projection",
+        ),
+        "ReLU6 between": (
+            with_residual(lambda i, w, s: residual(i, w, s, act=nn.ReLU6)),
+            "another function than ReLU",
+        ),
+        "ReLU6 at the end": (
+            replacing(forward=lambda self, x: F.relu6(self.residual(x) + self.shortcut(x))),
+            "another function than ReLU",
+        ),
+        "depthwise": (
+            with_residual(lambda i, w, s: residual(i, w, s, second=lambda a, b: conv3x3(a, b, groups=b))),
+            "a convolution with groups",
+        ),
+        "one BN twice": (OneNorm, "one BN for two convolutions"),
+        "layers in a list": (InAList, "the layers are in a Python list"),
+        "train() in forward": (TrainInForward, "BN uses the batch in eval()"),
+        "BN never trains": (NeverTraining, "BN never uses the batch"),
+        "identity kept": (KeepsIdentity, "something is kept from an earlier call"),
+        "x comes out": (replacing(forward=lambda self, x: x), "nothing is computed yet"),
     },
     "option_a": {
         "all zeros after": (option_a(halves=lambda new: (0, new)), "all zero channels come after x"),
@@ -475,6 +657,13 @@ WRONG = {
         ),
         "detached": (option_a(take=lambda x, s: x.detach()[:, :, ::s, ::s]), "the gradient is cut"),
         "in place": (in_place_zeros, "x is changed in place"),
+        "channels reversed": (
+            option_a(take=lambda x, s: x[:, :, ::s, ::s].flip(1)),
+            "the order of x's channels is changed",
+        ),
+        "float()": (option_a(take=lambda x, s: x[:, :, ::s, ::s].float()), "the dtype of x is changed"),
+        "a ReLU": (option_a(take=lambda x, s: x[:, :, ::s, ::s].relu()), "negative values are changed"),
+        "two images": (two_images, "it works for two images only"),
     },
     "projection": {
         "no BN": (layers(conv1x1), "no BN after the convolution"),
@@ -498,7 +687,7 @@ WRONG = {
         ),
         "max pooling": (
             layers(lambda i, o, s: nn.MaxPool2d(s, s), lambda i, o, s: conv1x1(i, o), norm),
-            "pooling before the convolution",
+            "max pooling before the convolution",
         ),
         "channels swapped": (
             layers(lambda i, o, s: conv1x1(o, i, s), norm),
@@ -519,6 +708,21 @@ WRONG = {
                 lambda i, o, s: nn.Conv2d(i, o, 1, s, groups=i, bias=False) if o % i == 0 else conv1x1(i, o, s), norm
             ),
             "not every input channel reaches every output channel",
+        ),
+        "GroupNorm": (layers(conv1x1, lambda i, o, s: nn.GroupNorm(4, o)), "another normalisation than BN"),
+        "InstanceNorm": (layers(conv1x1, lambda i, o, s: nn.InstanceNorm2d(o)), "another normalisation than BN"),
+        "no running statistics": (
+            layers(conv1x1, lambda i, o, s: nn.BatchNorm2d(o, track_running_stats=False)),
+            "BN uses the batch in eval()",
+        ),
+        "affine=False": (
+            layers(conv1x1, lambda i, o, s: nn.BatchNorm2d(o, affine=False)),
+            "BN without scale and shift",
+        ),
+        "two BN": (layers(lambda i, o, s: nn.BatchNorm2d(i), conv1x1, norm), "one BN too many"),
+        "two convolutions": (
+            layers(conv1x1, lambda i, o, s: conv1x1(o, o), norm),
+            "two convolutions instead of one",
         ),
         "made in forward": (MadeInForward, "the convolution does not learn"),
         "detached": (layers(lambda i, o, s: Lambda(lambda x: x.detach()), conv1x1, norm), "the gradient is cut"),

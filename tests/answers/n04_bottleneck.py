@@ -1,5 +1,6 @@
 """Right and wrong answers to the exercises of notebook 04: see tests/test_exercises.py."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -115,6 +116,33 @@ class ExpansionForgotten(Base):
         return nn.Identity() if s == 1 and i == w else projection(i, w, s)
 
 
+class ZeroLast(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        nn.init.zeros_(self.residual[7].weight)
+
+
+class TrainInForward(Base):
+    def forward(self, x):
+        self.residual.train()
+        return super().forward(x)
+
+
+class NeverTraining(Base):
+    def forward(self, x):
+        self.eval()
+        return super().forward(x)
+
+
+class KeepsIdentity(Base):
+    identity = None
+
+    def forward(self, x):
+        if self.identity is None:
+            self.identity = self.shortcut(x)
+        return F.relu(self.residual(x) + self.identity)
+
+
 class OneNorm(nn.Module):
     """bn1 after the first and after the second convolution."""
 
@@ -166,6 +194,7 @@ RIGHT = {
         "odd names, functional": OddNames,
         "a function with nn.Sequential": sequential_function,
         "pieces": Base,
+        "the last BN begins at zero": ZeroLast,
     },
     "cost_by_hand": {
         "the course's": solution_parts(),
@@ -175,6 +204,7 @@ RIGHT = {
             bottleneck_parameters=17 * 64**2 + 12 * 64,
             bottleneck_macs=17 * 64**2 * 56**2,
         ),
+        "as tensors and arrays": counts(basic_parameters=torch.tensor(73984), basic_macs=np.array(231211008)),
         "as floats": {part: float(number) for part, number in COUNTS.items()},
         "summed up in a loop": counts(
             bottleneck_macs=sum(k * k * i * o * 56 * 56 for k, i, o in ((1, 256, 64), (3, 64, 64), (1, 64, 256)))
@@ -323,6 +353,30 @@ WRONG = {
             "it cannot be copied, pickled or moved",
         ),
         "an object": (Bottleneck(16, 4), "an object instead of a class"),
+        "projection without the stride": (
+            with_shortcut(lambda i, w, s: nn.Identity() if s == 1 and i == 4 * w else projection(i, 4 * w, 1)),
+            "the projection does not take the stride",
+        ),
+        "ReLU6": (with_residual(lambda i, w, s: residual(i, w, s, act2=nn.ReLU6)), "another function than ReLU"),
+        "ReLU6 at the end": (
+            replacing(forward=lambda self, x: F.relu6(self.residual(x) + self.shortcut(x))),
+            "another function than ReLU",
+        ),
+        "depthwise": (
+            with_residual(lambda i, w, s: residual(i, w, s, middle=conv3x3(w, w, s, groups=w))),
+            "a convolution with groups",
+        ),
+        "a ReLU on the projection": (
+            with_shortcut(
+                lambda i, w, s: (
+                    nn.Identity() if s == 1 and i == 4 * w else nn.Sequential(projection(i, 4 * w, s), nn.ReLU())
+                )
+            ),
+            "a ReLU on the projection",
+        ),
+        "train() in forward": (TrainInForward, "BN uses the batch in eval()"),
+        "eval() in forward": (NeverTraining, "BN never uses the batch"),
+        "identity kept": (KeepsIdentity, "something is kept from an earlier call"),
     },
     "cost_by_hand": {
         "only one of two convolutions": (counts(basic_parameters=9 * 64 * 64 + 4 * 64), "a convolution is left out"),
@@ -373,6 +427,10 @@ WRONG = {
         "in millions": (counts(basic_macs=231.2), "in thousands or millions"),
         "rounded": (counts(basic_macs=231_000_000), "not exact"),
         "out of the blue": (counts(basic_parameters=12345), "another number"),
+        "a convolution and its BN": (counts(basic_parameters=9 * 64 * 64 + 128), "a convolution is left out"),
+        "56^2": (counts(basic_macs=2 * 9 * 64 * 64 * 56 ^ 2), "a ^ for a power"),
+        "a comma": (counts(basic_parameters=(73, 984)), "a comma inside a number"),
+        "several numbers": (counts(basic_parameters=np.array([36864, 36864])), "not a number"),
         "text": (counts(basic_parameters="73984"), "not a number"),
         "a part left open": (counts(bottleneck_macs=...), "not counted yet"),
         "a part that is not there": (counts(basic_flops=1), "a part that is not asked for"),

@@ -103,6 +103,17 @@ def always_basic(block, in_channels, width, depth, stride=1):
     return networks.make_stage(BasicBlock, in_channels, width, depth, stride)
 
 
+def with_map(block, in_channels, width, depth, stride=1):
+    others = depth - 1
+    ins = [in_channels] + [width * block.expansion] * others
+    return nn.Sequential(*map(block, ins, [width] * depth, [stride] + [1] * others))
+
+
+class NotCalled(OwnModule):
+    def forward(self, x):
+        return x
+
+
 def torchvision_habit(block, in_channels, width, depth, stride=1):
     downsample = None
     if stride != 1 or in_channels != width * block.expansion:
@@ -193,6 +204,10 @@ def replacing(**pieces):
 
 def stem(*layers):
     return replacing(make_stem=lambda self: nn.Sequential(*(layer() for layer in layers)))
+
+
+def squeezes(self, x):
+    return Pieces.forward(self, x).squeeze()
 
 
 def head(make):
@@ -296,6 +311,30 @@ def shifted(weights):
     return values
 
 
+def zeroes(weights):
+    new = networks.from_torchvision(weights)
+    for tensor in weights.values():
+        tensor.zero_()
+    return new
+
+
+def by_sorted_keys(weights):
+    return dict(zip(networks.from_torchvision(weights), [weights[key] for key in sorted(weights)], strict=True))
+
+
+def returns_in_the_loop(weights):
+    for key, tensor in networks.from_torchvision(weights).items():
+        return {key: tensor}
+
+
+def pops_of_a_copy(weights):
+    """A copy whose keys are replaced one by one."""
+    mine = dict(weights)
+    for old, new in zip(weights, networks.from_torchvision(weights), strict=True):
+        mine[new] = mine.pop(old)
+    return mine
+
+
 RIGHT = {
     "make_stage": {
         "the course's": networks.make_stage,
@@ -304,6 +343,7 @@ RIGHT = {
         "a module of its own": OwnModule,
         "recursive": recursive,
         "keywords and names": named,
+        "map": with_map,
         "pieces": staging(),
     },
     "assemble_resnet": {
@@ -311,6 +351,7 @@ RIGHT = {
         "all by hand": ByHand,
         "a function with one nn.Sequential": one_sequential,
         "pieces": Pieces,
+        "a lazy linear layer": head(lambda c, n: (*average(), nn.LazyLinear(n))),
         "average pooling and 1x1 convolution": head(
             lambda c, n: (nn.AdaptiveAvgPool2d((1, 1)), nn.Conv2d(c, n, 1), nn.Flatten())
         ),
@@ -319,6 +360,7 @@ RIGHT = {
         "the course's": networks.from_torchvision,
         "split at the dots": by_parts,
         "substitutions and clones": by_substitution,
+        "pop of a copy": pops_of_a_copy,
     },
 }
 
@@ -346,6 +388,17 @@ WRONG = {
         "returns nothing": (staging(pack=lambda blocks: None), "not a module"),
         "a Python list inside": (LooseBlocks, "the blocks do not belong to the stage"),
         "always BasicBlock": (always_basic, "the given block is ignored"),
+        "a dropout and a ReLU at the end": (
+            lambda *made: nn.Sequential(networks.make_stage(*made), nn.Dropout(0.5), nn.ReLU()),
+            "more than blocks",
+        ),
+        "empty": (lambda *made: nn.Sequential(), "no block was made"),
+        "blocks not called": (lambda *made: NotCalled(*made), "the blocks do not run"),
+        "the class": (
+            lambda block, i, w, depth, s=1: nn.Sequential(*[block for _ in range(depth)]),
+            "the class itself instead of a block",
+        ),
+        "no star": (staging(pack=nn.Sequential), "a list inside nn.Sequential"),
         "torchvision's habit": (torchvision_habit, "the block gets a fourth argument"),
     },
     "assemble_resnet": {
@@ -396,6 +449,16 @@ WRONG = {
         "ReLU first": (stem(conv, nn.ReLU, norm, pool), "ReLU before BN in the stem"),
         "no max-pool": (stem(conv, norm, nn.ReLU), "no max-pool"),
         "2x2 max-pool": (stem(conv, norm, nn.ReLU, lambda: nn.MaxPool2d(2, 2)), "another max-pool"),
+        "max-pool without padding": (
+            stem(conv, norm, nn.ReLU, lambda: nn.MaxPool2d(3, 2, ceil_mode=True)),
+            "a max-pool without padding",
+        ),
+        "ReLU6": (stem(conv, norm, nn.ReLU6, pool), "another function instead of ReLU in the stem"),
+        "dropout": (
+            head(lambda c, n: (*average(), nn.Dropout(0.5), nn.Linear(c, n))),
+            "a dropout in the network",
+        ),
+        "squeeze": (replacing(forward=squeezes), "a batch of one image loses its axis"),
         "flatten without pooling": (
             head(lambda c, n: (nn.Flatten(), nn.Linear(49 * c, n))),
             "it takes one image size only",
@@ -459,6 +522,11 @@ WRONG = {
         ),
         "half precision": (renaming(same_key, tensor=torch.Tensor.half), "tensors of another type"),
         "mean and variance exchanged": (shifted, "tensors under other names"),
+        "sorted keys": (by_sorted_keys, "tensors under other names"),
+        "written into": (zeroes, "the given tensors are changed"),
+        "empty": (lambda weights: {}, "the dictionary is empty"),
+        "return in the loop": (returns_in_the_loop, "the dictionary has one key only"),
+        "a misspelled key": (renaming(lambda key: key.replace("stem.conv1", "stem.conv")), "it does not load"),
         "changed in place": (pops, "the given dictionary is changed"),
         "pairs": (lambda weights: list(networks.from_torchvision(weights).items()), "no dictionary is returned"),
     },
