@@ -37,3 +37,8 @@ def test_the_table_of_runs_is_what_the_records_say():
         row = next(line for line in README.splitlines() if line.startswith(f"| `{run.name}`"))
         for column in ("train_error", "test_error"):
             assert f"{run.final(column):.1%}" in row
+
+
+def test_every_notebook_is_in_the_table():
+    names = [path.name for path in (REPO / "notebooks").glob("*.ipynb")]
+    assert names and [name for name in names if f"](notebooks/{name})" not in README] == []
