@@ -104,16 +104,16 @@ def browser():
 
 
 def move_controls(page):
-    """Move the first control of each explorer by keyboard or mouse, and wait until what it shows changes."""
+    """Move the sliders of each explorer by keyboard, or else choose by mouse, and wait until what it shows changes."""
     explorers = page.locator(".jp-OutputArea-output .widget-vbox")
     for i in range(explorers.count()):
         view = explorers.nth(i)
-        shown, handle = view.locator(".widget-html-content"), view.locator(".noUi-handle")
+        shown, handles = view.locator(".widget-html-content"), view.locator(".noUi-handle").all()
         before = shown.inner_html()
-        if handle.count():
-            handle.first.focus()
+        for handle in handles:  # all of them: one alone may change nothing, as a weight that is multiplied by 0
+            handle.focus()
             page.keyboard.press("ArrowRight")
-        else:
+        if not handles:
             view.locator(".widget-toggle-button:not(.mod-active)").first.click()
         page.wait_for_function("([view, before]) => view.innerHTML !== before", arg=[shown.element_handle(), before])
     return explorers.count()
