@@ -6,6 +6,8 @@ from torch import nn
 
 from resnet_lesson.blocks import BasicBlock, Projection, ZeroPadShortcut, conv1x1, conv3x3
 
+from .forwards import FORWARDS
+
 
 class TorchvisionStyle(nn.Module):
     """inplanes, planes and a `downsample` that the caller brings, in-place ReLUs, `out += identity`."""
@@ -94,11 +96,6 @@ class Base(nn.Module):
 def replacing(**methods):
     """A class that differs from Base by the given methods."""
     return type("BasicBlock", (Base,), methods)
-
-
-def in_place(self, x):
-    x += self.residual(x) if x.shape[1] == 16 and isinstance(self.shortcut, nn.Identity) else 0
-    return F.relu(x if isinstance(self.shortcut, nn.Identity) else self.residual(x) + self.shortcut(x))
 
 
 def stops(self, x):
@@ -422,19 +419,7 @@ RIGHT = {
 
 WRONG = {
     "basic_block": {
-        "forgotten shortcut": (replacing(forward=lambda self, x: F.relu(self.residual(x))), "forgotten shortcut"),
-        "ReLU before the add": (
-            replacing(forward=lambda self, x: F.relu(self.residual(x)) + self.shortcut(x)),
-            "ReLU before the addition instead of after it",
-        ),
-        "ReLU before and after the add": (
-            replacing(forward=lambda self, x: F.relu(F.relu(self.residual(x)) + self.shortcut(x))),
-            "a ReLU at the end of F",
-        ),
-        "no ReLU after the add": (
-            replacing(forward=lambda self, x: self.residual(x) + self.shortcut(x)),
-            "missing ReLU after the addition",
-        ),
+        **{kind: (replacing(forward=forward), mistake) for kind, (forward, mistake) in FORWARDS.items()},
         "shortcut twice": (
             replacing(forward=lambda self, x: F.relu(self.residual(x) + 2 * self.shortcut(x))),
             "the shortcut is added twice",
@@ -514,17 +499,6 @@ WRONG = {
             ),
             "the shortcut does not start at x",
         ),
-        "in place": (replacing(forward=in_place), "x is changed in place"),
-        "detached shortcut": (
-            replacing(forward=lambda self, x: F.relu(self.residual(x) + self.shortcut(x).detach())),
-            "the gradient of the shortcut is cut",
-        ),
-        "dropout": (
-            replacing(
-                forward=lambda self, x: F.relu(F.dropout(self.residual(x), 0.5, self.training) + self.shortcut(x))
-            ),
-            "the output is random",
-        ),
         "a lambda as a part": (
             replacing(
                 make_shortcut=lambda self, i, w, s: (
@@ -571,10 +545,6 @@ WRONG = {
         ),
         "ReLU6 between": (
             with_residual(lambda i, w, s: residual(i, w, s, act=nn.ReLU6)),
-            "another function than ReLU",
-        ),
-        "ReLU6 at the end": (
-            replacing(forward=lambda self, x: F.relu6(self.residual(x) + self.shortcut(x))),
             "another function than ReLU",
         ),
         "depthwise": (

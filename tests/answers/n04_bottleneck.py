@@ -9,6 +9,8 @@ from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck
 from resnet_lesson import exercises
 from resnet_lesson.blocks import Bottleneck, conv1x1, conv3x3
 
+from .forwards import FORWARDS
+
 
 class PaperStyle(Bottleneck):
     """v1: the stride in the first 1x1."""
@@ -158,13 +160,6 @@ class OneNorm(nn.Module):
         return F.relu(self.bn3(self.conv3(f)) + self.shortcut(x))
 
 
-def in_place(self, x):
-    if isinstance(self.shortcut, nn.Identity):
-        x += self.residual(x)
-        return F.relu(x)
-    return F.relu(self.residual(x) + self.shortcut(x))
-
-
 def counts(**changes):
     """Right numbers, some of them changed."""
     return {**COUNTS, **changes}
@@ -214,6 +209,7 @@ RIGHT = {
 
 WRONG = {
     "bottleneck": {
+        **{kind: (replacing(forward=forward), mistake) for kind, (forward, mistake) in FORWARDS.items()},
         "expansion forgotten": (ExpansionForgotten, "expansion forgotten"),
         "reduction forgotten": (
             with_residual(
@@ -320,30 +316,6 @@ WRONG = {
             with_residual(lambda i, w, s: residual(i, w, s, act2=nn.Identity)),
             "missing ReLU before convolution 3",
         ),
-        "ReLU before the add": (
-            replacing(forward=lambda self, x: F.relu(self.residual(x)) + self.shortcut(x)),
-            "ReLU before the addition instead of after it",
-        ),
-        "ReLU before and after the add": (
-            replacing(forward=lambda self, x: F.relu(F.relu(self.residual(x)) + self.shortcut(x))),
-            "a ReLU at the end of F",
-        ),
-        "no ReLU after the add": (
-            replacing(forward=lambda self, x: self.residual(x) + self.shortcut(x)),
-            "missing ReLU after the addition",
-        ),
-        "forgotten shortcut": (replacing(forward=lambda self, x: F.relu(self.residual(x))), "forgotten shortcut"),
-        "in place": (replacing(forward=in_place), "x is changed in place"),
-        "detached shortcut": (
-            replacing(forward=lambda self, x: F.relu(self.residual(x) + self.shortcut(x).detach())),
-            "the gradient of the shortcut is cut",
-        ),
-        "dropout": (
-            replacing(
-                forward=lambda self, x: F.relu(F.dropout(self.residual(x), 0.5, self.training) + self.shortcut(x))
-            ),
-            "the output is random",
-        ),
         "a lambda as a part": (
             replacing(
                 make_shortcut=lambda self, i, w, s: (
@@ -358,10 +330,6 @@ WRONG = {
             "the projection does not take the stride",
         ),
         "ReLU6": (with_residual(lambda i, w, s: residual(i, w, s, act2=nn.ReLU6)), "another function than ReLU"),
-        "ReLU6 at the end": (
-            replacing(forward=lambda self, x: F.relu6(self.residual(x) + self.shortcut(x))),
-            "another function than ReLU",
-        ),
         "depthwise": (
             with_residual(lambda i, w, s: residual(i, w, s, middle=conv3x3(w, w, s, groups=w))),
             "a convolution with groups",
