@@ -9,7 +9,7 @@ from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck
 from resnet_lesson import exercises
 from resnet_lesson.blocks import Bottleneck, conv1x1, conv3x3
 
-from .forwards import FORWARDS
+from .pieces import FORWARDS, Pieces
 
 
 class PaperStyle(Bottleneck):
@@ -63,22 +63,12 @@ def sequential_function(in_channels, width, stride=1):
     return Sum()
 
 
-class Base(nn.Module):
-    """A right block in pieces, for the wrong ones below to change one piece each."""
-
-    def __init__(self, in_channels, width, stride=1):
-        super().__init__()
-        self.residual = self.make_residual(in_channels, width, stride)
-        self.shortcut = self.make_shortcut(in_channels, width, stride)
-
+class Base(Pieces):
     def make_residual(self, i, w, s):
         return residual(i, w, s)
 
     def make_shortcut(self, i, w, s):
         return nn.Identity() if s == 1 and i == 4 * w else projection(i, 4 * w, s)
-
-    def forward(self, x):
-        return F.relu(self.residual(x) + self.shortcut(x))
 
 
 def projection(i, o, s):
@@ -95,9 +85,7 @@ def residual(i, w, s, *, down=None, middle=None, up=None, act1=nn.ReLU, act2=nn.
     )  # fmt: skip
 
 
-def replacing(**methods):
-    """A class that differs from Base by the given methods."""
-    return type("Bottleneck", (Base,), methods)
+replacing = Base.replacing
 
 
 def with_residual(make):
@@ -124,25 +112,10 @@ class ZeroLast(Base):
         nn.init.zeros_(self.residual[7].weight)
 
 
-class TrainInForward(Base):
-    def forward(self, x):
-        self.residual.train()
-        return super().forward(x)
-
-
 class NeverTraining(Base):
     def forward(self, x):
         self.eval()
         return super().forward(x)
-
-
-class KeepsIdentity(Base):
-    identity = None
-
-    def forward(self, x):
-        if self.identity is None:
-            self.identity = self.shortcut(x)
-        return F.relu(self.residual(x) + self.identity)
 
 
 class OneNorm(nn.Module):
@@ -342,9 +315,7 @@ WRONG = {
             ),
             "a ReLU on the projection",
         ),
-        "train() in forward": (TrainInForward, "BN uses the batch in eval()"),
         "eval() in forward": (NeverTraining, "BN never uses the batch"),
-        "identity kept": (KeepsIdentity, "something is kept from an earlier call"),
     },
     "cost_by_hand": {
         "only one of two convolutions": (counts(basic_parameters=9 * 64 * 64 + 4 * 64), "a convolution is left out"),
