@@ -82,6 +82,8 @@ def train(
     precision = precision or machine.pick_precision(device)
     machine.autocast(device, precision)  # an unknown precision is said before anything is started
     compiled = machine.pick_compile(device, recipe.iterations) if compiled is None else compiled
+    if device.type == "cpu":
+        machine.keep_freed_memory()
 
     network.to(device, memory_format=torch.channels_last)
     model = torch.compile(network) if compiled else network
