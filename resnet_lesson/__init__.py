@@ -12,11 +12,12 @@ from .blocks import BasicBlock, Bottleneck, PlainBlock
 from .cost import cost_of
 from .datasets import Dataset, cifar10, shapes10
 from .errors import LessonError
+from .evaluation import evaluate
 from .machine import DATA, full_scale
 from .networks import ResNet, build
 from .recipes import Recipe, recipe
 from .runs import Run, list_runs, recorded
-from .training import evaluate, train
+from .training import train
 
 __version__ = "0.1.0"
 

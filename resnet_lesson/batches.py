@@ -52,6 +52,7 @@ class Batches:
     padding, flip: zeros added on each side before a random crop to the old size; random mirroring.
         Both off: the images as they are.
     seed: fixes order, crops and flips of every epoch, on every device.
+    share: (k, n) leaves every n-th image of each batch, from the k-th on: what process k of n computes.
 
     Per-channel normalisation comes after the padding, as in torchvision's usual list of transforms
     (the border is black). The per-pixel mean is subtracted before it (the border is zero).
@@ -67,10 +68,11 @@ class Batches:
         flip: bool = False,
         shuffle: bool = False,
         seed: int = 0,
+        share: tuple[int, int] = (0, 1),
         device: torch.device | str = "cpu",
     ):
         self.dataset, self.batch_size, self.device = dataset, batch_size, torch.device(device)
-        self.padding, self.flip, self.shuffle, self.seed = padding, flip, shuffle, seed
+        self.padding, self.flip, self.shuffle, self.seed, self.share = padding, flip, shuffle, seed, share
         self.size = dataset.images.shape[1:3]
         border = (0, 0, padding, padding, padding, padding)
         self.images = F.pad(dataset.images, border).to(device)
@@ -110,9 +112,9 @@ class Batches:
 
     def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch in their order, from batch `first` on."""
-        draws = [draw.to(self.device) for draw in self.draws(epoch)]
+        draws, (k, n) = [draw.to(self.device) for draw in self.draws(epoch)], self.share
         for start in range(first * self.batch_size, len(self.dataset), self.batch_size):
-            index, *rest = (draw[start : start + self.batch_size] for draw in draws)
+            index, *rest = (draw[start : start + self.batch_size][k::n] for draw in draws)
             yield self.cut(index, *rest), self.labels[index]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .errors import LessonError
 from .runs import Run, load, replace_file
 
-SAME = ("network", "recipe", "data", "seed", "precision", "compiled")  # what makes it the same run
+SAME = ("network", "recipe", "data", "seed", "precision", "compiled", "processes")  # what makes it the same run
 
 
 class Meter:

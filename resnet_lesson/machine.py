@@ -104,7 +104,9 @@ def versions(*packages: str) -> dict[str, str | None]:
 def command() -> str | None:
     """The command line, if this is `python -m resnet_lesson ...`."""
     if Path(sys.argv[0]).parent.name == "resnet_lesson":
-        return " ".join(["python -m resnet_lesson", *sys.argv[1:]])
+        several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
+        start = "python" if several == "1" else f"torchrun --nproc-per-node {several}"
+        return " ".join([start, "-m resnet_lesson", *sys.argv[1:]])
     return None
 
 

@@ -1,8 +1,21 @@
 """Recipes: everything about a training except the network, the data and the seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .errors import unknown
+
+
+def step_schedule(
+    iteration: int, lr: float = 0.1, milestones: Sequence[int] = (32_000, 48_000), warmup: int = 0
+) -> float:
+    """The learning rate of step `iteration` (the first is 0), a function of nothing else: the paper's section 4.2.
+
+    `lr`, divided by 10 from each milestone on; lr / 10 in the first `warmup` iterations. Any number of milestones.
+    """
+    if iteration < warmup:
+        return lr / 10
+    return lr * 0.1 ** sum(iteration >= milestone for milestone in milestones)
 
 
 @dataclass(frozen=True)
@@ -38,9 +51,7 @@ class Recipe:
             if iteration < self.warmup:
                 return self.lr * (iteration + 1) / self.warmup
             return self.lr * (self.iterations - iteration) / (self.iterations - self.warmup)
-        if iteration < self.warmup:
-            return self.lr / 10
-        return self.lr * 0.1 ** sum(iteration >= milestone for milestone in self.milestones)
+        return step_schedule(iteration, self.lr, self.milestones, self.warmup)
 
     def scaled(self, iterations: int) -> "Recipe":
         """The same recipe in another number of iterations: milestones and warm-up move along."""

@@ -1,8 +1,9 @@
 """The record of a training: what, how, on what, with which result. One folder a run.
 
-run.json             network, recipe, data, seed, hardware, versions, command, commit, time, status
-history.csv          a row an epoch, as training went
-weights.safetensors  the network at the end (for runs whose weights are worth keeping)
+run.json                 network, recipe, data, seed, hardware, versions, command, commit, time, status
+history.csv              a row an epoch, or more, as training went
+weights.safetensors      the network at the end (for runs whose weights are worth keeping)
+predictions.safetensors  its logits for the test images, and their labels
 """
 
 import csv
@@ -15,17 +16,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import LessonError, unknown
 from .machine import DATA
 
 COLUMNS = {  # of history.csv, in order
     "epoch": int,
-    "iteration": int,  # steps done at the end of the epoch
+    "iteration": int,  # steps done
     "lr": float,  # of the last step
-    "train_loss": float,  # mean over the epoch, in training mode, on the augmented images
+    "train_loss": float,  # mean since the row before, in training mode, on the augmented images
     "train_error": float,  # share of wrong answers, 0 to 1, likewise
     "test_loss": float,
     "test_error": float,
@@ -46,7 +48,8 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 @dataclass
 class Run:
-    """A training, running or over. `history` has a dict an epoch, with the keys of `COLUMNS`.
+    """A training, running or over. `history` has a dict an epoch (or each `record_every` steps), with the keys of
+    `COLUMNS`.
 
     status: "running", "interrupted", "diverged" or "finished". folder: where it is recorded, or None.
     live: trained in this session, not read from a record.
@@ -60,6 +63,7 @@ class Run:
     compiled: bool
     threads: int
     machine: dict
+    processes: int = 1
     command: str | None = None
     commit: str | None = None
     started: str | None = None
@@ -110,6 +114,22 @@ class Run:
             raise LessonError(f"The run {self.name} was recorded without weights: {path} does not exist.")
         network.load_state_dict(load_file(path))
         return network
+
+    def save_predictions(self, logits: Tensor, labels: Tensor) -> None:
+        """Write the logits (N, classes), rounded to half precision, and labels (N,) as predictions.safetensors."""
+        tensors = {"logits": logits.half(), "labels": labels.to(torch.uint8)}
+        replace_file(self.folder / "predictions.safetensors", lambda file: file.write(save(tensors)))
+
+    def predictions(self) -> tuple[Tensor, Tensor]:
+        """The recorded logits (N, classes), float32, for the test images in their order, and the labels (N,).
+
+        Raises LessonError for a run that was recorded without.
+        """
+        path = (self.folder or Path("no folder")) / "predictions.safetensors"
+        if not path.exists():
+            raise LessonError(f"The run {self.name} was recorded without predictions: {path} does not exist.")
+        tensors = load_file(path)
+        return tensors["logits"].float(), tensors["labels"].long()
 
 
 def load(folder: Path | str) -> Run:

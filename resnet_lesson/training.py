@@ -9,15 +9,16 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import machine
+from . import machine, parallel
 from .batches import Batches, Normalisation
 from .checkpoints import Meter, resume, save_checkpoint, stop_requests
 from .datasets import Dataset
 from .errors import LessonError
+from .evaluation import predict, score
+from .loop import step
 from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
 from .runs import Run
@@ -25,28 +26,6 @@ from .runs import Run
 
 class Diverged(LessonError):
     """The loss is no longer a useful number."""
-
-
-@torch.no_grad()
-def evaluate(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "float32"
-) -> tuple[float, float]:
-    """Mean cross-entropy and share of wrong answers (0 to 1) over `batches`, in evaluation mode.
-
-    Each module's mode is put back afterwards.
-    """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    loss = wrong = seen = 0
-    for images, labels in batches:
-        with machine.autocast(images.device, precision):
-            logits = network(images).float()
-        loss = loss + F.cross_entropy(logits, labels, reduction="sum")
-        wrong = wrong + (logits.argmax(1) != labels).sum()
-        seen += len(labels)
-    for module, training in modes:
-        module.training = training
-    return float(loss) / seen, float(wrong) / seen
 
 
 def train(
@@ -62,35 +41,52 @@ def train(
     compiled: bool | None = None,
     progress: bool = True,
     observers: Iterable[Callable[[Run], None]] = (),
+    record_every: int | None = None,
     checkpoint_every: float = 60.0,
 ) -> Run:
     """Train a network in place by a recipe; return the run's record.
 
     seed: fixes the order, crops and flips of the images. With the network built from a seed too, the
         same machine gives the same weights, bit for bit on a CPU.
-    out: a folder for the record, the weights and, while training goes on, a checkpoint every
-        `checkpoint_every` seconds. The same call with the same folder goes on where the last one stopped.
+    out: a folder for the record, the weights, the test images' logits and, while training goes on, a checkpoint
+        every `checkpoint_every` seconds. The same call with the same folder goes on where the last one stopped.
     device, precision ("float32" or "bfloat16"), compiled: picked for this machine unless given; recorded.
-    observers: each is called with the run after every epoch.
+    observers: each is called with the run whenever its history has a new row.
+    record_every: iterations from one row of the history, with its evaluation, to the next (default: an epoch).
 
     Ctrl-C (or the notebook's stop button) finishes the step, saves, and returns the run so far.
-    Raises Diverged when the loss is no longer a useful number, ValueError for an unknown recipe or
-    precision, and LessonError when `out` holds another run.
+    Under `torchrun`, several processes share each batch (see parallel.py); process 0 evaluates, records and speaks.
+    Raises Diverged when the loss is no longer a useful number, ValueError for an unknown recipe or precision or a
+    `record_every` below 1, and LessonError when `out` holds another run.
     """
     recipe = recipe_by_name(recipe) if isinstance(recipe, str) else recipe
     device = torch.device(device) if device else machine.pick_device()
     precision = precision or machine.pick_precision(device)
     machine.autocast(device, precision)  # an unknown precision is said before anything is started
     compiled = machine.pick_compile(device, recipe.iterations) if compiled is None else compiled
+    if record_every is not None and record_every < 1:
+        raise ValueError(f"record_every is a number of iterations, at least 1, not {record_every}.")
+    rank, processes = parallel.rank(), parallel.size()
+    parallel.check_shares(len(train_set), recipe.batch_size)
     if device.type == "cpu":
         machine.keep_freed_memory()
 
     network.to(device, memory_format=torch.channels_last)
-    model = torch.compile(network) if compiled else network
+    model = parallel.wrap(network)
+    if compiled:  # on a GPU as a CUDA graph: one launch a step instead of hundreds
+        model = torch.compile(model, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
     common = dict(
         batch_size=recipe.batch_size, normalisation=Normalisation.of(train_set, recipe.normalisation), device=device
     )
-    batches = Batches(train_set, padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, **common)
+    batches = Batches(
+        train_set,
+        padding=recipe.padding,
+        flip=recipe.flip,
+        shuffle=True,
+        seed=seed,
+        share=(rank, processes),
+        **common,
+    )
     test_batches = Batches(test_set, **common)
     optimiser = torch.optim.SGD(
         network.parameters(),
@@ -112,6 +108,7 @@ def train(
         precision=precision,
         compiled=compiled,
         threads=torch.get_num_threads(),
+        processes=processes,
         machine=machine.describe(device),
         command=machine.command(),
         commit=machine.commit(),
@@ -123,6 +120,9 @@ def train(
     first, seconds_before = resume(run, network, optimiser, meter) if run.folder else (0, 0.0)
     if run.status == "finished":
         return run
+    if rank:  # all have read the checkpoint before process 0 writes the next one: a step takes all of them
+        run.folder = None
+        meter.reset()
 
     begin = checked = saved = time.monotonic()
 
@@ -135,32 +135,34 @@ def train(
         desc=run.network["name"],
         unit="img",
         unit_scale=True,
-        disable=not progress,
+        disable=not progress or rank > 0,
         leave=False,
     )
     network.train()
     with stop_requests() as stop, bar:
         for iteration, images, labels in _steps(batches, first, recipe.iterations):
             lr = optimiser.param_groups[0]["lr"] = recipe.lr_at(iteration)
-            with machine.autocast(device, precision):
-                logits = model(images)
-            loss = F.cross_entropy(logits.float(), labels)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+            loss, logits = step(model, images, labels, optimiser, precision=precision)
             meter.add(loss, logits, labels)
-            bar.update(len(labels))
+            bar.update(len(labels) * processes)
 
-            done, now, stopping = iteration + 1, time.monotonic(), stop.requested
-            epoch_over = done % len(batches) == 0 or done == recipe.iterations
-            keep = epoch_over or stopping or (run.folder and now - saved > checkpoint_every)
+            done, now = iteration + 1, time.monotonic()
+            row_due = done == recipe.iterations or (
+                done % len(batches) == 0 if record_every is None else done % record_every == 0
+            )
+            save_due = run.folder is not None and now - saved > checkpoint_every
+            stopping, save_due = parallel.agreed(done, stop.requested, save_due)
+            keep = row_due or stopping or save_due
+            if keep:
+                parallel.gather(meter)
             if keep or now - checked > 1:  # nothing is kept unchecked
                 checked = now
                 train_loss, train_error = meter.means()
                 _check(train_loss, float(loss.detach()), network, run, done, lr)
-                bar.set_postfix_str(f"loss {train_loss:.3f}, error {train_error:.1%}", refresh=epoch_over)
-            if epoch_over:
-                test_loss, test_error = evaluate(network, test_batches, precision)
+                bar.set_postfix_str(f"loss {train_loss:.3f}, error {train_error:.1%}", refresh=row_due)
+            if row_due and rank == 0:
+                predictions = predict(network, test_batches, precision)
+                test_loss, test_error = score(*predictions)
                 run.history.append(
                     dict(
                         epoch=-(-done // len(batches)),
@@ -173,9 +175,10 @@ def train(
                         seconds=seconds(),
                     )
                 )
-                meter.reset()
                 for observer in observers:
                     observer(run)
+            if row_due or (keep and rank):  # what was gathered is process 0's now
+                meter.reset()
             if done == recipe.iterations:
                 run.status = "finished"
                 break
@@ -186,6 +189,8 @@ def train(
                 save_checkpoint(run, network, optimiser, meter, done, seconds())
             if stopping:
                 break
+    if rank:
+        return run
     if run.status == "interrupted":
         where = f"The same call or command goes on from here: {run.folder} has everything." if run.folder else (
             "It was not recorded: give a folder (out=...) to be able to go on."
@@ -193,6 +198,7 @@ def train(
         print(f"Stopped after {done} of {recipe.iterations} iterations. {where}")
     elif run.folder:
         run.save_weights(network)
+        run.save_predictions(*predictions)
         run.save()  # after the weights: a run that says "finished" has them
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return run

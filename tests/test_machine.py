@@ -214,9 +214,9 @@ from resnet_lesson import machine
 if sys.argv[1] == "keep" and not machine.keep_freed_memory():
     sys.exit("no glibc")
 torch.set_num_threads(1)
-for step in range(3):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(50_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for step in range(10):
+    torch.ones(20_000_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -227,7 +227,7 @@ def test_kept_memory_is_not_asked_for_again():
         way: int(subprocess.run([sys.executable, "-c", FAULTS, way], capture_output=True, text=True, check=True).stdout)
         for way in ("usual", "keep")
     }
-    assert faults["usual"] > 90 and faults["keep"] < 10, faults  # 200 MB: 48,828 pages of 4 KB, 95 of 2 MB
+    assert faults["keep"] < faults["usual"] / 2, faults  # 80 MB are 19,531 pages, each time or the first few times
 
 
 def test_without_glibc_memory_is_left_as_it_is(monkeypatch):

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from resnet_lesson.batches import Batches, Normalisation
 from resnet_lesson.datasets import CIFAR10_MD5, cifar10
 from resnet_lesson.errors import LessonError
+from resnet_lesson.evaluation import evaluate
 from resnet_lesson.networks import build
 from resnet_lesson.runs import COLUMNS, Run, list_runs, load, replace_file
-from resnet_lesson.training import evaluate
 
 REPO = Path(__file__).resolve().parent.parent
 

@@ -23,10 +23,11 @@ from resnet_lesson import machine
 from resnet_lesson.batches import Batches, Normalisation
 from resnet_lesson.datasets import Dataset, shapes10
 from resnet_lesson.errors import LessonError
+from resnet_lesson.evaluation import evaluate, predict, score
 from resnet_lesson.networks import build
 from resnet_lesson.recipes import RECIPES, Recipe
 from resnet_lesson.runs import COLUMNS, load
-from resnet_lesson.training import Diverged, evaluate, train
+from resnet_lesson.training import Diverged, train
 
 PACKAGE = Path(resnet_lesson.__file__).resolve().parent.parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1"}
@@ -75,6 +76,9 @@ def ctrl_c():
 
 def without_seconds(history):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+FINISHED = ["history.csv", "predictions.safetensors", "run.json", "weights.safetensors"]  # what a run leaves
 
 
 def assert_same_weights(one, other):
@@ -290,7 +294,7 @@ def test_the_record_says_what_was_trained_how_and_on_what(tmp_path):
     assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(run.started) < timedelta(minutes=5)
     assert run.status == "finished"
     assert run.folder == tmp_path / "runs" / "one"
-    assert sorted(content_of(run.folder)) == ["history.csv", "run.json", "weights.safetensors"]
+    assert sorted(content_of(run.folder)) == FINISHED
     recorded = load(run.folder)
     assert recorded.recipe.pop("milestones") == list(run.recipe.pop("milestones"))
     for name in ("network", "recipe", "data", "seed", "precision", "compiled", "threads", "machine", "status"):
@@ -306,6 +310,38 @@ def test_a_network_of_ones_own_is_recorded_by_its_class():
     _, run = go(network=network)
     assert run.network == {"name": "Tiny", "seed": None, "options": {}}
     assert run.status == "finished"
+
+
+def test_a_row_every_few_steps_has_the_means_since_the_row_before(tmp_path):
+    seen = []
+    _, by_step = go(record_every=1)
+    network, run = go(tmp_path / "run", record_every=3, observers=[lambda run: seen.append(len(run.history))])
+    assert run.column("iteration") == [3, 6, 8] and run.column("epoch") == [1, 2, 3] and seen == [1, 2, 3]
+    assert by_step.column("iteration") == list(range(1, 9))
+    images = [16, 16, 8, 16, 16, 8, 16, 16]  # an epoch is 40 images
+    for first, last, row in zip((0, 3, 6), (3, 6, 8), run.history, strict=True):
+        losses = by_step.column("train_loss")[first:last]
+        mean = sum(loss * n for loss, n in zip(losses, images[first:last], strict=True)) / sum(images[first:last])
+        assert row["train_loss"] == pytest.approx(mean)
+        assert row["test_loss"] == by_step.history[last - 1]["test_loss"]
+    assert load(run.folder).column("iteration") == [3, 6, 8]
+    assert_same_weights(network, go()[0])  # looking more often changes nothing
+
+
+@pytest.mark.parametrize("every", [0, -5])
+def test_a_row_needs_at_least_one_step(every):
+    with pytest.raises(ValueError, match=f"at least 1, not {every}"):
+        go(record_every=every)
+
+
+def test_the_predictions_are_recorded_and_give_the_final_error(tmp_path):
+    network, run = go(tmp_path / "run")
+    logits, labels = load(run.folder).predictions()
+    batches = Batches(TEST, 8, Normalisation.of(TRAIN))
+    expected, truth = predict(network, batches)
+    assert torch.equal(labels, truth)
+    assert torch.allclose(logits, expected, atol=1e-2)  # half precision
+    assert score(expected, truth) == (run.final("test_loss"), run.final())
 
 
 def test_precision_device_and_compiler_are_picked_and_recorded(monkeypatch):
@@ -373,7 +409,7 @@ def test_after_ctrl_c_the_same_call_ends_as_if_never_interrupted(tmp_path, capsy
     assert_same_end(result, uninterrupted)
     assert again.steps == 8 - step
     assert run.started == started
-    assert sorted(content_of(folder)) == ["history.csv", "run.json", "weights.safetensors"]
+    assert sorted(content_of(folder)) == FINISHED
     assert load(folder).status == "finished"
     assert len(load(folder).history) == 3
 
@@ -543,7 +579,7 @@ def test_after_kill_9_the_same_call_ends_as_if_never_interrupted(tmp_path, unint
     assert network.steps == steps_left
     if steps_left:
         assert_same_end((network, run), uninterrupted)
-        assert sorted(content_of(folder)) == ["history.csv", "run.json", "weights.safetensors"]
+        assert sorted(content_of(folder)) == FINISHED
     else:
         assert_same_weights(network, uninterrupted[0])
         assert run.status == "finished"

@@ -1,0 +1,92 @@
+"""Several processes that train one network together: torch's DistributedDataParallel under torchrun.
+
+    torchrun --nproc-per-node 2 -m resnet_lesson train --network resnet20
+
+Each process computes its share of every batch, the gradients are averaged, and all take the same step. BN takes its
+statistics from a process's own share. The paper trained so too: batches of 128 on two GPUs (section 4.2).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .checkpoints import Meter
+from .errors import LessonError
+from .machine import pick_device
+
+
+@contextmanager
+def processes(device: str | None = None) -> Iterator[str | None]:
+    """Join the processes that torchrun started, and leave them at the end; yields this process's device.
+
+    Without torchrun, one process trains alone, and `device` comes back as it was.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield device
+        return
+    if (device or pick_device().type).startswith("cuda"):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl")
+    else:
+        dist.init_process_group("gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number. Process 0 evaluates, records and speaks."""
+    return dist.get_rank() if size() > 1 else 0
+
+
+def wrap(network: nn.Module) -> nn.Module:
+    """The network whose gradients are averaged over the processes, or the network itself where there is one."""
+    return DistributedDataParallel(network) if size() > 1 else network
+
+
+def check_shares(images: int, batch_size: int) -> None:
+    """Raise LessonError where the processes cannot have equal shares of each batch: the mean of their gradients
+    would not be the batch's."""
+    last = images % batch_size
+    if batch_size % size() or last % size():
+        end = f" and the last one of {last}" if last else ""
+        raise LessonError(
+            f"{size()} processes cannot share batches of {batch_size}{end} equally: start a number of processes that "
+            "divides them (torchrun --nproc-per-node 2)."
+        )
+
+
+def gather(meter: Meter) -> None:
+    """Give each process's meter the sums of all."""
+    if size() > 1:
+        sums = torch.cat([meter.sums, meter.sums.new_tensor([meter.seen])])
+        dist.all_reduce(sums)
+        *both, seen = sums.tolist()
+        meter.reset(both, int(seen))
+
+
+def agreed(iteration: int, *wishes: bool, every: int = 10) -> list[bool]:
+    """For each wish, whether any process has it: so that all stop, or save, at the same iteration.
+
+    Several processes ask each other only every few iterations; in between, nothing is agreed.
+    """
+    if size() == 1:
+        return list(wishes)
+    if iteration % every:
+        return [False] * len(wishes)
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    votes = torch.tensor(wishes, dtype=torch.int32, device=device)
+    dist.all_reduce(votes, dist.ReduceOp.MAX)
+    return votes.bool().tolist()
