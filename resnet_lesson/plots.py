@@ -2,19 +2,23 @@
 deeper ones thicker, in every notebook alike. The colours are safe for colour-blind eyes and differ in
 grey, and the ground is white, so that figures read the same in a light and a dark notebook."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from torch import Tensor
 
 from .datasets import Dataset
 from .runs import Run
 
 PLAIN = ("#e69f00", "#b03a00")  # shallow, deep
 RESIDUAL = ("#56b4e9", "#00467f")
+ERRORS = {"train_error": "training error", "test_error": "test error"}  # the panels of `error_curves`
 STYLE = {
     "figure.facecolor": "white",
     "figure.dpi": 100,
@@ -42,11 +46,19 @@ def label(name: str) -> str:
     return re.sub(r"^(plain|resnet)(\d+)$", lambda m: f"{'ResNet' if m[1] == 'resnet' else 'plain'}-{m[2]}", name)
 
 
+def depth(name: str) -> int:
+    """The number of layers in a network's name; 50 where it has none, as lab10_6 has.
+
+    >>> depth("plain56")
+    56
+    """
+    return int((re.match(r"(?:plain|resnet)(\d+)", name) or [0, 50])[1])
+
+
 def line_style(name: str) -> dict:
     """How to draw a network of that name: colour, dashes, width."""
     plain = name.startswith("plain")
-    depth = int((re.search(r"\d+", name) or ["50"])[0])
-    deep = depth > 32
+    deep = depth(name) > 32
     return {
         "color": (PLAIN if plain else RESIDUAL)[deep],
         "linestyle": "--" if plain else "-",
@@ -71,25 +83,42 @@ def provenance(runs: Sequence[Run]) -> str:
     return " · ".join(parts)
 
 
-def error_curves(runs: Sequence[Run]) -> Figure:
-    """Training and test error after each epoch, side by side on the same scale, a line a run."""
+def epochs(run: Run, iterations: Sequence[int]) -> list[float]:
+    """After how many passes over its training set a run has done that many iterations: whole at an epoch's end."""
+    each = math.ceil(run.data["train"]["images"] / run.recipe["batch_size"])
+    return [iteration / each for iteration in iterations]
+
+
+def marker(run: Run) -> str:
+    """What marks each row of a run's line: a dot, or nothing where the dots would run together in the end."""
+    rows = len(run.history)
+    if run.status == "running" and rows:  # as many as there will be
+        rows = round(rows * run.recipe["iterations"] / run.history[-1]["iteration"])
+    return "o" if rows <= 25 else ""
+
+
+def error_curves(runs: Sequence[Run], planned: bool = False) -> Figure:
+    """Training and test error by epoch, side by side on the same scale, a line a run.
+
+    planned: the x axis reaches to the end of the longest recipe, for runs that still go on, and not to the last row.
+    Raises ValueError without runs.
+    """
     if not runs:
         raise ValueError("error_curves needs at least one run.")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
-        for ax, column, title in zip(
-            axes, ("train_error", "test_error"), ("training error", "test error"), strict=True
-        ):
+        for ax, (column, title) in zip(axes, ERRORS.items(), strict=True):
             for run in runs:
-                name = run.network["name"]
-                ax.plot(
-                    run.column("epoch"), run.column(column), marker="o", ms=4, label=label(name), **line_style(name)
-                )
+                name, x = run.network["name"], epochs(run, run.column("iteration"))
+                ax.plot(x, run.column(column), marker=marker(run), ms=4, label=label(name), **line_style(name))
             ax.set(title=title, xlabel="epoch", ylim=(0, 1))
+            if planned:
+                ax.set_xlim(0, 1.02 * max(epochs(run, [run.recipe["iterations"]])[0] for run in runs))
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         axes[0].set_ylabel("wrong answers")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+        named = {line.get_label(): line for line in axes[0].get_lines()}  # the seeds of a network share an entry
+        figure.legend(named.values(), named.keys(), loc="outside right center")
         figure.supxlabel(provenance(runs), fontsize=9, color="#444444")
     plt.close(figure)  # returned, not also shown: a notebook cell that ends in it displays it once
     return figure
@@ -97,16 +126,44 @@ def error_curves(runs: Sequence[Run]) -> Figure:
 
 def image_grid(dataset: Dataset, rows: int = 4) -> Figure:
     """The first images of each class, a column a class."""
-    columns = len(dataset.classes)
+    columns = [dataset.images[dataset.labels == k][:rows] for k in range(len(dataset.classes))]
+    images = [image for row in zip_longest(*columns) for image in row]
+    return image_row(images, dataset.classes, len(columns))
+
+
+def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -> Figure:
+    """Images (H, W, 3), uint8 or 0 to 1, in rows of `columns`, under their titles; None leaves a place free."""
+    rows, columns = -(-len(images) // columns), min(columns, len(images))
+    lines = sum(
+        max([title.count("\n") + 1 for title in titles[i * columns :][:columns]], default=0) for i in range(rows)
+    )
+    size = (1.05 * columns, 1.05 * rows + 0.18 * lines)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(columns, rows + 0.4), squeeze=False, layout="constrained")
-        for k, name in enumerate(dataset.classes):
-            chosen = (dataset.labels == k).nonzero()[:rows, 0].tolist()
-            for ax in axes[:, k]:
-                ax.axis("off")
-            for ax, index in zip(axes[:, k], chosen, strict=False):
-                ax.imshow(dataset.images[index].numpy())
-            axes[0, k].set_title(name, fontsize=10)
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        for ax in axes.flat:
+            ax.axis("off")
+        for ax, image in zip(axes.flat, images, strict=False):
+            if image is not None:
+                ax.imshow(np.asarray(image))
+        for ax, title in zip(axes.flat, titles, strict=False):
+            ax.set_title(title, fontsize=9)
+    plt.close(figure)
+    return figure
+
+
+def confusion(matrix: Tensor, classes: Sequence[str], title: str = "") -> Figure:
+    """A confusion matrix (classes, classes): a row each true class, a column each answer. Only mistakes have colour."""
+    counts = np.asarray(matrix)
+    mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        figure, ax = plt.subplots(figsize=(6.6, 5.6), layout="constrained")
+        ax.imshow(mistakes, cmap="Blues", vmin=0, vmax=max(1, mistakes.max()))
+        for (row, column), count in np.ndenumerate(counts):
+            color = "white" if mistakes[row, column] > 0.6 * mistakes.max() else "black"
+            ax.text(column, row, count or "", ha="center", va="center", fontsize=9, color=color)
+        ax.set(xlabel="answer", ylabel="truth", title=title)
+        ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        ax.set_yticks(range(len(classes)), classes)
     plt.close(figure)
     return figure
 
@@ -122,12 +179,71 @@ def layer_lines(panels: Mapping[str, Mapping[str, Sequence[float]]], ylabel: str
         )
         for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
             for name, values in lines.items():
-                depth = np.linspace(0, 1, len(values))
-                ax.plot(depth, values, marker="o", ms=3, label=label(name), **line_style(name))
+                place = np.linspace(0, 1, len(values))
+                ax.plot(place, values, marker="o", ms=3, label=label(name), **line_style(name))
             ax.set(title=title, xlabel="depth of the layer (0: first, 1: last)")
             if log:
                 ax.set_yscale("log")
         axes[0, 0].set_ylabel(ylabel)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    plt.close(figure)
+    return figure
+
+
+def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """A controlled experiment: a panel each title, in it a line of errors (0 to 1) by epoch for each name.
+
+    The first name is the right way, drawn dark. Raises ValueError for more than four names.
+    """
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    styles = dict(
+        zip(names, ((RESIDUAL[1], "o"), ("#cc79a7", "s"), ("#777777", "^"), (RESIDUAL[0], "D")), strict=False)
+    )
+    if len(names) > len(styles):
+        raise ValueError(f"comparison tells four lines apart, not {len(names)}: {', '.join(names)}.")
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(2.6 + 3.4 * len(panels), 3), sharey=True, squeeze=False, layout="constrained"
+        )
+        for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
+            for name, errors in lines.items():
+                color, shape = styles[name]
+                ax.plot(range(1, len(errors) + 1), errors, color=color, marker=shape, ms=4, label=name)
+            ax.set(title=title, xlabel="epoch", ylim=(0, 1.02))
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
+        axes[0, 0].set_ylabel("wrong answers")
+        named = {line.get_label(): line for ax in axes[0] for line in ax.get_lines()}
+        figure.legend([named[name] for name in names], names, loc="outside right center")
+    plt.close(figure)
+    return figure
+
+
+def depth_curves(runs: Sequence[Run]) -> Figure:
+    """Final training and test error against depth: a point a run, lines through the means of plain and residual.
+
+    Other networks are left out. Raises ValueError where none is left.
+    """
+    runs = [run for run in runs if re.fullmatch(r"(plain|resnet)\d+", run.network["name"])]
+    if not runs:
+        raise ValueError("depth_curves needs at least one run of a plain or residual network, such as resnet20.")
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+        for ax, (column, title) in zip(axes, ERRORS.items(), strict=True):
+            for kind, name in (("plain", "plain"), ("resnet", "ResNet")):
+                errors: dict[int, list[float]] = {}
+                for run in runs:
+                    if run.network["name"].startswith(kind):
+                        errors.setdefault(depth(run.network["name"]), []).append(run.final(column))
+                style = line_style(f"{kind}56")
+                for layers, seeds in errors.items():
+                    ax.plot([layers] * len(seeds), seeds, "o", ms=5, color=style["color"])
+                ax.plot(sorted(errors), [np.mean(errors[layers]) for layers in sorted(errors)], label=name, **style)
+            ax.set(title=title, xlabel="layers", ylim=(0, None))
+            ax.set_xticks(sorted({depth(run.network["name"]) for run in runs}))
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
+        axes[0].set_ylabel("wrong answers at the end")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+        figure.supxlabel(provenance(runs), fontsize=9, color="#444444")
     plt.close(figure)
     return figure
