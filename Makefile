@@ -1,14 +1,16 @@
 # Each target sets up .venv first if it has to (see .ci/setup), and works on a machine that has only Python 3.11, 3.12
 # or 3.13, git and make. PYTHON=python3.12 make lab   picks the Python.
 
-.PHONY: help setup lab test browser course lint format requirements clean
+.PHONY: help setup lab visdom test browser bench course lint format requirements clean
 .DELETE_ON_ERROR:
 PY := .venv/bin/python
 
 help:
 	@echo "make lab      open the course in JupyterLab   (LAB_ARGS=\"--no-browser --port 9999\")"
+	@echo "make visdom   run the visdom server that VisdomWindows draws in   (VISDOM_ARGS=\"--port 9999\")"
 	@echo "make test     run every test and every notebook   (ARGS=\"tests/test_setup.py -x\": only pytest with these)"
 	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for two)"
+	@echo "make bench    measure training: input, throughput, depth; about five minutes, on a machine that does nothing else"
 	@echo "make course   execute the notebooks and write each as one HTML page to build/"
 	@echo "make lint     check the code with ruff; make format repairs what can be repaired"
 	@echo "make clean    remove .venv, build/ and caches; data/ stays"
@@ -20,6 +22,10 @@ setup:
 # On this computer only, behind JupyterLab's own token. JupyterLab asks root to confirm with --allow-root.
 lab: setup
 	cd notebooks && ../$(PY) -m jupyterlab --ip 127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+
+# On this computer only, without a password. Ctrl-C stops it.
+visdom: setup
+	$(PY) -m resnet_lesson visdom $(VISDOM_ARGS)
 
 # Both runs go to their end, and either can fail the target. With ARGS: one pytest run, with exactly these arguments.
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
@@ -35,6 +41,12 @@ endif
 
 browser: setup
 	$(PY) -m pytest -m browser tests/test_browser.py $(ARGS)
+
+# All three run to their end, and each can fail the target.
+bench: setup
+	@failed=0; for name in input throughput depth; do \
+		echo "--- $$name"; $(PY) benchmarks/$$name.py || failed=1; \
+	done; exit $$failed
 
 # A page is made again when its notebook, the package, a recorded run or a version has changed. Without widget state, an
 # explorer leaves its picture on the page.
