@@ -5,14 +5,17 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import datasets, doctor, machine
+from . import datasets, doctor, machine, parallel, visdom_server
 from .cost import cost_of
 from .errors import LessonError, unknown
+from .memory import recompute
 from .networks import IMAGENET_NAMES, build, names
 from .plots import error_curves
 from .recipes import RECIPES, recipe
+from .reproduce import command as reproduce
 from .runs import list_runs
 from .training import train
+from .visdom_windows import VisdomWindows
 
 DATASETS = {
     "cifar10": datasets.cifar10,
@@ -48,11 +51,21 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     )
     p.add_argument("--shortcut", choices="ABC", default=None, help="default: A in the CIFAR networks, else B")
     p.add_argument("--device", default=None, help="cpu or cuda (default: a GPU if there is one)")
+    p.add_argument(
+        "--record-every", type=int, default=None, metavar="N", help="evaluate and record each N steps, not each epoch"
+    )
+    p.add_argument("--visdom", action="store_true", help="draw in the windows of `python -m resnet_lesson visdom`")
+    p.add_argument(
+        "--recompute", action="store_true", help="less memory for a third more time: activation checkpointing"
+    )
     p.add_argument("--precision", choices=machine.PRECISIONS, default=None, help="default: what the hardware does best")
     p.add_argument(
         "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
     )
     p.set_defaults(run=train_command)
+
+    p = command("reproduce", "Train all that a table of the paper needs, and print it. The same command goes on.")
+    reproduce.options(p, DATASETS)
 
     p = command("data", "Put CIFAR-10 in place (170 MB), or say that it is there.")
     p.add_argument(
@@ -70,6 +83,13 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p.add_argument("network", help=f"one of {', '.join(names())}")
     p.add_argument("--size", type=int, default=None, help="pixels (default: 224 for ImageNet networks, 32 for CIFAR)")
     p.set_defaults(run=cost_command)
+
+    p = command("visdom", "Run visdom's server, where VisdomWindows draws training curves, for this computer only.")
+    p.add_argument("--port", type=int, default=visdom_server.PORT, help=f"(default: {visdom_server.PORT})")
+    p.add_argument(
+        "--folder", type=Path, default=visdom_server.FOLDER, help="of its page and windows (default: data/visdom)"
+    )
+    p.set_defaults(run=lambda args: visdom_server.serve(args.port, args.folder))
 
     p = command("doctor", "Say what works on this machine, what the notebooks will do, and how to mend the rest.")
     p.add_argument(
@@ -89,11 +109,25 @@ def train_command(args: argparse.Namespace) -> int:
     if args.network in IMAGENET_NAMES:
         options["num_classes"] = 10  # both data sets have ten; the other networks are made for ten
     network = build(args.network, seed=args.seed, **options)
+    if args.recompute:
+        recompute(network)
     out = args.out or machine.DATA / "runs" / f"{chosen.name}-{args.network}-seed{args.seed}"
     train_set, test_set = DATASETS[args.dataset](args.root)
-    run = train(
-        network, train_set, test_set, chosen, seed=args.seed, out=out, device=args.device, precision=args.precision
-    )
+    with parallel.processes(args.device) as device:
+        run = train(
+            network,
+            train_set,
+            test_set,
+            chosen,
+            seed=args.seed,
+            out=out,
+            device=device,
+            precision=args.precision,
+            observers=[VisdomWindows()] if args.visdom else [],
+            record_every=args.record_every,
+        )
+        if parallel.rank():  # the first process speaks
+            return 0
     if run.status == "interrupted":
         return 130
     print(

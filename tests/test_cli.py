@@ -34,9 +34,19 @@ def test_train_records_the_run_and_does_it_once(capsys, small_data, tmp_path):
     run = load(out)
     assert (run.status, run.seed, run.network["name"], run.network["seed"]) == ("finished", 5, "resnet8", 5)
     written = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-    assert set(written) == {"run.json", "history.csv", "weights.safetensors"}
+    assert set(written) == {"run.json", "history.csv", "weights.safetensors", "predictions.safetensors"}
     assert call(capsys, *TINY, "--seed", "5", "--out", str(out))[0] == 0
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == written
+
+
+def test_rows_every_step_recomputation_and_visdom_are_asked_for(capsys, small_data, tmp_path, monkeypatch):
+    recomputed, drawn = [], []
+    monkeypatch.setattr(cli, "recompute", recomputed.append)
+    monkeypatch.setattr(cli, "VisdomWindows", lambda: lambda run: drawn.append(run.history[-1]["iteration"]))
+    words = ["--record-every", "1", "--recompute", "--visdom", "--out", str(tmp_path / "run")]
+    assert call(capsys, *TINY, *words)[0] == 0
+    assert load(tmp_path / "run").column("iteration") == drawn == [1, 2, 3]
+    assert [network.spec["name"] for network in recomputed] == ["resnet8"]
 
 
 def test_another_run_in_the_folder_is_refused_in_one_line(capsys, small_data, tmp_path):
@@ -68,7 +78,9 @@ def test_wrong_names_get_a_suggestion(capsys, words, near):
     assert status == 2 and f"Did you mean {near}?" in error and "Traceback" not in error
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["data"], ["runs"], ["cost"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["data"], ["runs"], ["cost"], ["doctor"], ["reproduce"], ["visdom"]]
+)
 def test_help_says_what_each_command_does(capsys, command):
     status, printed, _ = call(capsys, *command, "--help")
     assert status == 0 and len(printed) > 100 and "None" not in printed
