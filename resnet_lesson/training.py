@@ -73,8 +73,8 @@ def train(
 
     network.to(device, memory_format=torch.channels_last)
     model = parallel.wrap(network)
-    if compiled:  # on a GPU as a CUDA graph: one launch a step instead of hundreds
-        model = torch.compile(model, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+    if compiled:
+        model = machine.compiled(model, device)
     common = dict(
         batch_size=recipe.batch_size, normalisation=Normalisation.of(train_set, recipe.normalisation), device=device
     )

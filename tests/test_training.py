@@ -871,3 +871,22 @@ def test_ctrl_c_at_the_command_line_and_the_same_command_again_end_as_if_never_i
     assert_same_weights(run.load_weights(build("resnet8")), network)
     for row, wanted in zip(without_seconds(run.history), without_seconds(expected.history), strict=True):
         assert row == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_compiled_network_takes_the_steps_and_the_networks_own_weights_are_trained(
+    monkeypatch, tmp_path, uninterrupted
+):
+    compiled = []
+    monkeypatch.setattr(machine, "compiled", lambda model, device: compiled.append(device) or nn.Sequential(model))
+    result = go(tmp_path / "run", compiled=True)
+    assert compiled == [torch.device("cpu")] and load(result[1].folder).compiled
+    assert_same_end(result, uninterrupted)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_captured_steps_on_a_gpu_are_those_of_eager_ones():
+    losses = [
+        go(device="cuda", compiled=compiled, record_every=1)[1].column("train_loss") for compiled in (False, True)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)

@@ -20,6 +20,8 @@ from .n04_cost_by_hand import cost_by_hand
 from .n05_full_resnet import assemble_resnet
 from .n05_make_stage import make_stage
 from .n05_torchvision import load_torchvision
+from .n06_schedule import schedule
+from .n06_training_loop import training_loop
 
 
 def names() -> list[str]:
@@ -46,4 +48,6 @@ __all__ = [
     "projection",
     "reading_curves",
     "residual_forward",
+    "schedule",
+    "training_loop",
 ]

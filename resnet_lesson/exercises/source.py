@@ -32,7 +32,7 @@ def _imports(module: ModuleType, used: set[str]) -> list[str]:
             node.names = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in used]
             imported |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
             if isinstance(node, ast.ImportFrom) and node.level:
-                node.module, node.level = f"{module.__package__}.{node.module}", 0
+                node.module, node.level = ".".join(filter(None, (module.__package__, node.module))), 0
             lines += [ast.unparse(node)] if node.names else []
     own = sorted(name for name in used - imported if name in vars(module) and not name.startswith("__"))
     return lines + ([f"from {module.__name__} import {', '.join(own)}"] if own else [])
