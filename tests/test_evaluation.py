@@ -61,4 +61,14 @@ def test_a_run_without_predictions_says_so(tmp_path):
         run.predictions()
     run.save_predictions(LOGITS, LABELS)
     logits, labels = run.predictions()
-    assert torch.equal(logits, LOGITS) and torch.equal(labels, LABELS)
+    assert torch.allclose(logits.softmax(1), LOGITS.softmax(1), atol=1e-4) and torch.equal(labels, LABELS)
+
+
+def test_recorded_predictions_keep_close_decisions_and_huge_logits(tmp_path):
+    run = Run(network={}, recipe={}, data={}, seed=0, precision="", compiled=False, threads=1, machine={})
+    run.folder = tmp_path
+    close = torch.tensor([[20.0, 20.001, 0.0], [20.001, 20.0, 0.0], [1e6, -1e6, 0.0]])  # half precision alone: a tie
+    run.save_predictions(close, torch.tensor([1, 0, 0]))
+    logits, labels = run.predictions()
+    assert logits.argmax(1).tolist() == labels.tolist() == [1, 0, 0]
+    assert logits.isfinite().all() and logits.softmax(1)[2, 0] == 1
