@@ -137,7 +137,7 @@ def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -
     lines = sum(
         max([title.count("\n") + 1 for title in titles[i * columns :][:columns]], default=0) for i in range(rows)
     )
-    size = (1.05 * columns, 1.05 * rows + 0.18 * lines)
+    size = (columns, rows + 0.22 + 0.18 * lines)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
         for ax in axes.flat:
