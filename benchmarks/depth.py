@@ -55,8 +55,12 @@ def measure(*arguments) -> tuple[float, float]:
 
 
 def off_the_line(depths: Sequence[int], values: Sequence[float]) -> float:
-    """How far, in proportion, the values lie at most from the line a + b * depth that is nearest in proportion."""
+    """How far, in proportion, the values lie at most from the line a + b * depth that is nearest in proportion.
+
+    nan where a value is: on Windows the memory is not measured."""
     depths, values = np.asarray(depths, float), np.asarray(values, float)
+    if np.isnan(values).any():
+        return float("nan")
     # Each equation is divided by its value: least squares then weighs proportions, and 20 layers as much as 1202.
     rows = np.stack([1 / values, depths / values], axis=1)
     line, *_ = np.linalg.lstsq(rows, np.ones(len(values)), rcond=None)

@@ -85,7 +85,8 @@ def save_checkpoint(
 def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> tuple[int, float]:
     """Take up the run in `run.folder`, if there is one; return its iteration and seconds so far.
 
-    Fills in `run`, network, optimiser and meter. Raises LessonError if the folder holds another run.
+    Fills in `run`, network, optimiser and meter. Raises LessonError if the folder holds another run, or an unfinished
+    one without its checkpoint.
     """
     if not (run.folder / "run.json").exists():
         return 0, 0.0
@@ -103,6 +104,11 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
         return run.recipe["iterations"], run.seconds
     path = run.folder / "checkpoint.pt"
     if not path.exists():
+        if old.status == "interrupted":  # a record that was passed on: training anew would write over it
+            raise LessonError(
+                f"{run.folder} holds the record of an unfinished run without its checkpoint, so it cannot go on: "
+                "choose another folder, or delete that one."
+            )
         return 0, 0.0
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")

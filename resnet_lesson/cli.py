@@ -13,7 +13,7 @@ from .networks import IMAGENET_NAMES, build, names
 from .plots import error_curves
 from .recipes import RECIPES, recipe
 from .reproduce import command as reproduce
-from .runs import list_runs
+from .runs import list_runs, name_of
 from .training import train
 from .visdom_windows import VisdomWindows
 
@@ -44,7 +44,8 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
         "--out",
         type=Path,
         default=None,
-        help="folder of the record (default: RECIPE-NETWORK-seedSEED in the course's data/runs)",
+        help="folder of the record (default: RECIPE-NETWORK-seedSEED, and what else is not as usual, in "
+        "the course's data/runs)",
     )
     p.add_argument(
         "--iterations", type=int, default=None, help="scale the recipe to this many steps (default: as the recipe says)"
@@ -54,7 +55,14 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p.add_argument(
         "--record-every", type=int, default=None, metavar="N", help="evaluate and record each N steps, not each epoch"
     )
-    p.add_argument("--visdom", action="store_true", help="draw in the windows of `python -m resnet_lesson visdom`")
+    p.add_argument(
+        "--visdom",
+        nargs="?",
+        type=int,
+        const=visdom_server.PORT,
+        metavar="PORT",
+        help=f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {visdom_server.PORT})",
+    )
     p.add_argument(
         "--recompute", action="store_true", help="less memory for a third more time: activation checkpointing"
     )
@@ -111,9 +119,10 @@ def train_command(args: argparse.Namespace) -> int:
     network = build(args.network, seed=args.seed, **options)
     if args.recompute:
         recompute(network)
-    out = args.out or machine.DATA / "runs" / f"{chosen.name}-{args.network}-seed{args.seed}"
-    train_set, test_set = DATASETS[args.dataset](args.root)
+    unusual = dict(dataset=args.dataset, iterations=args.iterations, shortcut=args.shortcut)
+    out = args.out or machine.DATA / "runs" / name_of(args.network, args.recipe, args.seed, **unusual)
     with parallel.processes(args.device) as device:
+        train_set, test_set = parallel.first_alone(lambda: DATASETS[args.dataset](args.root))
         run = train(
             network,
             train_set,
@@ -123,7 +132,7 @@ def train_command(args: argparse.Namespace) -> int:
             out=out,
             device=device,
             precision=args.precision,
-            observers=[VisdomWindows()] if args.visdom else [],
+            observers=[] if args.visdom is None else [VisdomWindows(port=args.visdom)],
             record_every=args.record_every,
         )
         if parallel.rank():  # the first process speaks
@@ -162,7 +171,8 @@ def runs_command(args: argparse.Namespace) -> int:
     for run in runs:
         errors = [f"{run.final(column):.2%}" if run.history else "-" for column in ("train_error", "test_error")]
         minutes = f"{run.seconds / 60:.1f}"
-        row = (run.name, run.network["name"], run.recipe["name"], run.data["name"], len(run.history), *errors)
+        epochs = run.final("epoch") if run.history else 0
+        row = (run.name, run.network["name"], run.recipe["name"], run.data["name"], epochs, *errors)
         print(line.format(*row, minutes, f"{run.status}, {run.machine['hardware']}, {run.precision}"))
     if args.figure:
         error_curves(runs).savefig(args.figure, dpi=150)

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -112,7 +113,7 @@ def command() -> str | None:
     if Path(sys.argv[0]).parent.name == "resnet_lesson":
         several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
         start = "python" if several == "1" else f"torchrun --nproc-per-node {several}"
-        return " ".join([start, "-m resnet_lesson", *sys.argv[1:]])
+        return f"{start} -m resnet_lesson {shlex.join(sys.argv[1:])}"
     return None
 
 

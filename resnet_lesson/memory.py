@@ -23,8 +23,9 @@ def recompute(network: ResNet, every: int | None = None) -> ResNet:
     every: blocks in a group; the square root of their number unless given, which keeps about as many inputs of groups
         as there are blocks inside one.
 
-    Outputs, gradients and running statistics stay the same, bit for bit, and so do the names of the weights; forward
-    hooks inside a block are called twice. Evaluation is as before. Called again, it only changes `every`.
+    Outputs, gradients and running statistics stay the same, on a CPU bit for bit, and so do the names of the weights.
+    In training, forward hooks inside a group are called twice, and hooks on a stage not at all. Evaluation is as
+    before. Called again, it only changes `every`.
     Raises TypeError for anything but a ResNet of this package, ValueError for fewer than one block in a group.
     """
     if not isinstance(network, ResNet):
@@ -61,6 +62,8 @@ class RecomputedStages(nn.Sequential):
 
 
 def _checkpointed(group: nn.Sequential, x: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():  # it cannot follow the context below, nor needs it: statistics are updated once
+        return checkpoint(group, x, use_reentrant=False, preserve_rng_state=False)
     modes = [(module, module.training) for module in group.modules()]
     return checkpoint(
         group,

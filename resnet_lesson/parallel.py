@@ -7,29 +7,38 @@ statistics from a process's own share. The paper trained so too: batches of 128 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .checkpoints import Meter
 from .errors import LessonError
 from .machine import pick_device
 
+T = TypeVar("T")
+
 
 @contextmanager
 def processes(device: str | None = None) -> Iterator[str | None]:
     """Join the processes that torchrun started, and leave them at the end; yields this process's device.
 
-    Without torchrun, one process trains alone, and `device` comes back as it was.
+    Without torchrun, one process trains alone, and `device` comes back as it was. Raises LessonError where there are
+    fewer GPUs than processes.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not dist.is_available() or not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         yield device
         return
     if (device or pick_device().type).startswith("cuda"):
+        wanted, there = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if wanted > there:
+            raise LessonError(
+                f"{wanted} processes need {wanted} GPUs, and there are {there}: start fewer, or --device cpu."
+            )
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
         dist.init_process_group("nccl")
@@ -51,6 +60,16 @@ def rank() -> int:
     return dist.get_rank() if size() > 1 else 0
 
 
+def first_alone(make: Callable[[], T]) -> T:
+    """What `make` returns, in process 0 first: what it downloads, the others find."""
+    if size() == 1:
+        return make()
+    if rank() == 0:
+        made = make()
+    dist.barrier()
+    return made if rank() == 0 else make()
+
+
 def wrap(network: nn.Module) -> nn.Module:
     """The network whose gradients are averaged over the processes, or the network itself where there is one."""
     return DistributedDataParallel(network) if size() > 1 else network
@@ -68,25 +87,28 @@ def check_shares(images: int, batch_size: int) -> None:
         )
 
 
-def gather(meter: Meter) -> None:
-    """Give each process's meter the sums of all."""
+def gather(meter: Meter, loss: Tensor) -> float:
+    """Give each process's meter the sums of all; return the mean of their last losses."""
     if size() > 1:
-        sums = torch.cat([meter.sums, meter.sums.new_tensor([meter.seen])])
+        sums = torch.cat([meter.sums, meter.sums.new_tensor([meter.seen]), loss.double()[None]])
         dist.all_reduce(sums)
-        *both, seen = sums.tolist()
+        *both, seen, losses = sums.tolist()
         meter.reset(both, int(seen))
+        return losses / size()
+    return float(loss)
 
 
-def agreed(iteration: int, *wishes: bool, every: int = 10) -> list[bool]:
-    """For each wish, whether any process has it: so that all stop, or save, at the same iteration.
+def agreed(iteration: int, *wishes: bool) -> list[bool]:
+    """For each wish, whether any process has it: so that all stop, save or check at the same iteration.
 
-    Several processes ask each other only every few iterations; in between, nothing is agreed.
+    On GPUs asking makes each process wait for its GPU, so there nothing is agreed but every tenth iteration.
     """
     if size() == 1:
         return list(wishes)
-    if iteration % every:
+    gpu = dist.get_backend() == "nccl"
+    if gpu and iteration % 10:
         return [False] * len(wishes)
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    device = "cuda" if gpu else "cpu"
     votes = torch.tensor(wishes, dtype=torch.int32, device=device)
     dist.all_reduce(votes, dist.ReduceOp.MAX)
     return votes.bool().tolist()

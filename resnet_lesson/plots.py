@@ -222,9 +222,10 @@ def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
 def depth_curves(runs: Sequence[Run]) -> Figure:
     """Final training and test error against depth: a point a run, lines through the means of plain and residual.
 
-    Other networks are left out. Raises ValueError where none is left.
+    Other networks, and runs that did not finish, are left out. Raises ValueError where none is left.
     """
-    runs = [run for run in runs if re.fullmatch(r"(plain|resnet)\d+", run.network["name"])]
+    known = re.compile(r"(plain|resnet)\d+")
+    runs = [run for run in runs if run.status == "finished" and known.fullmatch(run.network["name"])]
     if not runs:
         raise ValueError("depth_curves needs at least one run of a plain or residual network, such as resnet20.")
     with plt.rc_context(STYLE):

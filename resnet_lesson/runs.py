@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from importlib.util import find_spec
@@ -43,7 +44,13 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write(file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    for attempt in reversed(range(20)):
+        try:
+            return os.replace(partial, path)
+        except PermissionError:  # Windows, while another program reads the old file
+            if os.name != "nt" or attempt == 0:
+                raise
+            time.sleep(0.05)
 
 
 @dataclass
@@ -82,11 +89,11 @@ class Run:
         return self.history[-1]["seconds"] if self.history else 0.0
 
     def column(self, name: str) -> list:
-        """One column of the history, a value an epoch."""
+        """One column of the history, a value a row."""
         return [row[name] for row in self.history]
 
     def final(self, name: str = "test_error") -> float:
-        """A column's value after the last epoch: the result. Never the best epoch, which would be
+        """A column's value in the last row: the result. Never the best epoch, which would be
         chosen by looking at the test set."""
         return self.history[-1][name]
 
@@ -122,7 +129,7 @@ class Run:
         there, neither overflows nor takes a second-best answer for the best.
         """
         shifted = (logits - logits.amax(1, keepdim=True)).clamp(min=-60_000)
-        tensors = {"logits": shifted.half(), "labels": labels.to(torch.uint8)}
+        tensors = {"logits": shifted.half(), "labels": labels.to(torch.int16)}
         replace_file(self.folder / "predictions.safetensors", lambda file: file.write(save(tensors)))
 
     def predictions(self) -> tuple[Tensor, Tensor]:
@@ -136,6 +143,24 @@ class Run:
             raise LessonError(f"The run {self.name} was recorded without predictions: {path} does not exist.")
         tensors = load_file(path)
         return tensors["logits"].float(), tensors["labels"].long()
+
+
+def name_of(
+    network: str,
+    recipe: str,
+    seed: int,
+    *,
+    dataset: str = "cifar10",
+    iterations: int | None = None,
+    shortcut: str | None = None,
+) -> str:
+    """The name of a run's folder: recipe, network and seed, and what else is not as usual."""
+    unusual = (
+        dataset != "cifar10" and dataset,
+        iterations and f"{iterations}steps",
+        shortcut and f"shortcut{shortcut}",
+    )
+    return "-".join([recipe, network, f"seed{seed}", *filter(None, unusual)])
 
 
 def load(folder: Path | str) -> Run:

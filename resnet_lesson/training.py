@@ -51,7 +51,7 @@ def train(
     out: a folder for the record, the weights, the test images' logits and, while training goes on, a checkpoint
         every `checkpoint_every` seconds. The same call with the same folder goes on where the last one stopped.
     device, precision ("float32" or "bfloat16"), compiled: picked for this machine unless given; recorded.
-    observers: each is called with the run whenever its history has a new row.
+    observers: each is called with the run whenever its history has a new row, and once if the run was finished before.
     record_every: iterations from one row of the history, with its evaluation, to the next (default: an epoch).
 
     Ctrl-C (or the notebook's stop button) finishes the step, saves, and returns the run so far.
@@ -119,6 +119,8 @@ def train(
     meter = Meter(device)
     first, seconds_before = resume(run, network, optimiser, meter) if run.folder else (0, 0.0)
     if run.status == "finished":
+        for observer in observers if rank == 0 else ():
+            observer(run)
         return run
     if rank:  # all have read the checkpoint before process 0 writes the next one: a step takes all of them
         run.folder = None
@@ -151,14 +153,13 @@ def train(
                 done % len(batches) == 0 if record_every is None else done % record_every == 0
             )
             save_due = run.folder is not None and now - saved > checkpoint_every
-            stopping, save_due = parallel.agreed(done, stop.requested, save_due)
+            stopping, save_due, check_due = parallel.agreed(done, stop.requested, save_due, now - checked > 1)
             keep = row_due or stopping or save_due
-            if keep:
-                parallel.gather(meter)
-            if keep or now - checked > 1:  # nothing is kept unchecked
+            if keep or check_due:  # nothing is kept unchecked
                 checked = now
+                last_loss = parallel.gather(meter, loss)
                 train_loss, train_error = meter.means()
-                _check(train_loss, float(loss.detach()), network, run, done, lr)
+                _check(train_loss, last_loss, network, run, done, lr)
                 bar.set_postfix_str(f"loss {train_loss:.3f}, error {train_error:.1%}", refresh=row_due)
             if row_due and rank == 0:
                 predictions = predict(network, test_batches, precision)
@@ -177,7 +178,7 @@ def train(
                 )
                 for observer in observers:
                     observer(run)
-            if row_due or (keep and rank):  # what was gathered is process 0's now
+            if row_due or (rank and (keep or check_due)):  # what was gathered is process 0's now
                 meter.reset()
             if done == recipe.iterations:
                 run.status = "finished"

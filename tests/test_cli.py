@@ -42,11 +42,27 @@ def test_train_records_the_run_and_does_it_once(capsys, small_data, tmp_path):
 def test_rows_every_step_recomputation_and_visdom_are_asked_for(capsys, small_data, tmp_path, monkeypatch):
     recomputed, drawn = [], []
     monkeypatch.setattr(cli, "recompute", recomputed.append)
-    monkeypatch.setattr(cli, "VisdomWindows", lambda: lambda run: drawn.append(run.history[-1]["iteration"]))
+    monkeypatch.setattr(cli, "VisdomWindows", lambda port: lambda run: drawn.append(run.history[-1]["iteration"]))
     words = ["--record-every", "1", "--recompute", "--visdom", "--out", str(tmp_path / "run")]
     assert call(capsys, *TINY, *words)[0] == 0
     assert load(tmp_path / "run").column("iteration") == drawn == [1, 2, 3]
+    assert call(capsys, "runs", "--root", str(tmp_path))[1].splitlines()[1].split()[4] == "2"  # epochs, in three rows
     assert [network.spec["name"] for network in recomputed] == ["resnet8"]
+
+
+@pytest.mark.parametrize("words, port", [(["--visdom"], 8097), (["--visdom", "9000"], 9000)])
+def test_visdom_is_looked_for_at_the_port_that_is_given(capsys, small_data, tmp_path, monkeypatch, words, port):
+    ports = []
+    monkeypatch.setattr(cli, "VisdomWindows", lambda port: ports.append(port) or (lambda run: None))
+    assert call(capsys, *TINY, *words, "--out", str(tmp_path / "run"))[0] == 0 and ports == [port]
+
+
+def test_a_trial_does_not_take_the_folder_of_the_whole_run(capsys, small_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli.machine, "DATA", tmp_path)
+    assert call(capsys, *TINY)[0] == 0
+    assert call(capsys, *TINY, "--shortcut", "B")[0] == 0
+    names = [path.name for path in sorted((tmp_path / "runs").iterdir())]
+    assert names == ["demo-resnet8-seed0-shapes10-3steps", "demo-resnet8-seed0-shapes10-3steps-shortcutB"]
 
 
 def test_another_run_in_the_folder_is_refused_in_one_line(capsys, small_data, tmp_path):

@@ -141,6 +141,7 @@ def test_full_scale_is_for_every_gpu(monkeypatch):
     "argv, command",
     [
         (["/x/resnet_lesson/__main__.py", "train", "--seed", "0"], "python -m resnet_lesson train --seed 0"),
+        (["resnet_lesson/__main__.py", "train", "--out", "a b"], "python -m resnet_lesson train --out 'a b'"),
         (["/x/site-packages/ipykernel_launcher.py", "-f", "kernel.json"], None),
         (["-c"], None),
         ([""], None),

@@ -97,6 +97,15 @@ def test_three_steps_give_the_same_numbers_bit_for_bit(name):
     assert equal(list(ordinary.values()), list(recomputing.values()))  # running statistics and their counts too
 
 
+def test_compiled_it_recomputes_too_and_updates_the_statistics_once():
+    torch.compiler.reset()
+    networks = pair()
+    models = [networks[0], torch.compile(networks[1], backend="aot_eager")]
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*map(gradients, models), strict=True))
+    ordinary, recomputing = (network.state_dict() for network in networks)
+    assert all(torch.allclose(ordinary[key], recomputing[key]) for key in ordinary)
+
+
 @pytest.mark.parametrize("every", [1, 2, 9, 100])
 def test_groups_of_any_size_give_the_same_gradients(every):
     ordinary, recomputing = pair(every=every)

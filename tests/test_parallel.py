@@ -21,11 +21,24 @@ TRAIN = f"train --network resnet8 --recipe demo --iterations {STEPS} --record-ev
 ALONE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def torchrun(out: Path) -> subprocess.Popen:
+WILD = """
+import os, time
+from dataclasses import replace
+from resnet_lesson import cli
+from resnet_lesson.recipes import RECIPES
+
+RECIPES["demo"] = replace(RECIPES["demo"], lr=1e9)
+if os.environ["RANK"] == "1":
+    time.monotonic = lambda clock=time.monotonic: 1000 * clock()  # a second is over at every step
+cli.main()
+"""
+
+
+def torchrun(out: Path, *program: str) -> subprocess.Popen:
     environment = {key: value for key, value in os.environ.items() if key not in ALONE} | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.Popen(
-        [*command, "-m", "resnet_lesson", *TRAIN, "--out", str(out)],
+        [*command, *(program or ("-m", "resnet_lesson")), *TRAIN, "--out", str(out)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -122,9 +135,29 @@ def test_unequal_shares_are_refused(monkeypatch, processes, images, fine):
             parallel.check_shares(images, 128)
 
 
-def test_one_process_is_left_alone():
+def test_divergence_is_said_by_all_and_recorded_once(tmp_path):
+    """Both processes stop at the same iteration, though each looks at the clock for itself."""
+    (tmp_path / "wild.py").write_text(WILD)
+    job = torchrun(tmp_path / "run", str(tmp_path / "wild.py"))
+    out, err = job.communicate(timeout=200)
+    assert job.returncode and err.count("Training diverged") == 2 and "Connection closed" not in err, err
+    assert load(tmp_path / "run").status == "diverged"
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(parallel.dist, "is_torchelastic_launched", lambda: True)
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(LessonError, match="2 processes need 2 GPUs, and there are 1"), parallel.processes("cuda"):
+        pass
+
+
+def test_one_process_is_left_alone(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # set by a cluster, not by torchrun
     with parallel.processes("cpu") as device:
         assert (device, parallel.size(), parallel.rank()) == ("cpu", 1, 0)
     network = build("resnet8")
     assert parallel.wrap(network) is network
     assert parallel.agreed(7, True, False) == [True, False]
+    assert parallel.first_alone(lambda: "made") == "made"

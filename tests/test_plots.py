@@ -131,7 +131,8 @@ def test_comparison_gives_a_name_the_same_colour_in_every_panel():
 def test_depth_curves_draw_every_run_and_lines_through_the_means(runs):
     deep = replace(runs[1], network={**runs[1].network, "name": "resnet20"})
     other = replace(runs[1], network={**runs[1].network, "name": "lab10_6"})
-    figure = plots.depth_curves([*runs, runs[1], deep, other])
+    begun = replace(runs[1], status="interrupted")
+    figure = plots.depth_curves([*runs, runs[1], deep, other, begun])
     for panel, column in enumerate(("train_error", "test_error")):
         drawn = lines(figure, panel)
         assert list(drawn["ResNet"].get_xdata()) == [20, 56] and list(drawn["plain"].get_xdata()) == [8]
@@ -139,7 +140,7 @@ def test_depth_curves_draw_every_run_and_lines_through_the_means(runs):
         points = sum(len(line.get_xdata()) for line in figure.axes[panel].get_lines() if line.get_linestyle() == "None")
         assert points == 4
     with pytest.raises(ValueError, match="at least one run"):
-        plots.depth_curves([other])
+        plots.depth_curves([other, begun])
 
 
 def test_depth_is_read_from_the_name():

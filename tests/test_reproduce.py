@@ -29,6 +29,7 @@ from resnet_lesson.runs import Run, load
 from resnet_lesson.training import train
 
 TRAIN, TEST = shapes10(40, 8, seed=0), shapes10(20, 8, seed=1)
+TRIAL = "-shapes10-4steps"  # at the end of a folder's name: neither the usual data nor the usual length
 TINY = Recipe("tiny", 4, batch_size=20, lr=0.05, padding=1)
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows sends Ctrl-C to the whole console")
 
@@ -39,12 +40,13 @@ from pathlib import Path
 
 words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 folder = Path(words["--out"])
+name = folder.name.removesuffix("-shapes10-4steps")
 record = json.loads((folder.parent / "record.json").read_text())
-behaviour = json.loads((folder.parent / "behaviour.json").read_text()).get(folder.name, "")
+behaviour = json.loads((folder.parent / "behaviour.json").read_text()).get(name, "")
 
 def log(what):
     with open(folder.parent / "log", "a") as file:
-        print(what, folder.name, os.environ["OMP_NUM_THREADS"], os.getpid(), getattr(os, "getpgrp", int)(), file=file)
+        print(what, name, os.environ["OMP_NUM_THREADS"], os.getpid(), getattr(os, "getpgrp", int)(), file=file)
 
 def write(iteration, status):
     folder.mkdir(exist_ok=True)
@@ -160,6 +162,7 @@ def test_110_layers_get_the_papers_warm_up_with_the_papers_recipe_only():
     [
         (["table7"], "Did you mean 'table6'"),
         (["table6", "--networks", "plain20,resnet65"], "Did you mean 'resnet56'"),
+        (["table6", "--networks", "plain20,resnet18"], "such as resnet20, not resnet18"),
         (["table6", "--recipe", "papr"], "Did you mean 'paper'"),
         (["table6", "--dataset", "cifar"], "Did you mean 'cifar10'"),
         (["table6", "--seeds", "0"], "--seeds is a number, at least 1, not 0"),
@@ -192,7 +195,7 @@ def test_what_is_done_is_skipped_and_more_seeds_add_only_theirs(capsys, fake):
 def test_a_finished_run_by_a_shorter_recipe_does_not_count(capsys, fake):
     call(capsys, *words(fake, "plain20"))
     printed = call(capsys, *words(fake, "plain20"), "--iterations", "8", "--dry-run")[1]
-    assert printed.startswith("go on") and re.search(r"plain-20 .* — \|\s+0 ", printed)
+    assert printed.startswith("to do") and re.search(r"plain-20 .* — \|\s+0 ", printed)
 
 
 def test_jobs_run_side_by_side_on_their_share_of_the_cores(capsys, fake, monkeypatch):
@@ -209,9 +212,9 @@ def test_jobs_run_side_by_side_on_their_share_of_the_cores(capsys, fake, monkeyp
 def test_a_training_that_fails_is_reported_and_the_others_go_on(capsys, fake):
     behave(fake, demo_plain20_seed0="fails", demo_resnet20_seed0="killed")
     status, printed, _ = call(capsys, *words(fake, "plain20,resnet20,resnet32"))
-    assert status == 1 and load(fake / "demo-resnet32-seed0").status == "finished"
-    assert "plain20-seed0: failed: RuntimeError: CUDA out of memory. (use fewer --jobs)" in printed
-    assert "resnet20-seed0: failed: killed by the system" in printed
+    assert status == 1 and load(fake / f"demo-resnet32-seed0{TRIAL}").status == "finished"
+    assert f"plain20-seed0{TRIAL}: failed: RuntimeError: CUDA out of memory. (use fewer --jobs)" in printed
+    assert f"resnet20-seed0{TRIAL}: failed: killed by the system" in printed
     assert "Alone, with all it says: python -m resnet_lesson train --network plain20" in printed
     behave(fake)
     assert call(capsys, *words(fake, "plain20,resnet20,resnet32"))[0] == 0
@@ -225,7 +228,7 @@ def test_ctrl_c_lets_the_children_save_and_the_same_command_goes_on(capsys, fake
     with when(lambda: len(list(fake.glob("*/run.json"))) == 2, lambda: os.kill(os.getpid(), number)):
         status, printed, error = call(capsys, *words(fake, seeds=2), "--jobs", "2")
     assert status == 130 and "Stopping: " in printed and "The same command goes on: python -m resnet_lesson" in error
-    assert [load(fake / f"demo-{name}20-seed0").status for name in ("plain", "resnet")] == ["interrupted"] * 2
+    assert [load(fake / f"demo-{name}20-seed0{TRIAL}").status for name in ("plain", "resnet")] == ["interrupted"] * 2
     assert len(begun(fake)) == 2 and "failed" not in printed
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -245,14 +248,14 @@ def test_a_second_ctrl_c_ends_the_children_at_once(capsys, fake):
         heard.append(len(log(fake)))
         os.kill(os.getpid(), signal.SIGINT)
 
-    with when((fake / "demo-plain20-seed0" / "run.json").exists, twice):
+    with when((fake / f"demo-plain20-seed0{TRIAL}" / "run.json").exists, twice):
         assert call(capsys, *words(fake))[0] == 130
     ((what, _, _, process, group),) = log(fake)
     assert what == "begin" and heard == [1]
     with pytest.raises(ProcessLookupError):
         os.kill(int(process), 0)
     assert int(group) != os.getpgrp()  # a terminal's Ctrl-C would reach it there, and so twice, which kills
-    assert load(fake / "demo-plain20-seed0").status == "running"  # as it was when it was killed
+    assert load(fake / f"demo-plain20-seed0{TRIAL}").status == "running"  # as it was when it was killed
 
 
 class when:
@@ -290,7 +293,7 @@ def test_a_real_training_is_interrupted_and_its_command_goes_on(capsys, monkeypa
     assert job_module.PROGRAM == (sys.executable, "-m", "resnet_lesson", "train")
     monkeypatch.setattr(job_module, "PROGRAM", (sys.executable, "-c", SMALL))
     monkeypatch.setitem(cli.DATASETS, "shapes10", lambda root: (shapes10(2048, 8, seed=0), shapes10(64, 8, seed=1)))
-    folder = tmp_path / "demo-resnet8-seed0"
+    folder = tmp_path / "demo-resnet8-seed0-shapes10-200steps"
     command = words(tmp_path, "resnet8")
     command[command.index("4")] = "200"  # of them 32 an epoch
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -310,6 +313,18 @@ def test_a_real_training_is_interrupted_and_its_command_goes_on(capsys, monkeypa
     assert last.status == "finished" and last.started == first.started and last.history[0] == first.history[0]
     status, printed, _ = call(capsys, *command)
     assert status == 0 and re.search(rf"ResNet-8 .* {100 * last.final():.2f} \|\s+1 ", printed)
+
+
+def test_a_record_that_is_being_replaced_is_looked_at_later(monkeypatch):
+    started = job(iteration=2)
+    before = started.run
+    monkeypatch.setattr(job_module.Path, "exists", lambda path: True)
+
+    def load(folder):
+        raise PermissionError  # as Windows does
+
+    monkeypatch.setattr(job_module, "load", load)
+    assert started.look().run is before
 
 
 # --- what is said meanwhile
@@ -497,6 +512,7 @@ def test_predictions_are_refused_where_images_or_weights_are_others(without):
 
 def test_the_command_adds_missing_predictions_by_itself(capsys, fake, without, monkeypatch):
     monkeypatch.setitem(RECIPES, "tiny", TINY)
+    without.folder = without.folder.rename(f"{without.folder}{TRIAL}")
     status, printed, _ = call(capsys, *words(fake, "resnet8", 1, "--recipe", "tiny"))
-    assert status == 0 and "tiny-resnet8-seed0: predictions computed from its weights" in printed
+    assert status == 0 and f"tiny-resnet8-seed0{TRIAL}: predictions computed from its weights" in printed
     assert len(without.predictions()[1]) == 20 and begun(fake) == []

@@ -3,7 +3,9 @@
 import csv
 import json
 import math
+import os
 import re
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from resnet_lesson import cli
+from resnet_lesson import cli, runs
 from resnet_lesson.batches import Batches, Normalisation
 from resnet_lesson.datasets import CIFAR10_MD5, cifar10
 from resnet_lesson.errors import LessonError
@@ -230,6 +232,26 @@ def test_the_old_file_is_there_until_the_new_one_is_complete(tmp_path):
     assert path.stat().st_size == 300_000
 
 
+@pytest.mark.parametrize("system, times, replaced", [("nt", 3, True), ("nt", 99, False), ("posix", 1, False)])
+def test_on_windows_a_reader_of_the_old_file_is_waited_for(tmp_path, monkeypatch, system, times, replaced):
+    path, refused, replace = tmp_path / "file", [], os.replace
+    path.write_bytes(b"old")
+
+    def busy(*files):
+        monkeypatch.setattr(os, "name", system)
+        refused.append(1)
+        if len(refused) <= times:
+            raise PermissionError
+        replace(*files)
+
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(runs.time, "sleep", lambda seconds: None)
+    with nullcontext() if replaced else pytest.raises(PermissionError):
+        replace_file(path, lambda file: file.write(b"new"))
+    monkeypatch.undo()
+    assert path.read_bytes() == (b"new" if replaced else b"old")
+
+
 def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path):
     run = a_run(tmp_path / "one", history=[row(1)])
     run.save()
@@ -263,6 +285,12 @@ def test_weights_and_statistics_are_read_back_to_the_last_bit(tmp_path, name, op
     assert load_file(run.folder / "weights.safetensors").keys() == network.state_dict().keys()
 
 
+def test_predictions_keep_the_labels_of_many_classes(tmp_path):
+    run = a_run(tmp_path / "one")
+    run.save_predictions(torch.randn(3, 1000), torch.tensor([0, 299, 999]))
+    assert run.predictions()[1].tolist() == [0, 299, 999]
+
+
 def test_a_run_without_weights_says_so(tmp_path):
     run = a_run(tmp_path / "one")
     run.save()
@@ -289,7 +317,7 @@ def built(run):
 @recorded
 def test_recorded_run_is_complete(folder):
     run = load(folder)
-    assert run.status == "finished"
+    assert run.status in ("finished", "interrupted")
     nothing = [name for name, value in vars(run).items() if value is None]
     assert nothing == []
     assert all(run.machine[key] for key in ("device", "hardware", "cores", "cpu_capability", "system"))
@@ -320,7 +348,8 @@ def test_recorded_run_can_be_repeated_by_its_command(folder):
 def test_recorded_run_has_a_row_an_epoch_up_to_the_recipes_iterations(folder):
     run = load(folder)
     iterations, an_epoch = run.recipe["iterations"], -(-run.data["train"]["images"] // run.recipe["batch_size"])
-    epochs = -(-iterations // an_epoch)
+    epochs = -(-iterations // an_epoch) if run.status == "finished" else len(run.history)
+    assert 1 <= epochs <= -(-iterations // an_epoch)
     assert run.column("epoch") == list(range(1, epochs + 1))
     assert run.column("iteration") == [min(epoch * an_epoch, iterations) for epoch in range(1, epochs + 1)]
     assert all(math.isfinite(value) for name in COLUMNS for value in run.column(name))

@@ -676,12 +676,24 @@ def test_another_run_in_the_folder_is_left_alone_and_what_differs_is_named(tmp_p
     assert content_of(folder) == before
 
 
+def test_an_unfinished_record_without_its_checkpoint_is_left_alone(tmp_path):
+    folder = tmp_path / "run"
+    go(folder, network=hooked(5, ctrl_c))
+    (folder / "checkpoint.pt").unlink()
+    before = content_of(folder)
+    with pytest.raises(LessonError, match="without its checkpoint.*choose another folder"):
+        go(folder)
+    assert content_of(folder) == before
+
+
 def test_a_finished_run_is_returned_at_once_with_its_weights(tmp_path, uninterrupted):
     folder = tmp_path / "run"
     _, first = go(folder)
     assert first.live
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    network, run = go(folder, network=hooked(1, lambda: pytest.fail("it trained")), observers=[pytest.fail])
+    seen = []
+    network, run = go(folder, network=hooked(1, lambda: pytest.fail("it trained")), observers=[seen.append])
+    assert seen == [run]  # a picture of it is still wanted
     assert_same_weights(network, uninterrupted[0])
     assert run.status == "finished" and run.folder == folder and not run.live
     assert [row["iteration"] for row in run.history] == [3, 6, 8]

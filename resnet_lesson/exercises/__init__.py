@@ -25,7 +25,7 @@ from .n06_training_loop import training_loop
 
 
 def names() -> list[str]:
-    """The exercises, in the order of the notebooks."""
+    """The exercises, notebook by notebook."""
     return [name for name, value in globals().items() if isinstance(value, Exercise)]
 
 

@@ -183,7 +183,7 @@ def watch(loop: Callable, epochs: int = 3, count: int = 40, batch_size: int = 12
     data, normalisation = images_of(count)
     batches = WatchedBatches(data, batch_size, normalisation, shuffle=True)
     record = batches.record = Record(epochs, len(batches), count, batch_size)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the GPUs too
     network = WatchedNetwork(record).eval()
     *body, weight, bias = network.parameters()
     groups = [{"params": body}, {"params": [weight, bias]}]

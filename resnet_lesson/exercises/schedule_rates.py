@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from functools import lru_cache
-from math import isclose
+from math import isclose, isfinite
 from numbers import Real
 
 from .core import Wrong
@@ -20,7 +20,8 @@ def remembers(answer: Callable) -> bool:
     A state shows at the first calls only, so the result is kept for all probes of one check.
     """
     asked = (0, FIRST - 1, FIRST, FIRST + 1, SECOND - 1, SECOND, SECOND + 1)
-    return [answer(iteration) for iteration in asked] != [answer(iteration) for iteration in asked]
+    first, again = ([repr(answer(iteration)) for iteration in asked] for _ in range(2))  # repr: nan is not equal to nan
+    return first != again
 
 
 def rate(answer: Callable, iteration: int, *options: object) -> float:
@@ -39,6 +40,9 @@ def rate(answer: Callable, iteration: int, *options: object) -> float:
     if not isinstance(given, Real) or isinstance(given, bool):
         why = "Return one number, such as 0.01."
         raise Wrong("not a number", f"{type(given).__name__} at iteration {iteration:,}", why)
+    if not isfinite(given):
+        why = "Did you divide by zero, or raise to a power that is too large?"
+        raise Wrong("not a finite number", f"{given} at iteration {iteration:,}", why)
     return float(given)
 
 

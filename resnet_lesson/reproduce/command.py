@@ -1,6 +1,7 @@
 """`python -m resnet_lesson reproduce TABLE`: all the trainings behind a table of the paper, by one command."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 from .. import machine
 from ..datasets import Dataset
 from ..errors import LessonError, unknown
-from ..networks import build
+from ..networks import IMAGENET_NAMES, build
 from ..recipes import RECIPES, Recipe, recipe
+from ..runs import name_of
 from .job import Job
 from .many import Progress, train_all
 from .table import NETWORKS, add_predictions, recipe_of, table6
@@ -61,7 +63,7 @@ def plan(args: argparse.Namespace, chosen: Recipe, networks: Sequence[str]) -> l
                 words += ["--device", args.device]
             if args.root != machine.DATA:
                 words += ["--root", str(args.root)]
-            name = f"{its.name}-{network}-seed{seed}"  # as `train` names it
+            name = name_of(network, its.name, seed, dataset=args.dataset, iterations=args.iterations)
             folder = (args.out or machine.DATA / "runs") / name
             if args.out:
                 words += ["--out", str(folder)]
@@ -87,8 +89,11 @@ def command(args: argparse.Namespace, data_sets: DataSets) -> int:
             raise ValueError(f"--{name} is a number, at least 1, not {getattr(args, name)}.")
     networks = list(dict.fromkeys(args.networks.split(",")))
     for network in networks:
-        if network not in NETWORKS:
-            build(network)  # raises ValueError for one that does not exist
+        build(network)  # raises ValueError for one that does not exist
+        if not re.fullmatch(r"(plain|resnet)\d+", network) or network in IMAGENET_NAMES:
+            raise ValueError(
+                f"Table 6 is of plain and residual networks for CIFAR-10, such as resnet20, not {network}."
+            )
     chosen = recipe(args.recipe)
     if args.iterations is not None:
         chosen = chosen.scaled(args.iterations)

@@ -16,7 +16,6 @@ from ..recipes import Recipe
 from ..runs import Run, load
 
 PROGRAM = (sys.executable, "-m", "resnet_lesson", "train")
-PACKAGE = Path(__file__).parents[2]
 
 
 def belongs(run: Run, network: str, recipe: Recipe, dataset: str) -> bool:
@@ -72,13 +71,14 @@ class Job:
                 self.run = load(self.folder)
             except LessonError:  # `train` says what is wrong with it
                 self.run = None
+            except OSError:  # Windows, while the training replaces it: the next look will see more
+                pass
         return self
 
     def start(self, threads: int) -> None:
         """Train in a child process with that many threads on the CPU."""
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])),
             "TQDM_MININTERVAL": "30",  # seconds from one line of the log to the next
         }
         self.log = tempfile.TemporaryFile()

@@ -1,5 +1,6 @@
 """Right and wrong answers to the exercise `schedule` of notebook 06: see tests/test_exercises.py."""
 
+import math
 import operator
 from bisect import bisect_right
 
@@ -223,6 +224,7 @@ WRONG = {
         "pop from the default": (takes_from_its_default, MEMORY),
         "never rises": (falls_once, MEMORY),
         "no return": (forgotten_return, "nothing is returned"),
+        "nan": (lambda *given: math.nan, "not a finite number"),
         "a tensor": (lambda *given: torch.tensor(recipes.step_schedule(*given)), "not a number"),
         "a number": (0.1, "not a function"),
     },
