@@ -193,7 +193,7 @@ def layer_lines(panels: Mapping[str, Mapping[str, Sequence[float]]], ylabel: str
 def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """A controlled experiment: a panel each title, in it a line of errors (0 to 1) by epoch for each name.
 
-    The first name is the right way, drawn dark. Raises ValueError for more than four names.
+    The first name is the right way, drawn dark and broad. Raises ValueError for more than four names.
     """
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     styles = dict(
@@ -208,7 +208,8 @@ def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
             for name, errors in lines.items():
                 color, shape = styles[name]
-                ax.plot(range(1, len(errors) + 1), errors, color=color, marker=shape, ms=4, label=name)
+                size = dict(lw=4, ms=8) if name == names[0] else dict(lw=1.5, ms=4)  # seen under a line that lies on it
+                ax.plot(range(1, len(errors) + 1), errors, color=color, marker=shape, label=name, **size)
             ax.set(title=title, xlabel="epoch", ylim=(0, 1.02))
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -224,8 +225,7 @@ def depth_curves(runs: Sequence[Run]) -> Figure:
 
     Other networks, and runs that did not finish, are left out. Raises ValueError where none is left.
     """
-    known = re.compile(r"(plain|resnet)\d+")
-    runs = [run for run in runs if run.status == "finished" and known.fullmatch(run.network["name"])]
+    runs = [run for run in runs if run.status == "finished" and re.fullmatch(r"(plain|resnet)\d+", run.network["name"])]
     if not runs:
         raise ValueError("depth_curves needs at least one run of a plain or residual network, such as resnet20.")
     with plt.rc_context(STYLE):
