@@ -1,0 +1,184 @@
+"""Lesions: a trained network with blocks taken out or exchanged, and the paths that a signal takes through it.
+
+Unrolled, a residual network of n blocks is a sum over 2^n paths: each goes through a block's F or around it. Taking one
+block out leaves half of the paths; in a plain network it breaks the only one.
+Source: Veit et al., *Residual Networks Behave Like Ensembles of Relatively Shallow Networks*,
+https://arxiv.org/abs/1605.06431. ReLUs after the additions make the sum an analogy, not an identity.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+from math import comb
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import unknown
+from .evaluation import evaluate
+from .networks import ResNet
+from .probes import unchanged
+
+
+def blocks_of(network: ResNet) -> dict[str, nn.Module]:
+    """The blocks of a network of the course, plain or residual, by name, first block first.
+
+    Raises TypeError for another network; torchvision's go through `from_torchvision` into one of the course.
+    """
+    if not isinstance(network, ResNet):
+        raise TypeError(
+            f"Lesions are made in networks of this course, not in {type(network).__name__}: load its weights into one "
+            "with from_torchvision, and compile it afterwards."
+        )
+    return {f"stages.{i}.{j}": block for i, stage in enumerate(network.stages) for j, block in enumerate(stage)}
+
+
+def droppable(network: ResNet) -> list[str]:
+    """The blocks that can be taken out: all residual ones, and of the plain ones those that keep the shape."""
+    return [name for name, block in blocks_of(network).items() if hasattr(block, "residual") or _keeps_shape(block)]
+
+
+@contextmanager
+def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, str]] = ()) -> Iterator[ResNet]:
+    """Inside, the network lacks some blocks or has them in other places; afterwards it is as it was.
+
+    drop: blocks to take out. Of a residual block the shortcut stays, and F(x) is 0; a plain block becomes the identity.
+    swap: pairs of blocks that keep the same shape, and change places one pair after the other.
+
+    Raises ValueError for a name that does not exist, and for a block that cannot be dropped or swapped.
+    """
+    blocks, drop, swap = blocks_of(network), list(drop), list(swap)
+    for name in [*drop, *(name for pair in swap for name in pair)]:
+        if name not in blocks:
+            raise ValueError(unknown("block", name, blocks))
+    for name in drop:
+        if name not in droppable(network):
+            raise ValueError(f"{name} changes the shape and has no shortcut: without it the next block gets no input.")
+    for one, other in swap:
+        keep = _keeps_shape(blocks[one]) and _keeps_shape(blocks[other])
+        if not keep or _shape(blocks[one]) != _shape(blocks[other]):
+            raise ValueError(f"{one} and {other} cannot change places: swap two blocks that keep the same shape.")
+
+    before = [(module, dict(module._modules)) for module in (*network.stages, *blocks.values())]
+    try:
+        for name in drop:
+            if hasattr(blocks[name], "residual"):
+                blocks[name].residual = Nothing()
+            else:
+                blocks[name].layers = nn.Identity()
+        for one, other in swap:
+            blocks = blocks_of(network)
+            _put(network, one, blocks[other])
+            _put(network, other, blocks[one])
+        yield network
+    finally:
+        for module, children in before:
+            module._modules.update(children)
+
+
+class Nothing(nn.Module):
+    """Zero, whatever comes in; added to something of any shape it leaves that as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(())
+
+
+def _put(network: ResNet, name: str, block: nn.Module) -> None:
+    _, stage, place = name.split(".")
+    network.stages[int(stage)][int(place)] = block
+
+
+def _shape(block: nn.Module) -> tuple[int, int]:
+    """Channels in and out of a block."""
+    convolutions = [module for module in getattr(block, "residual", None) or block.layers if hasattr(module, "stride")]
+    return convolutions[0].in_channels, convolutions[-1].out_channels
+
+
+def _keeps_shape(block: nn.Module) -> bool:
+    path = getattr(block, "residual", None) or block.layers
+    strides = [module.stride for module in path if isinstance(module, nn.Conv2d)]
+    before, after = _shape(block)
+    return before == after and set(strides) == {(1, 1)}
+
+
+Images = Iterable[tuple[Tensor, Tensor]]
+
+
+def drop_each(network: ResNet, batches: Images) -> dict[str, float]:
+    """The error (0 to 1) over `batches` without each block that can be taken out, one at a time, by its name."""
+    return {name: _error(network, batches, drop=[name]) for name in droppable(network)}
+
+
+def drop_random(
+    network: ResNet, batches: Images, counts: Sequence[int], draws: int = 3, seed: int = 0
+) -> list[list[float]]:
+    """For each count, the errors (0 to 1) without that many blocks, drawn at random `draws` times.
+
+    Only blocks that keep the shape are drawn. Raises ValueError for more of them than there are.
+    """
+    names = [name for name, block in blocks_of(network).items() if _keeps_shape(block)]
+    wrong = [count for count in counts if not 0 <= count <= len(names)]
+    if wrong:
+        raise ValueError(f"Of {len(names)} blocks that keep the shape, {wrong[0]} cannot be taken out.")
+    chance = random.Random(seed)
+    return [[_error(network, batches, drop=chance.sample(names, n)) for _ in range(draws)] for n in counts]
+
+
+def swap_random(
+    network: ResNet, batches: Images, counts: Sequence[int], draws: int = 3, seed: int = 0
+) -> list[list[float]]:
+    """For each count, the errors (0 to 1) after that many random swaps of two blocks of a stage, `draws` times.
+
+    Raises ValueError where no stage has two blocks that keep the shape.
+    """
+    names = [name for name, block in blocks_of(network).items() if _keeps_shape(block)]
+    pairs = [pair for pair in combinations(names, 2) if pair[0].split(".")[1] == pair[1].split(".")[1]]
+    if not pairs:
+        raise ValueError("No stage of this network has two blocks that keep the shape and could change places.")
+    chance = random.Random(seed)
+    return [[_error(network, batches, swap=chance.choices(pairs, k=n)) for _ in range(draws)] for n in counts]
+
+
+def _error(network: ResNet, batches: Images, **how) -> float:
+    with lesion(network, **how):
+        return evaluate(network, batches)[1]
+
+
+def path_lengths(network: ResNet) -> list[int]:
+    """How many of the 2^n paths go through 0, 1, ..., n of the n residual blocks: n over k."""
+    n = sum(hasattr(block, "residual") for block in blocks_of(network).values())
+    return [comb(n, k) for k in range(n + 1)]
+
+
+def path_gradients(
+    network: ResNet, images: Tensor, labels: Tensor, lengths: Sequence[int], draws: int = 3, seed: int = 0
+) -> list[float]:
+    """For each length, the mean norm of the loss's gradient at the first block's input that comes by one path so long.
+
+    A path goes through F alone in that many blocks, drawn at random, and by the shortcut alone in all others. The
+    forward pass is the whole network's; only the way back is a single path, as in Veit et al., section 4.3.
+    images: (N, 3, H, W); labels: (N,). Evaluation mode. Raises ValueError for a length that is not from 0 to n.
+    """
+    blocks = [name for name, block in blocks_of(network).items() if hasattr(block, "residual")]
+    wrong = [length for length in lengths if not 0 <= length <= len(blocks)]
+    if wrong:
+        raise ValueError(f"A path goes through 0 to {len(blocks)} residual blocks, not {wrong[0]}.")
+    chance, found = random.Random(seed), []
+    for length in lengths:
+        norms = [_gradient_by(network, images, labels, set(chance.sample(blocks, length))) for _ in range(draws)]
+        found.append(sum(norms) / draws)
+    return found
+
+
+def _gradient_by(network: ResNet, images: Tensor, labels: Tensor, through: set[str]) -> float:
+    with unchanged(network), torch.enable_grad():
+        network.eval()
+        start = x = network.stem(images).detach().requires_grad_()
+        for name, block in blocks_of(network).items():
+            by_f, around = block.residual(x), block.shortcut(x)
+            # The sum's value is the network's, its gradient that of one summand.
+            x = block.relu(by_f + around.detach() if name in through else by_f.detach() + around)
+        loss = F.cross_entropy(network.fc(network.pool(x).flatten(1)), labels)
+        return torch.autograd.grad(loss, start)[0].norm().item()
