@@ -4,11 +4,12 @@ Whatever is measured, the network is afterwards what it was before: weights, gra
 hooks, also when the measurement fails.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -102,3 +103,107 @@ def block_passes(network: nn.Module, images: Tensor, *, batch_statistics: bool =
                 handle.remove()
     parts = ("x", "residual", "shortcut", "output")
     return [Pass(name, block, *(seen[name, part] for part in parts)) for name, block in blocks.items()]
+
+
+@contextmanager
+def own_statistics(network: nn.Module, images: Tensor) -> Iterator[None]:
+    """Inside, the network is in evaluation mode, and its BN statistics are those of these images (N, 3, H, W).
+
+    So an untrained network can be measured image by image: the running statistics it was made with mean nothing.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [module.momentum for module in norms]
+    with unchanged(network):
+        try:
+            for module in norms:
+                module.momentum = 1.0  # the running statistics become those of the next batch
+            with torch.no_grad():
+                network.train()(images)
+            network.eval()
+            yield
+        finally:
+            for module, momentum in zip(norms, momenta, strict=True):
+                module.momentum = momentum
+
+
+def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """The norm of the loss's gradient for the weights of each convolution and linear layer, by name, first layer first.
+
+    images: (N, 3, H, W); labels: (N,). In training mode, as in a step of training; projections of shortcuts included.
+    """
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
+    with unchanged(network), torch.enable_grad():
+        network.train()
+        weights = [layer.weight.requires_grad_() for layer in layers.values()]  # those of frozen layers too
+        gradients = torch.autograd.grad(F.cross_entropy(network(images), labels), weights)
+    return {name: gradient.norm().item() for name, gradient in zip(layers, gradients, strict=True)}
+
+
+def gradient_correlation(
+    network: nn.Module, images: Tensor, distances: Sequence[float], *, trained: bool = True, seed: int = 0
+) -> list[float]:
+    """How alike the gradients at neighbouring inputs are: for each distance the mean correlation over the images.
+
+    The gradient is that of a random sum of the logits, for the pixels. An image's neighbour lies at `distance` (0 to 1)
+    of the way to the next image of the batch. 1: the same gradient; 0: as different as noise.
+    images: (N, 3, H, W), at least two. trained: BN uses its running statistics; for an untrained network give False,
+    and it uses those of `images`.
+    Source: Balduzzi et al., *The Shattered Gradients Problem*, https://arxiv.org/abs/1702.08591, section 2; there the
+    inputs are numbers on a line, and networks are untrained.
+    Raises ValueError for fewer than two images.
+    """
+    if len(images) < 2:
+        raise ValueError("Neighbours lie between two images: give at least two.")
+    others = images.roll(1, 0)
+
+    def gradient(inputs: Tensor) -> Tensor:
+        inputs = inputs.clone().requires_grad_()
+        logits = network(inputs)
+        weights = torch.randn(logits.shape[1], generator=torch.Generator().manual_seed(seed)).to(logits)
+        (pixels,) = torch.autograd.grad((logits @ weights).sum(), inputs)
+        pixels = pixels.flatten(1)
+        return F.normalize(pixels - pixels.mean(1, keepdim=True))
+
+    with own_statistics(network, images) if not trained else unchanged(network), torch.enable_grad():
+        network.eval()
+        here = gradient(images)
+        return [(here * gradient(images.lerp(others, r))).sum(1).mean().item() for r in distances]
+
+
+@torch.no_grad()
+def responses(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> dict[str, float]:
+    """The standard deviation of each BN's output, by name, first layer first: the paper's figure 7.
+
+    That is after BN, before ReLU and addition; BN in shortcuts is left out, as the paper does (its option A has none).
+    images: (N, 3, H, W). batch_statistics: as in `block_passes`.
+    """
+    found, handles = {}, []
+
+    def keep(name: str) -> Callable:
+        return lambda module, inputs, output: found.update({name: output.std().item()})
+
+    with unchanged(network):
+        try:
+            for name, module in network.named_modules():
+                if isinstance(module, nn.BatchNorm2d) and not {"shortcut", "downsample"} & set(name.split(".")):
+                    handles.append(module.register_forward_hook(keep(name)))
+            network.train(batch_statistics)
+            network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+    return found
+
+
+def residual_sizes(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> dict[str, float]:
+    """How large F(x) is beside the shortcut of each residual block: the mean over the images of |F(x)| / |shortcut|.
+
+    |.| is the norm over channels and pixels. Where the shortcut is the identity, it is |F(x)| / |x|: how far H(x) is
+    from x. images: (N, 3, H, W). batch_statistics: as in `block_passes`.
+    """
+    passes = block_passes(network, images, batch_statistics=batch_statistics)
+    return {p.name: (_norms(p.residual) / _norms(p.shortcut)).mean().item() for p in passes}
+
+
+def _norms(tensor: Tensor) -> Tensor:
+    return tensor.flatten(1).norm(dim=1)

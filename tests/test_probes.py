@@ -8,7 +8,17 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from resnet_lesson import build
-from resnet_lesson.probes import block_passes, jacobian, residual_blocks, unchanged
+from resnet_lesson.probes import (
+    block_passes,
+    gradient_correlation,
+    gradient_norms,
+    jacobian,
+    own_statistics,
+    residual_blocks,
+    residual_sizes,
+    responses,
+    unchanged,
+)
 
 
 def state_of(network):
@@ -141,3 +151,105 @@ def test_an_in_place_relu_does_not_change_what_was_seen():
 
 def test_a_plain_network_has_no_residual_blocks():
     assert residual_blocks(build("plain20")) == {} and block_passes(build("plain20"), images()) == []
+
+
+# --- gradients, responses, sizes
+
+
+MEASURES = {
+    "norms": lambda network, x: gradient_norms(network, x, torch.arange(len(x)) % 10),
+    "correlation": lambda network, x: gradient_correlation(network, x, (0.1, 0.5)),
+    "correlation, untrained": lambda network, x: gradient_correlation(network, x, (0.1, 0.5), trained=False),
+    "responses": lambda network, x: responses(network, x),
+    "responses, batch": lambda network, x: responses(network, x, batch_statistics=True),
+    "sizes": lambda network, x: residual_sizes(network, x),
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_measures_leave_the_network_as_it_was_also_when_they_fail(network, name):
+    before = state_of(network)
+    momenta = [module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(MEASURES[name](network, images())) > 0 and is_as_before(network, before)
+    with pytest.raises(RuntimeError):
+        MEASURES[name](network, torch.randn(4, 5, 8, 8))  # five colours
+    network.fc = nn.Sequential(network.fc, nn.Linear(3, 3))
+    with pytest.raises(RuntimeError):
+        MEASURES[name](network, images())
+    network.fc = network.fc[0]
+    assert is_as_before(network, before)
+    assert momenta == [module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def test_with_their_own_statistics_evaluation_gives_what_training_mode_gives():
+    network = build("resnet14", seed=0)
+    with torch.no_grad(), own_statistics(network, images()):
+        inside = network(images())
+        assert not network.training
+        alone = network(images()[:1])
+    assert torch.allclose(alone, inside[:1], atol=1e-5)  # an image's answer does not depend on the others
+    with torch.no_grad():
+        expected = network.train()(images())
+    # Running variances divide by n - 1, and a batch's own by n: 4 images of 2 by 2 pixels at the end.
+    assert torch.allclose(inside, expected, atol=0.15 * expected.abs().max())
+
+
+def test_gradient_norms_are_those_of_a_step():
+    network = build("resnet8", seed=0, shortcut="B").train()
+    found = gradient_norms(network, images(), torch.arange(4))
+    cross_entropy(network(images()), torch.arange(4)).backward()
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
+    assert list(found) == list(layers) and len(found) == 10
+    assert all(found[n] == pytest.approx(m.weight.grad.norm().item(), rel=1e-4) for n, m in layers.items())
+
+
+class Linear(nn.Module):
+    """The same gradient everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(192, 10)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+
+def test_gradients_of_a_linear_function_are_the_same_everywhere():
+    assert gradient_correlation(Linear(), images(), (0.0, 0.5, 1.0)) == pytest.approx([1, 1, 1])
+
+
+def test_gradients_far_away_are_less_alike_and_those_of_plain_networks_shatter():
+    near, far = {}, {}
+    for name in ("plain20", "resnet20"):
+        same, near[name], far[name] = gradient_correlation(
+            build(name, seed=0), images(16), (0.0, 0.03, 0.5), trained=False
+        )
+        assert same == pytest.approx(1) and near[name] > far[name]
+    assert near["resnet20"] > near["plain20"] + 0.2
+
+
+def test_neighbours_need_two_images():
+    with pytest.raises(ValueError, match="at least two"):
+        gradient_correlation(build("resnet8"), images(1), (0.1,))
+
+
+def test_responses_are_those_after_each_bn_outside_of_shortcuts():
+    network = build("resnet8", seed=0, shortcut="B").eval()
+    found = responses(network, images())
+    names = [f"stages.{i}.0.residual.bn{j}" for i in range(3) for j in (1, 2)]
+    assert list(found) == ["stem.bn1", *names]
+    with torch.no_grad():
+        x = network.stem.conv1(images())
+        assert found["stem.bn1"] == pytest.approx(network.stem.bn1(x).std().item())
+    nn.init.zeros_(network.stages[2][0].residual.bn2.weight)
+    assert responses(network, images())["stages.2.0.residual.bn2"] == 0
+    batch = responses(network, images(), batch_statistics=True)
+    assert batch["stem.bn1"] == pytest.approx(1, abs=0.02) != found["stem.bn1"]
+
+
+def test_the_size_of_f_is_measured_image_by_image():
+    network = build("resnet8", seed=0).eval()
+    p = block_passes(network, images())[0]
+    ratios = [(f.norm() / x.norm()).item() for f, x in zip(p.residual, p.x, strict=True)]
+    assert residual_sizes(network, images())["stages.0.0"] == pytest.approx(sum(ratios) / 4, rel=1e-4)
+    assert list(residual_sizes(network, images())) == ["stages.0.0", "stages.1.0", "stages.2.0"]
