@@ -10,7 +10,7 @@ input         how much of our step goes into making its batch, with the slower o
 
 Ours keeps the memory it frees, which is a setting of the whole process, so each way has a process of its own. They take
 turns, a few steps each, and rest meanwhile: what slows the machine for a while slows both. Exits with 1 where a bound
-that the table names does not hold.
+that stands below does not hold.
 """
 
 import argparse
@@ -38,8 +38,8 @@ from resnet_lesson.datasets import Dataset
 from resnet_lesson.loop import step
 
 INPUT = 0.02  # of a step
-# Ours to usual, on a CPU. In float32 nothing around them makes it 1.5: convolutions are three quarters of our step, and
-# oneDNN runs them as fast as a matrix multiplication (on each core of an AMD EPYC 69 to 91 GFLOP/s; the latter 75).
+# Ours to usual, on a CPU. In float32 the goal was 1.5, and is not reached: convolutions are 70% of our step, and oneDNN
+# runs them as fast as a matrix multiplication (on each core of an AMD EPYC 69 to 91 GFLOP/s; the latter 75).
 RATIO = {"float32": {20: 1.2, 56: 1.1}, "bfloat16": {20: 3.5, 56: 3.0}}
 GPU_RATIO, GPU_EPOCH = 15, {20: 0.3, 56: 1.0, 110: 2.0}  # seconds for the 50,000 images of CIFAR-10
 

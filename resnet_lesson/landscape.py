@@ -164,7 +164,7 @@ def _movable(
             module._forward_pre_hooks.clear()
         for name, parameter in moved.named_parameters():
             parameter.add_(direction[name].to(parameter) if direction else 0)
-        return fuse(moved, no_trace=False) if folded else moved
+        return fuse(moved) if folded else moved
 
     here = copy_at(None)
     start = [parameter.clone() for parameter in here.parameters()]

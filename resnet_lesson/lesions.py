@@ -58,7 +58,7 @@ def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, 
             raise ValueError(f"{name} changes the shape and has no shortcut: without it the next block gets no input.")
     for one, other in swap:
         keep = _keeps_shape(blocks[one]) and _keeps_shape(blocks[other])
-        if not keep or _shape(blocks[one]) != _shape(blocks[other]):
+        if not keep or _convolutions(blocks[one])[0].in_channels != _convolutions(blocks[other])[0].in_channels:
             raise ValueError(f"{one} and {other} cannot change places: swap two blocks that keep the same shape.")
 
     before = [(module, dict(module._modules)) for module in (*network.stages, *blocks.values())]
@@ -90,17 +90,14 @@ def _put(network: ResNet, name: str, block: nn.Module) -> None:
     network.stages[int(stage)][int(place)] = block
 
 
-def _shape(block: nn.Module) -> tuple[int, int]:
-    """Channels in and out of a block."""
-    convolutions = [module for module in getattr(block, "residual", None) or block.layers if hasattr(module, "stride")]
-    return convolutions[0].in_channels, convolutions[-1].out_channels
+def _convolutions(block: nn.Module) -> list[nn.Conv2d]:
+    path = block.residual if hasattr(block, "residual") else block.layers
+    return [module for module in path if isinstance(module, nn.Conv2d)]
 
 
 def _keeps_shape(block: nn.Module) -> bool:
-    path = getattr(block, "residual", None) or block.layers
-    strides = [module.stride for module in path if isinstance(module, nn.Conv2d)]
-    before, after = _shape(block)
-    return before == after and set(strides) == {(1, 1)}
+    first, *_, last = _convolutions(block)
+    return first.in_channels == last.out_channels and all(c.stride == (1, 1) for c in _convolutions(block))
 
 
 Images = Iterable[tuple[Tensor, Tensor]]
