@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import datasets, doctor, machine, parallel, visdom_server
+from . import datasets, doctor, inside, machine, parallel, visdom_server
 from .cost import cost_of
 from .errors import LessonError, unknown
 from .memory import recompute
@@ -13,7 +13,7 @@ from .networks import IMAGENET_NAMES, build, names
 from .plots import error_curves
 from .recipes import RECIPES, recipe
 from .reproduce import command as reproduce
-from .runs import list_runs, name_of
+from .runs import list_runs, name_of, recorded
 from .training import train
 from .visdom_windows import VisdomWindows
 
@@ -86,6 +86,14 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p.add_argument("--figure", type=Path, default=None, help="write the error curves to this file (.png, .svg, .pdf)")
     p.add_argument("--root", type=Path, default=None, help="folder of the records (default: the course's data/runs)")
     p.set_defaults(run=runs_command)
+
+    p = command("inside", "Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.")
+    p.add_argument("names", nargs="+", metavar="NAME", help="of runs with weights, as `runs` lists them")
+    p.add_argument("--device", default=None, help="cpu or cuda (default: a GPU if there is one)")
+    p.add_argument(
+        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
+    )
+    p.set_defaults(run=inside_command)
 
     p = command("cost", "Print a network's parameters, multiply-adds and shapes, layer by layer.")
     p.add_argument("network", help=f"one of {', '.join(names())}")
@@ -176,6 +184,17 @@ def runs_command(args: argparse.Namespace) -> int:
         print(line.format(*row, minutes, f"{run.status}, {run.machine['hardware']}, {run.precision}"))
     if args.figure:
         error_curves(runs).savefig(args.figure, dpi=150)
+    return 0
+
+
+def inside_command(args: argparse.Namespace) -> int:
+    for run in [recorded(name) for name in args.names]:
+        found = inside.measure(run, *DATASETS[run.data["name"]](args.root), device=args.device)
+        worst = max(found.drop_each, key=found.drop_each.get)
+        print(
+            f"{found.folder}: error {found.error:.1%} on {found.about['lesion_images']}; without {worst} "
+            f"{found.drop_each[worst]:.1%}; loss in the middle of its surfaces {found.surface().centre:.3f}."
+        )
     return 0
 
 

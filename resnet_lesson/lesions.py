@@ -40,6 +40,11 @@ def droppable(network: ResNet) -> list[str]:
     return [name for name, block in blocks_of(network).items() if hasattr(block, "residual") or _keeps_shape(block)]
 
 
+def movable(network: ResNet) -> list[str]:
+    """The blocks that keep the shape: each can be taken out, or change places with another of its stage."""
+    return [name for name, block in blocks_of(network).items() if _keeps_shape(block)]
+
+
 @contextmanager
 def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, str]] = ()) -> Iterator[ResNet]:
     """Inside, the network lacks some blocks or has them in other places; afterwards it is as it was.
@@ -115,7 +120,7 @@ def drop_random(
 
     Only blocks that keep the shape are drawn. Raises ValueError for more of them than there are.
     """
-    names = [name for name, block in blocks_of(network).items() if _keeps_shape(block)]
+    names = movable(network)
     wrong = [count for count in counts if not 0 <= count <= len(names)]
     if wrong:
         raise ValueError(f"Of {len(names)} blocks that keep the shape, {wrong[0]} cannot be taken out.")
@@ -130,8 +135,7 @@ def swap_random(
 
     Raises ValueError where no stage has two blocks that keep the shape.
     """
-    names = [name for name, block in blocks_of(network).items() if _keeps_shape(block)]
-    pairs = [pair for pair in combinations(names, 2) if pair[0].split(".")[1] == pair[1].split(".")[1]]
+    pairs = [pair for pair in combinations(movable(network), 2) if pair[0].split(".")[1] == pair[1].split(".")[1]]
     if not pairs:
         raise ValueError("No stage of this network has two blocks that keep the shape and could change places.")
     chance = random.Random(seed)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .errors import unknown
+
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The matrix of df_i/dx_j at x: row i says how output i moves, per unit of each input.
@@ -140,34 +142,48 @@ def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[s
 
 
 def gradient_correlation(
-    network: nn.Module, images: Tensor, distances: Sequence[float], *, trained: bool = True, seed: int = 0
+    network: nn.Module,
+    images: Tensor,
+    distances: Sequence[float],
+    *,
+    at: str = "",
+    trained: bool = True,
+    seed: int = 0,
 ) -> list[float]:
     """How alike the gradients at neighbouring inputs are: for each distance the mean correlation over the images.
 
-    The gradient is that of a random sum of the logits, for the pixels. An image's neighbour lies at `distance` (0 to 1)
-    of the way to the next image of the batch. 1: the same gradient; 0: as different as noise.
-    images: (N, 3, H, W), at least two. trained: BN uses its running statistics; for an untrained network give False,
-    and it uses those of `images`.
+    The gradient is that of a random sum of the outputs, for the pixels. An image's neighbour lies at `distance` (0 to
+    1) of the way to the next image of the batch. 1: the same gradient; 0: as different as noise.
+    images: (N, 3, H, W), at least two. at: the module whose outputs are meant, by name; by default the network's.
+    trained: BN uses its running statistics; for an untrained network give False, and it uses those of `images`.
     Source: Balduzzi et al., *The Shattered Gradients Problem*, https://arxiv.org/abs/1702.08591, section 2; there the
     inputs are numbers on a line, and networks are untrained.
-    Raises ValueError for fewer than two images.
+    Raises ValueError for fewer than two images, and for a module that does not exist.
     """
     if len(images) < 2:
         raise ValueError("Neighbours lie between two images: give at least two.")
-    others = images.roll(1, 0)
+    modules = dict(network.named_modules())
+    if at not in modules:
+        raise ValueError(unknown("module", at, modules))
+    others, seen = images.roll(1, 0), []
 
     def gradient(inputs: Tensor) -> Tensor:
         inputs = inputs.clone().requires_grad_()
-        logits = network(inputs)
-        weights = torch.randn(logits.shape[1], generator=torch.Generator().manual_seed(seed)).to(logits)
-        (pixels,) = torch.autograd.grad((logits @ weights).sum(), inputs)
+        network(inputs)
+        outputs = seen.pop()
+        weights = torch.randn(outputs.shape[1:], generator=torch.Generator().manual_seed(seed)).to(outputs)
+        (pixels,) = torch.autograd.grad((outputs * weights).sum(), inputs)
         pixels = pixels.flatten(1)
         return F.normalize(pixels - pixels.mean(1, keepdim=True))
 
     with own_statistics(network, images) if not trained else unchanged(network), torch.enable_grad():
         network.eval()
-        here = gradient(images)
-        return [(here * gradient(images.lerp(others, r))).sum(1).mean().item() for r in distances]
+        handle = modules[at].register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
+        try:
+            here = gradient(images)
+            return [(here * gradient(images.lerp(others, r))).sum(1).mean().item() for r in distances]
+        finally:
+            handle.remove()
 
 
 @torch.no_grad()

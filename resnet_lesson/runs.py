@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from .datasets import Dataset
 from .errors import LessonError, unknown
 from .machine import DATA
 
@@ -121,6 +122,11 @@ class Run:
             raise LessonError(f"The run {self.name} was recorded without weights: {path} does not exist.")
         network.load_state_dict(load_file(path))
         return network
+
+    def check_data(self, train_set: Dataset, test_set: Dataset) -> None:
+        """Raise LessonError where these are not the images that the run trained and was tested on."""
+        if (train_set.sha256, test_set.sha256) != tuple(self.data[part]["sha256"] for part in ("train", "test")):
+            raise LessonError(f"{self.name} was trained on other images: give the data set that its run.json names.")
 
     def save_predictions(self, logits: Tensor, labels: Tensor) -> None:
         """Write the logits (N, classes) and labels (N,) as predictions.safetensors.

@@ -228,9 +228,19 @@ def test_gradients_far_away_are_less_alike_and_those_of_plain_networks_shatter()
     assert near["resnet20"] > near["plain20"] + 0.2
 
 
-def test_neighbours_need_two_images():
+def test_gradients_of_a_module_inside_are_those_of_its_own_outputs():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10), nn.ReLU(inplace=True), nn.Linear(10, 10))
+    assert gradient_correlation(network, images(), (1.0,), at="1") == pytest.approx([1])  # linear, before the ReLU
+    assert gradient_correlation(network, images(), (1.0,), at="2") != pytest.approx([1], abs=0.05)
+    assert gradient_correlation(network, images(), (1.0,)) == gradient_correlation(network, images(), (1.0,), at="3")
+    assert not network[1]._forward_hooks
+
+
+def test_neighbours_need_two_images_and_a_module_that_exists():
     with pytest.raises(ValueError, match="at least two"):
         gradient_correlation(build("resnet8"), images(1), (0.1,))
+    with pytest.raises(ValueError, match="Did you mean 'stages.0.0'?"):
+        gradient_correlation(build("resnet8"), images(), (0.1,), at="stage.0.0")
 
 
 def test_responses_are_those_after_each_bn_outside_of_shortcuts():

@@ -169,9 +169,7 @@ def add_predictions(run: Run, train_set: Dataset, test_set: Dataset, device: str
     For runs recorded before predictions were. Raises LessonError where the images are not those of the run, where it
     has no weights, or where they do not give the recorded error (to 0.2%: another machine rounds differently).
     """
-    data = (run.data["train"]["sha256"], run.data["test"]["sha256"])
-    if data != (train_set.sha256, test_set.sha256):
-        raise LessonError(f"{run.name} was trained on other images: give the data set that its run.json names.")
+    run.check_data(train_set, test_set)
     device = torch.device(device) if device else machine.pick_device()
     network = run.load_weights(build(run.network["name"], **run.network["options"]))
     network.to(device, memory_format=torch.channels_last)

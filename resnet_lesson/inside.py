@@ -1,0 +1,161 @@
+"""What was measured inside a recorded network, kept beside its record: notebook 07 shows it without CIFAR-10.
+
+inside.json                        responses, sizes of F, gradients, lesions
+surface-0.safetensors, surface-1   loss surfaces, each with directions of its own
+line-fixed, line-batch             a finer line, with BN's statistics fixed and with those of the images
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from . import lesions, machine, probes
+from .batches import Batches, Normalisation
+from .datasets import Dataset
+from .errors import LessonError
+from .evaluation import evaluate
+from .landscape import Surface, filter_direction, surface
+from .networks import build
+from .runs import Run, replace_file
+
+DISTANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the way to another image
+DISTANCE = 0.01
+COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 52)  # blocks taken out or swapped at once
+SURFACES = {  # name: seeds of the directions, and what is special
+    "surface-0": ((0, 1), {}),
+    "surface-1": ((2, 3), {}),
+    "line-fixed": ((0,), {}),
+    "line-batch": ((0,), {"batch_statistics": True}),
+}
+
+
+@dataclass
+class Inside:
+    """What `measure` found in a run's network. Dicts go by layer or block, first one first; errors are from 0 to 1.
+
+    error: of the whole network, on the images of the lesions. drop_each: without that block.
+    drop_random, swap_random: {"counts": [...], "errors": a list of draws for each count}.
+    responses, residual_sizes, gradient_norms: as in `probes`; the last of the untrained and of the trained network.
+    gradient_correlation: {"distances": ..., "untrained": ..., "trained": ...}, a value for each distance.
+    correlation_by_block: likewise at the output of each block, at the distance about["distance"].
+    path_gradients: {"lengths": ..., "norms": ...}; empty in a plain network, as residual_sizes is.
+    about: of what, and how it was computed.
+    """
+
+    error: float
+    drop_each: dict[str, float]
+    drop_random: dict[str, list]
+    swap_random: dict[str, list]
+    responses: dict[str, float]
+    residual_sizes: dict[str, float]
+    gradient_norms: dict[str, dict[str, float]]
+    gradient_correlation: dict[str, list[float]]
+    correlation_by_block: dict[str, dict[str, float]]
+    path_gradients: dict[str, list]
+    about: dict
+    folder: Path | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, run: Run) -> "Inside":
+        """Read what was measured in a recorded run. Raises LessonError where nothing was, or it cannot be read."""
+        path = (run.folder or Path("no folder")) / "inside.json"
+        how = f"`python -m resnet_lesson inside {run.name}`"
+        try:
+            return cls(**json.loads(path.read_text()), folder=path.parent)
+        except FileNotFoundError:
+            raise LessonError(f"Nothing was measured inside of {run.name} yet: {how} does it.") from None
+        except (ValueError, TypeError) as error:
+            raise LessonError(f"{path} cannot be read ({error}): delete it, then {how} makes it again.") from error
+
+    def surface(self, name: str = "surface-0") -> Surface:
+        """One of the loss surfaces, named as in `SURFACES`. Raises LessonError where it is missing."""
+        return Surface.load(self.folder / f"{name}.safetensors")
+
+
+def measure(
+    run: Run,
+    train_set: Dataset,
+    test_set: Dataset,
+    *,
+    images: int = 128,
+    lesion_images: int = 1000,
+    points: int = 25,
+    draws: int = 5,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Inside:
+    """Measure inside a recorded run's network, and write it into the run's folder.
+
+    images: how many of the first training images, without augmentation, for the surfaces and everything else;
+    lesion_images: how many of the first test images for the lesions. points: along each side of a surface, from -1 to
+    1. draws: random lesions for each count. device: by default the GPU if there is one.
+
+    A surface that is there already, of these weights and images, is kept. Raises LessonError for a run without
+    weights, and for other images than the run's.
+    """
+    run.check_data(train_set, test_set)
+    device = torch.device(device) if device else machine.pick_device()
+    network = run.load_weights(build(run.network["name"], **run.network["options"])).to(device).eval()
+    norm = Normalisation.of(train_set, run.recipe["normalisation"])
+    few, labels = next(iter(Batches(train_set.take(images), images, norm, device=device)))
+    batches = list(Batches(test_set.take(lesion_images), 250, norm, device=device))
+    about = {
+        "run": run.name,
+        "weights_sha256": hashlib.sha256((run.folder / "weights.safetensors").read_bytes()).hexdigest(),
+        "data": run.data,
+        "images": f"the first {len(few)} training images, without augmentation",
+        "lesion_images": f"the first {sum(len(y) for _, y in batches)} test images",
+        "distance": DISTANCE,
+        "command": machine.command(),
+        "commit": machine.commit(),
+        "machine": machine.describe(device),
+    }
+    for name, (seeds, how) in SURFACES.items():
+        path = run.folder / f"{name}.safetensors"
+        old = Surface.load(path).about if path.exists() else {}
+        if any(old.get(key) != about[key] for key in ("weights_sha256", "images")):
+            directions = [filter_direction(network, seed) for seed in seeds]
+            side = points if len(seeds) == 2 else 2 * points + 1
+            found = surface(network, few, labels, *directions, points=side, progress=progress, **how)
+            found.about |= about | {"direction_seeds": seeds}
+            found.save(path)
+
+    untrained = build(run.network["name"], seed=run.network["seed"], **run.network["options"]).to(device)
+    counts = [n for n in COUNTS if n <= len(lesions.movable(network))]
+    blocks = len(probes.residual_blocks(network))
+    lengths = range(blocks + 1) if blocks else ()
+    found = Inside(
+        error=evaluate(network, batches)[1],
+        drop_each=lesions.drop_each(network, batches),
+        drop_random={"counts": counts, "errors": lesions.drop_random(network, batches, counts, draws)},
+        swap_random={"counts": counts, "errors": lesions.swap_random(network, batches, counts, draws)},
+        responses=probes.responses(network, few),
+        residual_sizes=probes.residual_sizes(network, few),
+        gradient_norms={
+            "untrained": probes.gradient_norms(untrained, few, labels),
+            "trained": probes.gradient_norms(network, few, labels),
+        },
+        gradient_correlation={
+            "distances": DISTANCES,
+            "untrained": probes.gradient_correlation(untrained, few, DISTANCES, trained=False),
+            "trained": probes.gradient_correlation(network, few, DISTANCES),
+        },
+        correlation_by_block={
+            kind: {
+                name: probes.gradient_correlation(one, few, [DISTANCE], at=name, trained=kind == "trained")[0]
+                for name in lesions.blocks_of(one)
+            }
+            for kind, one in (("untrained", untrained), ("trained", network))
+        },
+        path_gradients={
+            "lengths": list(lengths),
+            "norms": lesions.path_gradients(network, few, labels, lengths, draws),
+        },
+        about=about,
+    )
+    record = {key: value for key, value in asdict(found).items() if key != "folder"}
+    replace_file(run.folder / "inside.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+    return Inside.of(run)

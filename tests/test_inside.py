@@ -1,0 +1,111 @@
+"""What is measured inside recorded networks: complete, written whole, read back; and what the course ships."""
+
+import hashlib
+import json
+import math
+
+import pytest
+import torch
+
+from resnet_lesson import LessonError, build, inside, recipe, shapes10, train
+from resnet_lesson.inside import SURFACES, Inside, measure
+from resnet_lesson.landscape import Surface
+from resnet_lesson.lesions import blocks_of, droppable, movable
+from resnet_lesson.runs import list_runs, recorded
+
+SETS = shapes10(48, 8, seed=0), shapes10(32, 8, seed=1)
+SMALL = dict(images=12, lesion_images=20, points=3, draws=2, device="cpu", progress=False)
+
+
+@pytest.fixture(scope="module", params=["resnet14", "plain14"])
+def run(request, tmp_path_factory):
+    """A short training on small images, and what was measured in it."""
+    folder = tmp_path_factory.mktemp("inside") / request.param
+    network = build(request.param, seed=0)
+    run = train(network, *SETS, recipe("demo").scaled(4), out=folder, device="cpu", progress=False)
+    measure(run, *SETS, **SMALL)
+    return run
+
+
+def test_everything_is_measured_and_read_back(run):
+    found, network = Inside.of(run), run.load_weights(build(run.network["name"]))
+    residual = run.network["name"].startswith("resnet")
+    assert list(found.drop_each) == droppable(network) and 0 <= found.error <= 1
+    for random in (found.drop_random, found.swap_random):
+        assert random["counts"] == list(range(1, len(movable(network)) + 1))
+        assert [len(draws) for draws in random["errors"]] == [2] * len(random["counts"])
+    assert list(found.correlation_by_block["trained"]) == list(blocks_of(network))
+    assert list(found.residual_sizes) == (list(blocks_of(network)) if residual else [])
+    assert found.path_gradients["lengths"] == (list(range(7)) if residual else [])
+    assert len(found.path_gradients["norms"]) == len(found.path_gradients["lengths"])
+    assert len(found.responses) == 13 and len(found.gradient_norms["untrained"]) == 14
+    weights = (run.folder / "weights.safetensors").read_bytes()
+    assert found.about["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert "first 12 training images" in found.about["images"] and "20 test" in found.about["lesion_images"]
+
+
+def test_the_surfaces_share_their_middle_and_say_their_directions(run):
+    found = Inside.of(run)
+    surfaces = {name: found.surface(name) for name in SURFACES}
+    fixed = [surfaces[name].centre for name in ("surface-0", "surface-1", "line-fixed")]
+    assert fixed == pytest.approx([fixed[0]] * 3, rel=1e-5)
+    assert surfaces["line-batch"].centre != pytest.approx(fixed[0], rel=1e-3)
+    assert [surfaces[name].about["direction_seeds"] for name in SURFACES] == [[0, 1], [2, 3], [0], [0]]
+    assert [tuple(surfaces[name].loss.shape) for name in SURFACES] == [(3, 3), (3, 3), (1, 7), (1, 7)]
+
+
+def test_a_surface_of_these_weights_is_kept_and_of_others_made_again(run, monkeypatch):
+    made = []
+    monkeypatch.setattr(inside, "surface", lambda *args, **options: made.append(1) or surface_of(run))
+    measure(run, *SETS, **SMALL)
+    assert made == []
+    kept = Surface.load(run.folder / "surface-0.safetensors")
+    about = dict(kept.about)
+    kept.about["weights_sha256"] = "of other weights"
+    kept.save(run.folder / "surface-0.safetensors")
+    measure(run, *SETS, **SMALL)
+    assert made == [1] and Inside.of(run).surface().about["weights_sha256"] == about["weights_sha256"]
+
+
+def surface_of(run):
+    return Surface.load(run.folder / "surface-1.safetensors")
+
+
+def test_other_images_are_refused_and_missing_measurements_are_named(run, tmp_path):
+    with pytest.raises(LessonError, match="trained on other images"):
+        measure(run, SETS[1], SETS[0], **SMALL)
+    bare = train(build("resnet8"), *SETS, recipe("demo").scaled(1), out=tmp_path / "bare", progress=False)
+    with pytest.raises(LessonError, match="Nothing was measured inside of bare.*lesson inside bare`"):
+        Inside.of(bare)
+    for broken in ("{", "{}"):
+        (tmp_path / "bare" / "inside.json").write_text(broken)
+        with pytest.raises(LessonError, match="cannot be read.*delete it"):
+            Inside.of(bare)
+
+
+# --- what the course ships
+
+MEASURED = [run.name for run in list_runs() if (run.folder / "inside.json").exists()]
+
+
+def test_the_four_networks_of_notebook_07_are_measured():
+    assert {f"short-{name}-seed0" for name in ("plain20", "plain56", "resnet20", "resnet56")} <= set(MEASURED)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_ships_is_of_the_recorded_weights_and_complete(name):
+    run = recorded(name)
+    found = Inside.of(run)
+    weights = hashlib.sha256((run.folder / "weights.safetensors").read_bytes()).hexdigest()
+    network = build(run.network["name"])
+    assert found.about["weights_sha256"] == weights and found.about["data"] == run.data
+    assert found.about["command"].startswith("python -m resnet_lesson inside ") and len(found.about["commit"]) >= 40
+    assert list(found.drop_each) == droppable(network)
+    assert math.isclose(found.error, run.final(), abs_tol=0.04)  # 1,000 of the 10,000 images
+    sides = {"surface-0": (25, 25), "surface-1": (25, 25), "line-fixed": (1, 51), "line-batch": (1, 51)}
+    for surface, shape in sides.items():
+        one = found.surface(surface)
+        assert one.loss.shape == one.error.shape == shape and bool(torch.isfinite(one.loss).all())
+        assert one.about["weights_sha256"] == weights
+    assert found.surface("surface-0").centre == pytest.approx(found.surface("surface-1").centre, rel=1e-4)
+    assert "/root" not in json.dumps(found.about) and "/work" not in json.dumps(found.about)
