@@ -10,7 +10,7 @@ help:
 	@echo "make visdom   run the visdom server that VisdomWindows draws in   (VISDOM_ARGS=\"--port 9999\")"
 	@echo "make test     run every test and every notebook   (ARGS=\"tests/test_setup.py -x\": only pytest with these)"
 	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for two)"
-	@echo "make bench    measure training: throughput, depth; six minutes on a machine that does nothing else"
+	@echo "make bench    measure training and surfaces; ten minutes on a machine that does nothing else"
 	@echo "make course   execute the notebooks and write each as one HTML page to build/"
 	@echo "make lint     check the code with ruff; make format repairs what can be repaired"
 	@echo "make clean    remove .venv, build/ and caches; data/ stays"
@@ -42,9 +42,9 @@ endif
 browser: setup
 	$(PY) -m pytest -m browser tests/test_browser.py $(ARGS)
 
-# Both run to their end, and each can fail the target.
+# All run to their end, and each can fail the target.
 bench: setup
-	@failed=0; for name in throughput depth; do \
+	@failed=0; for name in throughput depth surface; do \
 		echo "--- $$name"; $(PY) benchmarks/$$name.py || failed=1; \
 	done; exit $$failed
 

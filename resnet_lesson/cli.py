@@ -13,7 +13,7 @@ from .networks import IMAGENET_NAMES, build, names
 from .plots import error_curves
 from .recipes import RECIPES, recipe
 from .reproduce import command as reproduce
-from .runs import list_runs, name_of, recorded
+from .runs import list_runs, load, name_of, recorded
 from .training import train
 from .visdom_windows import VisdomWindows
 
@@ -88,7 +88,9 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p.set_defaults(run=runs_command)
 
     p = command("inside", "Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.")
-    p.add_argument("names", nargs="+", metavar="NAME", help="of runs with weights, as `runs` lists them")
+    p.add_argument(
+        "names", nargs="+", metavar="NAME", help="of runs with weights, as `runs` lists them, or their folders"
+    )
     p.add_argument("--device", default=None, help="cpu or cuda (default: a GPU if there is one)")
     p.add_argument(
         "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
@@ -188,7 +190,7 @@ def runs_command(args: argparse.Namespace) -> int:
 
 
 def inside_command(args: argparse.Namespace) -> int:
-    for run in [recorded(name) for name in args.names]:
+    for run in [load(name) if (Path(name) / "run.json").exists() else recorded(name) for name in args.names]:
         found = inside.measure(run, *DATASETS[run.data["name"]](args.root), device=args.device)
         worst = max(found.drop_each, key=found.drop_each.get)
         print(

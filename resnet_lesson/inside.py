@@ -59,9 +59,12 @@ class Inside:
     folder: Path | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, run: Run) -> "Inside":
-        """Read what was measured in a recorded run. Raises LessonError where nothing was, or it cannot be read."""
-        path = (run.folder or Path("no folder")) / "inside.json"
+    def of(cls, run: Run, folder: Path | None = None) -> "Inside":
+        """Read what was measured in a recorded run, from its own folder or another one.
+
+        Raises LessonError where nothing was measured, or it cannot be read.
+        """
+        path = (folder or run.folder or Path("no folder")) / "inside.json"
         how = f"`python -m resnet_lesson inside {run.name}`"
         try:
             return cls(**json.loads(path.read_text()), folder=path.parent)
@@ -84,10 +87,11 @@ def measure(
     lesion_images: int = 1000,
     points: int = 25,
     draws: int = 5,
+    folder: Path | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
 ) -> Inside:
-    """Measure inside a recorded run's network, and write it into the run's folder.
+    """Measure inside a recorded run's network, and write it into `folder`, by default the run's own.
 
     images: how many of the first training images, without augmentation, for the surfaces and everything else;
     lesion_images: how many of the first test images for the lesions. points: along each side of a surface, from -1 to
@@ -97,7 +101,7 @@ def measure(
     weights, and for other images than the run's.
     """
     run.check_data(train_set, test_set)
-    device = torch.device(device) if device else machine.pick_device()
+    folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
     network = run.load_weights(build(run.network["name"], **run.network["options"])).to(device).eval()
     norm = Normalisation.of(train_set, run.recipe["normalisation"])
     few, labels = next(iter(Batches(train_set.take(images), images, norm, device=device)))
@@ -114,7 +118,7 @@ def measure(
         "machine": machine.describe(device),
     }
     for name, (seeds, how) in SURFACES.items():
-        path = run.folder / f"{name}.safetensors"
+        path = folder / f"{name}.safetensors"
         old = Surface.load(path).about if path.exists() else {}
         if any(old.get(key) != about[key] for key in ("weights_sha256", "images")):
             directions = [filter_direction(network, seed) for seed in seeds]
@@ -157,5 +161,5 @@ def measure(
         about=about,
     )
     record = {key: value for key, value in asdict(found).items() if key != "folder"}
-    replace_file(run.folder / "inside.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
-    return Inside.of(run)
+    replace_file(folder / "inside.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+    return Inside.of(run, folder)

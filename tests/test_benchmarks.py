@@ -234,11 +234,38 @@ def test_depth_exits_by_its_bounds(benchmark, monkeypatch, capsys, curved, large
     assert ("not at most" in capsys.readouterr().out) == bool(status)
 
 
+# --- surface ---------------------------------------------------------------------------------------------------------
+
+
+def test_surface_runs_and_both_ways_agree(benchmark, capsys):
+    surface = benchmark("surface")
+    assert surface.main(["--quick"]) == 0
+    assert "losses differ by at most 0.00%; the whole surface took" in capsys.readouterr().out
+    (_, mine), (_, theirs) = next(surface.ours(True)), next(surface.usual(True))
+    assert mine.shape == theirs.shape == (5, 5) and torch.allclose(mine, theirs, rtol=1e-3)
+    assert mine.std() > 0
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ((1.5, 0.001, 150, "float32"), []),
+        ((1.1, 0.001, 150, "float32"), ["1.10 times as fast"]),
+        ((1.5, 0.02, 150, "float32"), ["up to 2.0%, not at most 1%"]),
+        ((1.5, 0.02, 59, "bfloat16"), []),
+        ((1.5, 0.2, 61, "bfloat16"), ["not at most 10%", "took 61 s"]),
+    ],
+)
+def test_surface_names_each_bound_that_does_not_hold(benchmark, values, words):
+    failed = benchmark("surface").failures(*values)
+    assert len(failed) == len(words) and all(part in line for part, line in zip(words, failed, strict=True))
+
+
 # --- make bench -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failing", [None, "throughput", "depth"])
-def test_make_bench_runs_both_to_their_end_and_fails_if_one_failed(tmp_path, failing):
+@pytest.mark.parametrize("failing", [None, "throughput", "depth", "surface"])
+def test_make_bench_runs_all_to_their_end_and_fails_if_one_failed(tmp_path, failing):
     calls = tmp_path / "calls"
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "$1" >> {calls}\n[ "$1" != benchmarks/{failing}.py ]\n')
@@ -247,5 +274,5 @@ def test_make_bench_runs_both_to_their_end_and_fails_if_one_failed(tmp_path, fai
     done = subprocess.run(
         ["make", "-f", makefile, "-o", "setup", "bench", f"PY={python}"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert calls.read_text().split() == [f"benchmarks/{name}.py" for name in ("throughput", "depth")]
+    assert calls.read_text().split() == [f"benchmarks/{name}.py" for name in ("throughput", "depth", "surface")]
     assert (done.returncode != 0) == (failing is not None), done.stderr

@@ -1,5 +1,6 @@
 """What is measured inside recorded networks: complete, written whole, read back; and what the course ships."""
 
+import functools
 import hashlib
 import json
 import math
@@ -7,7 +8,7 @@ import math
 import pytest
 import torch
 
-from resnet_lesson import LessonError, build, inside, recipe, shapes10, train
+from resnet_lesson import LessonError, build, cli, inside, recipe, shapes10, train
 from resnet_lesson.inside import SURFACES, Inside, measure
 from resnet_lesson.landscape import Surface
 from resnet_lesson.lesions import blocks_of, droppable, movable
@@ -65,6 +66,24 @@ def test_a_surface_of_these_weights_is_kept_and_of_others_made_again(run, monkey
     kept.save(run.folder / "surface-0.safetensors")
     measure(run, *SETS, **SMALL)
     assert made == [1] and Inside.of(run).surface().about["weights_sha256"] == about["weights_sha256"]
+
+
+def test_another_folder_is_filled_and_the_runs_own_left_alone(run, tmp_path):
+    before = {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()}
+    found = measure(run, *SETS, **SMALL, folder=tmp_path / "again")
+    assert found == Inside.of(run) and found.folder == tmp_path / "again"
+    assert torch.equal(found.surface("surface-1").loss, Inside.of(run).surface("surface-1").loss)
+    assert {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()} == before
+
+
+def test_the_command_measures_runs_by_name_or_folder(run, monkeypatch, capsys):
+    monkeypatch.setitem(cli.DATASETS, "shapes10", lambda root: SETS)
+    monkeypatch.setattr(cli.inside, "measure", functools.partial(measure, **SMALL | {"device": "cpu"}))
+    monkeypatch.setattr(cli, "recorded", lambda name: {"named": run}[name])
+    for name in (str(run.folder), "named"):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["inside", name])
+        assert end.value.code == 0 and f"{run.folder}: error " in capsys.readouterr().out
 
 
 def surface_of(run):

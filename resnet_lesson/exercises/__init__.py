@@ -22,6 +22,8 @@ from .n05_make_stage import make_stage
 from .n05_torchvision import load_torchvision
 from .n06_schedule import schedule
 from .n06_training_loop import training_loop
+from .n07_direction import filter_direction
+from .n07_lesion import lesion
 
 
 def names() -> list[str]:
@@ -39,7 +41,9 @@ __all__ = [
     "bottleneck",
     "cost_by_hand",
     "curves_figure",
+    "filter_direction",
     "jacobian",
+    "lesion",
     "load_torchvision",
     "make_stage",
     "names",

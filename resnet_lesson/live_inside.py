@@ -1,0 +1,70 @@
+"""Explorers that look inside networks: a loss surface to turn and cut, and blocks to take out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import pairwise
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from .evaluation import evaluate
+from .landscape import Surface
+from .lesions import blocks_of, lesion, movable
+from .live import Explorer, explorer
+from .networks import ResNet
+from .plots import label, line_style
+from .plots_inside import scale_of, surface_view
+
+
+def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:
+    """Loss surfaces to turn, to look at from above and to cut, all on one scale.
+
+    surfaces: {network: {directions: surface}}, the same directions for each network.
+    """
+    scale = scale_of([one for several in surfaces.values() for one in several.values()])
+
+    def view(network, directions, azimuth=-60, height=30, cut=0.0) -> Figure:
+        return surface_view(surfaces[network][directions], network, azimuth, height, cut, scale)
+
+    return explorer(
+        view,
+        network=list(surfaces),
+        directions=list(next(iter(surfaces.values()))),
+        azimuth=(-180, 180, 15),
+        height=(0, 90, 15),
+        cut=(-1.0, 1.0, 0.125),
+    )
+
+
+def lesion_explorer(networks: Mapping[str, ResNet], batches: Sequence[tuple[Tensor, Tensor]]) -> Explorer:
+    """Boxes to tick: blocks to take out of each network, and two neighbours to exchange; below, the errors.
+
+    networks: trained ones with blocks of the same names, by their name, such as "plain20".
+    batches: images (N, 3, H, W), normalised, and labels (N,), over which the error is measured each time.
+    """
+    blocks = list(blocks_of(next(iter(networks.values()))))
+    whole = {name: evaluate(network, batches)[1] for name, network in networks.items()}
+    stay = set.intersection(*(set(movable(network)) for network in networks.values()))
+    pairs = [pair for pair in pairwise(blocks) if stay.issuperset(pair) and pair[0][:8] == pair[1][:8]]
+
+    def errors(exchange, **taken: bool) -> str:
+        drop = [block for block, out in taken.items() if out]
+        rows = "".join(_row(name, whole[name], networks[name], batches, drop, exchange) for name in networks)
+        head = "".join(f'<th scope="col">{title}</th>' for title in ("network", "whole", "with this lesion"))
+        return f'<table cellpadding="6"><caption>Wrong answers</caption><tr>{head}</tr>{rows}</table>'
+
+    exchange = {"nothing": []} | {" and ".join(pair): [pair] for pair in pairs}
+    return explorer(errors, **dict.fromkeys(blocks, False), exchange=exchange)
+
+
+def _row(
+    name: str, whole: float, network: ResNet, batches: Iterable, drop: list[str], swap: list[tuple[str, str]]
+) -> str:
+    try:
+        with lesion(network, drop, swap):
+            error = evaluate(network, batches)[1]
+        bar = f"display:inline-block;height:0.8em;width:{12 * error:.2f}em;background:{line_style(name)['color']}"
+        found = f'<span style="{bar}"></span> {error:.1%}'
+    except ValueError as problem:  # a plain block that changes the shape
+        found = escape(str(problem))
+    return f'<tr><th scope="row">{label(name)}</th><td>{whole:.1%}</td><td style="text-align:left">{found}</td></tr>'

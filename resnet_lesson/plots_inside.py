@@ -1,0 +1,197 @@
+"""Figures of what is inside a trained network: loss surfaces and lesions, in the style of `plots`."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, PercentFormatter
+
+from .inside import Inside
+from .landscape import Surface
+from .plots import STYLE, label, line_style
+
+COLOURS = "viridis"  # even steps for colour-blind eyes and in grey
+
+
+def noted(figure: Figure, note: str) -> Figure:
+    """The figure with a line of small print below: where its numbers come from."""
+    figure.supxlabel(note, fontsize=9, color="#444444")
+    return figure
+
+
+def provenance(found: Sequence[Inside]) -> str:
+    """Of which recorded networks and images measurements are: the line under their figure."""
+    data = {one.about["data"]["name"] for one in found}
+    machines = {one.about["machine"]["hardware"] for one in found}
+    runs = ", ".join(one.about["run"] for one in found)
+    return f"Recorded · {', '.join(sorted(data))} · {runs} · {', '.join(sorted(machines))}"
+
+
+def scale_of(surfaces: Sequence[Surface]) -> LogNorm:
+    """One logarithmic colour scale, from the lowest to the highest loss of all these surfaces."""
+    losses = np.concatenate([one.loss.numpy().ravel() for one in surfaces])
+    return LogNorm(losses.min(), losses.max())
+
+
+def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
+    """Loss surfaces side by side as contour lines, on the same logarithmic colour scale; a cross marks the network.
+
+    Neighbouring lines are a factor of 1.19 in the loss apart, four of them one of 2, in every panel.
+    Raises ValueError for a line, which has no surface.
+    """
+    scale = scale_of(list(surfaces.values()))
+    columns = min(columns, len(surfaces))
+    rows = math.ceil(len(surfaces) / columns)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(3 * columns + 0.6, 3.1 * rows), squeeze=False, layout="constrained"
+        )
+        for ax, (title, one) in zip(axes.flat, surfaces.items(), strict=False):
+            _contour(ax, one, scale)
+            ax.set_title(title, fontsize=11)
+        for ax in axes.flat[len(surfaces) :]:
+            ax.axis("off")
+        bar = figure.colorbar(plt.cm.ScalarMappable(scale, COLOURS), ax=axes, shrink=0.9, label="loss")
+        _loss_ticks(bar.ax.yaxis, scale.vmin, scale.vmax)
+    plt.close(figure)
+    return figure
+
+
+def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
+    if len(one.b) < 2:
+        raise ValueError("This surface is a line: draw it with `slices`.")
+    steps = np.arange(math.floor(4 * math.log2(scale.vmin)), math.ceil(4 * math.log2(scale.vmax)) + 1)
+    x, y, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
+    ax.pcolormesh(x, y, loss, norm=scale, cmap=COLOURS, shading="gouraud", rasterized=True)
+    ax.contour(x, y, loss, levels=2.0 ** (steps / 4), colors="white", linewidths=0.6)
+    ax.plot(0, 0, marker="+", ms=10, mew=2, color="white")
+    ax.set(aspect="equal", xlabel="a", ylabel="b", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+    ax.grid(False)
+
+
+def _between(low: float, high: float) -> list[float]:
+    """Round numbers from low to high, about equally far apart on a log scale."""
+    steps = (1, 2, 5) if high / low > 5 else (1, 1.5, 2, 3, 5, 7)
+    return [tick for power in range(-4, 5) for step in steps if low <= (tick := step * 10.0**power) <= high]
+
+
+def _loss_ticks(axis: Axis, low: float, high: float) -> None:
+    ticks = _between(low, high)
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(NullLocator())
+
+
+def slices(panels: Mapping[str, Mapping[str, Surface]], logarithmic: bool = True) -> Figure:
+    """The loss along lines (the rows b = 0 of surfaces): a panel each title, in it a line each network name."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(4.2 * len(panels) + 1, 3.6), sharey=True, squeeze=False, layout="constrained"
+        )
+        for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
+            for name, one in lines.items():
+                ax.plot(one.a, one.loss[len(one.b) // 2], label=label(name), **line_style(name))
+            ax.set(title=title, xlabel="a: step, in filter lengths")
+            if logarithmic:
+                ax.set_yscale("log")
+                _loss_ticks(ax.yaxis, *ax.get_ylim())
+        axes[0, 0].set_ylabel("loss")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    plt.close(figure)
+    return figure
+
+
+def surface_view(
+    one: Surface, title: str = "", azimuth: float = -60, height: float = 35, cut: float = 0.0, scale: LogNorm = None
+) -> Figure:
+    """A surface three times: in space, from above, and along the line b = `cut`, all with the loss on a log scale.
+
+    azimuth, height: where the eye is, in degrees. cut: -1 to 1; the nearest computed row is taken.
+    scale: as `scale_of` makes it, for several surfaces; by default this one's own.
+    """
+    scale = scale or scale_of([one])
+    row = int((one.b - cut).abs().argmin())
+    a, b, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
+    low, high = math.log10(scale.vmin), math.log10(scale.vmax)
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(11, 3.8), layout="constrained")
+        space = figure.add_subplot(1, 3, 1, projection="3d")
+        x, y = np.meshgrid(a, b)
+        space.plot_surface(
+            x, y, np.log10(loss), facecolors=plt.get_cmap(COLOURS)(scale(loss)), rcount=99, ccount=99, shade=False
+        )
+        space.plot(a, a * 0 + b[row], np.log10(loss[row]), color="red", lw=2, zorder=10)
+        space.view_init(height, azimuth)
+        ticks = _between(scale.vmin, scale.vmax)
+        space.set(xlabel="a", ylabel="b", zlim=(low, high), title=f"loss of {title}")
+        space.set_zticks([math.log10(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+        above = figure.add_subplot(1, 3, 2)
+        _contour(above, one, scale)
+        above.axhline(b[row], color="red", lw=1.5)
+        above.set_title("from above")
+        line = figure.add_subplot(1, 3, 3)
+        line.plot(a, loss[row], color="red")
+        line.set(
+            title=f"along b = {b[row]:.2f}", xlabel="a", ylabel="loss", yscale="log", ylim=(scale.vmin, scale.vmax)
+        )
+        _loss_ticks(line.yaxis, scale.vmin, scale.vmax)
+    figure.set_label(f"{title}: its loss surface in space, from above, and along b = {b[row]:.2f}")
+    plt.close(figure)
+    return figure
+
+
+def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str, float], chance: float = 0.9) -> Figure:
+    """The error without each block: a panel each network name, a bar each block, first block left.
+
+    found: error (0 to 1) by block; whole: error of the whole network. The first block of each stage is hatched.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(found), figsize=(4.6 * len(found), 3.4), sharey=True, squeeze=False, layout="constrained"
+        )
+        for ax, (name, errors) in zip(axes[0], found.items(), strict=True):
+            style = line_style(name)
+            bars = ax.bar(range(len(errors)), errors.values(), color=style["color"], width=0.7)
+            for bar, block in zip(bars, errors, strict=True):
+                if block.endswith(".0"):
+                    bar.set(hatch="///", edgecolor="white")
+            ax.axhline(whole[name], color="black", lw=1.5, label="the whole network")
+            ax.axhline(chance, color="black", lw=1, ls=":", label="guessing")
+            ax.set(title=label(name), xlabel="block taken out, first one left", ylim=(0, 1), xticks=[])
+            ax.grid(axis="x")
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
+        axes[0, 0].set_ylabel("wrong answers")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    plt.close(figure)
+    return figure
+
+
+def lesion_curves(panels: Mapping[str, Mapping[str, Inside]]) -> Figure:
+    """Error against how many blocks are taken out (panel "drop_random") or exchanged ("swap_random").
+
+    panels: {"drop_random" or "swap_random": {network name: what was measured}}. A dot each draw, a line through the
+    means, from the whole network on.
+    """
+    titles = {"drop_random": "blocks taken out", "swap_random": "exchanges of two blocks of a stage"}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(4.6 * len(panels) + 1, 3.4), sharey=True, squeeze=False, layout="constrained"
+        )
+        for ax, (kind, networks) in zip(axes[0], panels.items(), strict=True):
+            for name, one in networks.items():
+                counts, errors = [0, *getattr(one, kind)["counts"]], [[one.error], *getattr(one, kind)["errors"]]
+                style = line_style(name)
+                for count, draws in zip(counts, errors, strict=True):
+                    ax.plot([count] * len(draws), draws, "o", ms=2.5, color=style["color"], alpha=0.6)
+                ax.plot(counts, [np.mean(draws) for draws in errors], label=label(name), **style)
+            ax.set(xlabel=titles[kind], ylim=(0, 1))
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
+        axes[0, 0].set_ylabel("wrong answers")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    plt.close(figure)
+    return figure

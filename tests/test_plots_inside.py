@@ -1,0 +1,133 @@
+"""The figures and explorers of what is inside: they draw what was measured, on one scale, and follow their controls."""
+
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from resnet_lesson import build, live, live_inside, plots_inside
+from resnet_lesson.inside import Inside
+from resnet_lesson.landscape import Surface
+from resnet_lesson.lesions import lesion
+
+A = torch.linspace(-1, 1, 5)
+BOWL = Surface(A, A, 1 + A[:, None] ** 2 + A**2, torch.zeros(5, 5))
+STEEP = Surface(A, A, 1 + 30 * (A[:, None] ** 2 + A**2), torch.zeros(5, 5))
+LINE = Surface(A, torch.zeros(1), 1 + A[None] ** 2, torch.zeros(1, 5))
+needs_widgets = pytest.mark.skipif(live.ipywidgets is None, reason="ipywidgets is not installed")
+
+
+def found(**changes):
+    about = {
+        "data": {"name": "cifar10"},
+        "run": "short-resnet20-seed0",
+        "images": "the first 8",
+        "machine": {"hardware": "a CPU"},
+    }
+    curves = {"counts": [1, 2], "errors": [[0.2, 0.3], [0.5, 0.7]]}
+    return Inside(0.1, {"stages.0.0": 0.4}, curves, curves, {}, {}, {}, {}, {}, {}, about)
+
+
+def test_surfaces_side_by_side_share_their_scale():
+    figure = plots_inside.contours({"bowl": BOWL, "steep": STEEP})
+    panels = figure.axes[:2]
+    assert [ax.get_title() for ax in panels] == ["bowl", "steep"]
+    meshes = [ax.collections[0] for ax in panels]
+    assert [mesh.get_clim() for mesh in meshes] == [(1, 61), (1, 61)]
+    assert meshes[0].get_array().ravel().tolist() == pytest.approx(BOWL.loss.ravel().tolist())
+    levels = [ax.collections[1].levels for ax in panels]
+    assert (levels[0] == levels[1]).all() and levels[0][4] == pytest.approx(2 * levels[0][0])
+    assert plt.get_fignums() == []
+
+
+def test_many_surfaces_come_in_rows_and_places_left_over_stay_empty():
+    figure = plots_inside.contours({str(i): BOWL for i in range(3)}, columns=2)
+    shown = [ax for ax in figure.axes if ax.get_title()]
+    assert len(shown) == 3 and len({round(ax.get_position().y0, 2) for ax in shown}) == 2
+
+
+def test_a_line_is_not_drawn_as_a_surface():
+    with pytest.raises(ValueError, match="draw it with `slices`"):
+        plots_inside.contours({"line": LINE})
+
+
+def test_slices_are_the_rows_where_b_is_zero():
+    figure = plots_inside.slices({"one": {"plain20": LINE, "resnet20": STEEP}})
+    drawn = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    assert list(drawn["plain-20"].get_ydata()) == LINE.loss[0].tolist()
+    assert list(drawn["ResNet-20"].get_ydata()) == STEEP.loss[2].tolist()
+    assert drawn["plain-20"].get_linestyle() == "--"
+
+
+def test_the_view_cuts_at_the_nearest_row():
+    figure = plots_inside.surface_view(STEEP, "steep", cut=0.4)
+    space, above, along = figure.axes
+    assert along.get_title() == "along b = 0.50"
+    assert list(along.get_lines()[0].get_ydata()) == STEEP.loss[3].tolist()
+    assert "steep" in figure.get_label() and along.get_ylim() == (1, 61)
+    assert plots_inside.surface_view(BOWL, scale=plots_inside.scale_of([BOWL, STEEP])).axes[2].get_ylim() == (1, 61)
+
+
+def test_bars_are_the_errors_and_first_blocks_are_hatched():
+    drops = {"resnet20": {"stages.0.0": 0.5, "stages.0.1": 0.25}, "plain20": {"stages.0.1": 0.9}}
+    figure = plots_inside.dropped_blocks(drops, {"resnet20": 0.1, "plain20": 0.2})
+    first, second = figure.axes
+    assert [bar.get_height() for bar in first.patches] == [0.5, 0.25]
+    assert [bar.get_hatch() for bar in first.patches] == ["///", None]
+    assert [list(line.get_ydata()) for line in second.get_lines()] == [[0.2, 0.2], [0.9, 0.9]]
+
+
+def test_lesion_curves_begin_with_the_whole_network():
+    figure = plots_inside.lesion_curves({"drop_random": {"resnet20": found()}, "swap_random": {"resnet20": found()}})
+    for ax in figure.axes:
+        line = ax.get_lines()[-1]
+        assert list(line.get_xdata()) == [0, 1, 2] and list(line.get_ydata()) == pytest.approx([0.1, 0.25, 0.6])
+    note = plots_inside.noted(figure, plots_inside.provenance([found()]))._supxlabel.get_text()
+    assert note == "Recorded · cifar10 · short-resnet20-seed0 · a CPU"
+
+
+# --- explorers
+
+
+@needs_widgets
+def test_the_surface_follows_its_controls():
+    made = live_inside.surface_explorer({"ResNet-20": {"pair 0": BOWL, "pair 1": STEEP}, "plain-20": {"pair 0": STEEP}})
+    assert list(made.controls) == ["network", "directions", "azimuth", "height", "cut"]
+    pictures = {made.output.value}
+    for control, value in (("azimuth", 30), ("height", 75), ("cut", 0.5), ("directions", "pair 1")):
+        made.controls[control].value = value
+        pictures.add(made.output.value)
+    assert len(pictures) == 5 and "ResNet-20: its loss surface in space" in made.output.value
+
+
+@needs_widgets
+def test_blocks_are_taken_out_and_exchanged_by_ticking():
+    images = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    batches = [(images, torch.arange(16) % 10)]
+    networks = {name: build(name, seed=0).eval() for name in ("resnet14", "plain14")}
+    with lesion(networks["resnet14"], ["stages.0.1"]), torch.no_grad():
+        answers = networks["resnet14"](images).argmax(1)
+    expected = f"{(answers != batches[0][1]).float().mean().item():.1%}"
+    made = live_inside.lesion_explorer(networks, batches)
+    whole = re.findall(r"[\d.]+%", made.output.value)
+    assert whole[0] == whole[1] and whole[2] == whole[3]  # nothing is taken out
+    made.controls["stages.0.1"].value = True
+    assert re.findall(r"[\d.]+%", made.output.value)[1] == expected
+    made.controls["stages.1.0"].value = True
+    assert "stages.1.0 changes the shape" in made.output.value  # in the plain one
+    assert [name for name, control in made.controls.items() if control.value is True] == ["stages.0.1", "stages.1.0"]
+
+
+def test_only_neighbours_of_a_stage_that_keep_the_shape_are_exchanged():
+    networks = {name: build(name, seed=0).eval() for name in ("resnet20", "plain20")}
+    made = live_inside.lesion_explorer(networks, [(torch.randn(4, 3, 8, 8), torch.arange(4))])
+    if live.ipywidgets:
+        assert list(made.controls["exchange"].options) == [
+            "nothing",
+            "stages.0.0 and stages.0.1",
+            "stages.0.1 and stages.0.2",
+            "stages.1.1 and stages.1.2",
+            "stages.2.1 and stages.2.2",
+        ]
+    assert "<table" in made._repr_mimebundle_()["text/html"]
