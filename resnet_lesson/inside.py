@@ -93,9 +93,9 @@ def measure(
 ) -> Inside:
     """Measure inside a recorded run's network, and write it into `folder`, by default the run's own.
 
-    images: how many of the first training images, without augmentation, for the surfaces and everything else;
-    lesion_images: how many of the first test images for the lesions. points: along each side of a surface, from -1 to
-    1. draws: random lesions for each count. device: by default the GPU if there is one.
+    images: how many of the first training images, without augmentation, for the surfaces; of these, at most 128 for
+    everything else. lesion_images: how many of the first test images for the lesions. points: along each side of a
+    surface, from -1 to 1. draws: random lesions for each count. device: by default the GPU if there is one.
 
     A surface that is there already, of these weights and images, is kept. Raises LessonError for a run without
     weights, and for other images than the run's.
@@ -104,13 +104,14 @@ def measure(
     folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
     network = run.load_weights(build(run.network["name"], **run.network["options"])).to(device).eval()
     norm = Normalisation.of(train_set, run.recipe["normalisation"])
-    few, labels = next(iter(Batches(train_set.take(images), images, norm, device=device)))
+    many, answers = next(iter(Batches(train_set.take(images), images, norm, device=device)))
+    few, labels = many[:128], answers[:128]
     batches = list(Batches(test_set.take(lesion_images), 250, norm, device=device))
     about = {
         "run": run.name,
         "weights_sha256": hashlib.sha256((run.folder / "weights.safetensors").read_bytes()).hexdigest(),
         "data": run.data,
-        "images": f"the first {len(few)} training images, without augmentation",
+        "images": f"the first {len(many)} training images, without augmentation",
         "lesion_images": f"the first {sum(len(y) for _, y in batches)} test images",
         "distance": DISTANCE,
         "command": machine.command(),
@@ -123,7 +124,7 @@ def measure(
         if any(old.get(key) != about[key] for key in ("weights_sha256", "images")):
             directions = [filter_direction(network, seed) for seed in seeds]
             side = points if len(seeds) == 2 else 2 * points + 1
-            found = surface(network, few, labels, *directions, points=side, progress=progress, **how)
+            found = surface(network, many, answers, *directions, points=side, progress=progress, **how)
             found.about |= about | {"direction_seeds": seeds}
             found.save(path)
 

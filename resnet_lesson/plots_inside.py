@@ -41,7 +41,7 @@ def scale_of(surfaces: Sequence[Surface]) -> LogNorm:
 def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
     """Loss surfaces side by side as contour lines, on the same logarithmic colour scale; a cross marks the network.
 
-    Neighbouring lines are a factor of 1.19 in the loss apart, four of them one of 2, in every panel.
+    Neighbouring lines are everywhere the same factor in the loss apart: 1.19 (four of them make 2), 1.41 or 2.
     Raises ValueError for a line, which has no surface.
     """
     scale = scale_of(list(surfaces.values()))
@@ -65,13 +65,15 @@ def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
 def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
     if len(one.b) < 2:
         raise ValueError("This surface is a line: draw it with `slices`.")
-    steps = np.arange(math.floor(4 * math.log2(scale.vmin)), math.ceil(4 * math.log2(scale.vmax)) + 1)
+    doublings = math.log2(scale.vmax / scale.vmin)
+    lines = 4 if doublings < 8 else 2 if doublings < 16 else 1  # for each doubling of the loss
+    steps = np.arange(math.floor(lines * math.log2(scale.vmin)), math.ceil(lines * math.log2(scale.vmax)) + 1)
     x, y, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
     ax.pcolormesh(x, y, loss, norm=scale, cmap=COLOURS, shading="gouraud", rasterized=True)
-    ax.contour(x, y, loss, levels=2.0 ** (steps / 4), colors="white", linewidths=0.6)
+    ax.contour(x, y, loss, levels=2.0 ** (steps / lines), colors="white", linewidths=0.6)
     ax.plot(0, 0, marker="+", ms=10, mew=2, color="white")
-    ax.set(aspect="equal", xlabel="a", ylabel="b", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
-    ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+    ax.set(aspect="equal", xlabel="a", ylabel="b", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+    ax.set(xticks=(x[0], 0, x[-1]), yticks=(y[0], 0, y[-1]))
     ax.grid(False)
 
 
@@ -163,7 +165,7 @@ def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str,
             ax.axhline(whole[name], color="black", lw=1.5, label="the whole network")
             ax.axhline(chance, color="black", lw=1, ls=":", label="guessing")
             ax.set(title=label(name), xlabel="block taken out, first one left", ylim=(0, 1), xticks=[])
-            ax.grid(axis="x")
+            ax.set_axisbelow(True)
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         axes[0, 0].set_ylabel("wrong answers")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")

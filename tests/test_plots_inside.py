@@ -38,6 +38,8 @@ def test_surfaces_side_by_side_share_their_scale():
     assert meshes[0].get_array().ravel().tolist() == pytest.approx(BOWL.loss.ravel().tolist())
     levels = [ax.collections[1].levels for ax in panels]
     assert (levels[0] == levels[1]).all() and levels[0][4] == pytest.approx(2 * levels[0][0])
+    huge = plots_inside.contours({"huge": Surface(A, A, 10 ** (3 * STEEP.loss / 60), torch.zeros(5, 5))}).axes[0]
+    assert huge.collections[1].levels[2] == pytest.approx(2 * huge.collections[1].levels[0])
     assert plt.get_fignums() == []
 
 
