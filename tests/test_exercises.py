@@ -130,7 +130,9 @@ class Nothing(nn.Module):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "answer", [None, ..., nothing_yet, raises_nothing_yet, Nothing, OldStyle, {"a": ..., "b": "", "c": None}], ids=str
+    "answer",
+    [None, ..., nothing_yet, raises_nothing_yet, Nothing, OldStyle, {"a": ..., "b": "", "c": None}],
+    ids=lambda answer: getattr(answer, "__name__", str(answer)),
 )
 def test_unattempted_says_so_and_raises_nothing(name, answer):
     report = check(name, answer)
