@@ -7,16 +7,18 @@ line-fixed, line-batch             a finer line, with BN's statistics fixed and 
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from tqdm.auto import tqdm
 
 from . import lesions, machine, probes
 from .batches import Batches, Normalisation
 from .datasets import Dataset
 from .errors import LessonError
-from .evaluation import evaluate
 from .landscape import Surface, filter_direction, surface
 from .networks import build
 from .runs import Run, replace_file
@@ -24,6 +26,7 @@ from .runs import Run, replace_file
 DISTANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the way to another image
 DISTANCE = 0.01
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 52)  # blocks taken out or swapped at once
+SAME = ("weights_sha256", "images", "lesion_images", "draws")  # of what: where these are the same, a number is kept
 SURFACES = {  # name: seeds of the directions, and what is special
     "surface-0": ((0, 1), {}),
     "surface-1": ((2, 3), {}),
@@ -38,6 +41,7 @@ class Inside:
 
     error: of the whole network, on the images of the lesions. drop_each: without that block.
     drop_random, swap_random: {"counts": [...], "errors": a list of draws for each count}.
+    with_batch_statistics: "error", "drop_each" and "drop_random" once more, with BN's statistics taken from each batch.
     responses, residual_sizes, gradient_norms: as in `probes`; the last of the untrained and of the trained network.
     gradient_correlation: {"distances": ..., "untrained": ..., "trained": ...}, a value for each distance.
     correlation_by_block: likewise at the output of each block, at the distance about["distance"].
@@ -49,6 +53,7 @@ class Inside:
     drop_each: dict[str, float]
     drop_random: dict[str, list]
     swap_random: dict[str, list]
+    with_batch_statistics: dict
     responses: dict[str, float]
     residual_sizes: dict[str, float]
     gradient_norms: dict[str, dict[str, float]]
@@ -97,8 +102,8 @@ def measure(
     everything else. lesion_images: how many of the first test images for the lesions. points: along each side of a
     surface, from -1 to 1. draws: random lesions for each count. device: by default the GPU if there is one.
 
-    A surface that is there already, of these weights and images, is kept. Raises LessonError for a run without
-    weights, and for other images than the run's.
+    What is there already, of these weights and images, is kept; a measurement that was stopped goes on. Raises
+    LessonError for a run without weights, and for other images than the run's.
     """
     run.check_data(train_set, test_set)
     folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
@@ -113,6 +118,7 @@ def measure(
         "data": run.data,
         "images": f"the first {len(many)} training images, without augmentation",
         "lesion_images": f"the first {sum(len(y) for _, y in batches)} test images",
+        "draws": draws,
         "distance": DISTANCE,
         "command": machine.command(),
         "commit": machine.commit(),
@@ -121,7 +127,7 @@ def measure(
     for name, (seeds, how) in SURFACES.items():
         path = folder / f"{name}.safetensors"
         old = Surface.load(path).about if path.exists() else {}
-        if any(old.get(key) != about[key] for key in ("weights_sha256", "images")):
+        if any(old.get(key) != about[key] for key in SAME[:2]):
             directions = [filter_direction(network, seed) for seed in seeds]
             side = points if len(seeds) == 2 else 2 * points + 1
             found = surface(network, many, answers, *directions, points=side, progress=progress, **how)
@@ -130,38 +136,56 @@ def measure(
 
     untrained = build(run.network["name"], seed=run.network["seed"], **run.network["options"]).to(device)
     counts = [n for n in COUNTS if n <= len(lesions.movable(network))]
-    blocks = len(probes.residual_blocks(network))
-    lengths = range(blocks + 1) if blocks else ()
-    found = Inside(
-        error=evaluate(network, batches)[1],
-        drop_each=lesions.drop_each(network, batches),
-        drop_random={"counts": counts, "errors": lesions.drop_random(network, batches, counts, draws)},
-        swap_random={"counts": counts, "errors": lesions.swap_random(network, batches, counts, draws)},
-        responses=probes.responses(network, few),
-        residual_sizes=probes.residual_sizes(network, few),
-        gradient_norms={
-            "untrained": probes.gradient_norms(untrained, few, labels),
-            "trained": probes.gradient_norms(network, few, labels),
+    lengths = list(range(len(blocks) + 1)) if (blocks := probes.residual_blocks(network)) else []
+
+    def random(kind: Callable, **how) -> dict:
+        return {"counts": counts, "errors": kind(network, batches, counts, draws, **how)}
+
+    def correlation(kind: str, distances: Sequence[float], at: str = "") -> list[float]:
+        one, trained = (network, True) if kind == "trained" else (untrained, False)
+        return probes.gradient_correlation(one, few, distances, at=at, trained=trained)
+
+    kinds = ("untrained", "trained")
+    parts = {
+        "error": lambda: lesions.error_of(network, batches),
+        "drop_each": lambda: lesions.drop_each(network, batches),
+        "drop_random": lambda: random(lesions.drop_random),
+        "swap_random": lambda: random(lesions.swap_random),
+        "with_batch_statistics": lambda: {
+            "error": lesions.error_of(network, batches, batch_statistics=True),
+            "drop_each": lesions.drop_each(network, batches, batch_statistics=True),
+            "drop_random": random(lesions.drop_random, batch_statistics=True),
         },
-        gradient_correlation={
+        "responses": lambda: probes.responses(network, few),
+        "residual_sizes": lambda: probes.residual_sizes(network, few),
+        "gradient_norms": lambda: {
+            kind: probes.gradient_norms(one, few, labels) for kind, one in zip(kinds, (untrained, network), strict=True)
+        },
+        "gradient_correlation": lambda: {
             "distances": DISTANCES,
-            "untrained": probes.gradient_correlation(untrained, few, DISTANCES, trained=False),
-            "trained": probes.gradient_correlation(network, few, DISTANCES),
+            **{kind: correlation(kind, DISTANCES) for kind in kinds},
         },
-        correlation_by_block={
-            kind: {
-                name: probes.gradient_correlation(one, few, [DISTANCE], at=name, trained=kind == "trained")[0]
-                for name in lesions.blocks_of(one)
-            }
-            for kind, one in (("untrained", untrained), ("trained", network))
+        "correlation_by_block": lambda: {
+            kind: {name: correlation(kind, [DISTANCE], at=name)[0] for name in lesions.blocks_of(network)}
+            for kind in kinds
         },
-        path_gradients={
-            "lengths": list(lengths),
+        "path_gradients": lambda: {
+            "lengths": lengths,
             # Single paths differ by orders of magnitude: many draws, and fewer images for each.
             "norms": lesions.path_gradients(network, few[:32], labels[:32], lengths, 8 * draws),
         },
-        about=about,
-    )
-    record = {key: value for key, value in asdict(found).items() if key != "folder"}
-    replace_file(folder / "inside.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+    }
+    path = folder / "inside.json"
+    record = {"about": {}}
+    with suppress(FileNotFoundError, ValueError):
+        old = json.loads(path.read_text())
+        if all(old["about"].get(key) == about[key] for key in SAME):
+            record = old
+    commits = record["about"].get("commits", {})
+    for name, compute in tqdm(parts.items(), desc="inside", disable=not progress, leave=False):
+        if name not in record:
+            record[name], commits[name] = compute(), about["commit"]
+            record["about"] = about | {"commits": commits}
+            content = (json.dumps(record, indent=1) + "\n").encode()
+            replace_file(path, lambda file, content=content: file.write(content))
     return Inside.of(run, folder)

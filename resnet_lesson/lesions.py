@@ -108,15 +108,35 @@ def _keeps_shape(block: nn.Module) -> bool:
 Images = Iterable[tuple[Tensor, Tensor]]
 
 
-def drop_each(network: ResNet, batches: Images) -> dict[str, float]:
-    """The error (0 to 1) over `batches` without each block that can be taken out, one at a time, by its name."""
-    return {name: _error(network, batches, drop=[name]) for name in droppable(network)}
+def error_of(network: ResNet, batches: Images, *, batch_statistics: bool = False) -> float:
+    """The share of wrong answers (0 to 1) over `batches`.
+
+    batch_statistics: BN takes mean and variance from each batch. Otherwise it keeps those of the trained network, and
+        after a lesion what comes to the blocks behind it no longer fits them: a part of the damage.
+    """
+    if not batch_statistics:
+        return evaluate(network, batches)[1]
+    with unchanged(network), torch.no_grad():
+        network.train()
+        wrong = torch.cat([network(images).argmax(1) != labels for images, labels in batches])
+    return wrong.double().mean().item()
+
+
+def drop_each(network: ResNet, batches: Images, *, batch_statistics: bool = False) -> dict[str, float]:
+    """The error over `batches`, as in `error_of`, without each block that can be taken out, one at a time, by name."""
+    return {name: _error(network, batches, batch_statistics, drop=[name]) for name in droppable(network)}
 
 
 def drop_random(
-    network: ResNet, batches: Images, counts: Sequence[int], draws: int = 3, seed: int = 0
+    network: ResNet,
+    batches: Images,
+    counts: Sequence[int],
+    draws: int = 3,
+    seed: int = 0,
+    *,
+    batch_statistics: bool = False,
 ) -> list[list[float]]:
-    """For each count, the errors (0 to 1) without that many blocks, drawn at random `draws` times.
+    """For each count, the errors, as in `error_of`, without that many blocks, drawn at random `draws` times.
 
     Only blocks that keep the shape are drawn. Raises ValueError for more of them than there are.
     """
@@ -125,7 +145,9 @@ def drop_random(
     if wrong:
         raise ValueError(f"Of {len(names)} blocks that keep the shape, {wrong[0]} cannot be taken out.")
     chance = random.Random(seed)
-    return [[_error(network, batches, drop=chance.sample(names, n)) for _ in range(draws)] for n in counts]
+    return [
+        [_error(network, batches, batch_statistics, drop=chance.sample(names, n)) for _ in range(draws)] for n in counts
+    ]
 
 
 def swap_random(
@@ -142,9 +164,9 @@ def swap_random(
     return [[_error(network, batches, swap=chance.choices(pairs, k=n)) for _ in range(draws)] for n in counts]
 
 
-def _error(network: ResNet, batches: Images, **how) -> float:
+def _error(network: ResNet, batches: Images, batch_statistics: bool = False, **how) -> float:
     with lesion(network, **how):
-        return evaluate(network, batches)[1]
+        return error_of(network, batches, batch_statistics=batch_statistics)
 
 
 def path_lengths(network: ResNet) -> list[int]:

@@ -173,25 +173,24 @@ def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str,
     return figure
 
 
-def lesion_curves(panels: Mapping[str, Mapping[str, Inside]]) -> Figure:
-    """Error against how many blocks are taken out (panel "drop_random") or exchanged ("swap_random").
+def lesion_curves(panels: Mapping[str, Mapping[str, tuple[float, Mapping]]]) -> Figure:
+    """Error against how many blocks are taken out or exchanged: a panel each title, in it a line each network name.
 
-    panels: {"drop_random" or "swap_random": {network name: what was measured}}. A dot each draw, a line through the
-    means, from the whole network on.
+    panels: {title: {network name: (error of the whole network, {"counts": ..., "errors": draws for each count})}}.
+    A dot each draw, a line through the means, from the whole network on.
     """
-    titles = {"drop_random": "blocks taken out", "swap_random": "exchanges of two blocks of a stage"}
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1, len(panels), figsize=(4.6 * len(panels) + 1, 3.4), sharey=True, squeeze=False, layout="constrained"
         )
-        for ax, (kind, networks) in zip(axes[0], panels.items(), strict=True):
-            for name, one in networks.items():
-                counts, errors = [0, *getattr(one, kind)["counts"]], [[one.error], *getattr(one, kind)["errors"]]
+        for ax, (title, networks) in zip(axes[0], panels.items(), strict=True):
+            for name, (whole, random) in networks.items():
+                counts, errors = [0, *random["counts"]], [[whole], *random["errors"]]
                 style = line_style(name)
                 for count, draws in zip(counts, errors, strict=True):
                     ax.plot([count] * len(draws), draws, "o", ms=2.5, color=style["color"], alpha=0.6)
                 ax.plot(counts, [np.mean(draws) for draws in errors], label=label(name), **style)
-            ax.set(xlabel=titles[kind], ylim=(0, 1))
+            ax.set(title=title, xlabel="how many", ylim=(0, 1))
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         axes[0, 0].set_ylabel("wrong answers")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")

@@ -35,6 +35,10 @@ def test_everything_is_measured_and_read_back(run):
     for random in (found.drop_random, found.swap_random):
         assert random["counts"] == list(range(1, len(movable(network)) + 1))
         assert [len(draws) for draws in random["errors"]] == [2] * len(random["counts"])
+    batch = found.with_batch_statistics
+    assert list(batch["drop_each"]) == droppable(network) and batch["drop_random"]["counts"][0] == 1
+    assert (batch["error"], batch["drop_each"]) != (found.error, found.drop_each)
+    assert set(found.about["commits"]) == {"error", "drop_each"} | set(vars(found)) - {"about", "folder"}
     assert list(found.correlation_by_block["trained"]) == list(blocks_of(network))
     assert list(found.residual_sizes) == (list(blocks_of(network)) if residual else [])
     assert found.path_gradients["lengths"] == (list(range(7)) if residual else [])
@@ -66,6 +70,26 @@ def test_a_surface_of_these_weights_is_kept_and_of_others_made_again(run, monkey
     kept.save(run.folder / "surface-0.safetensors")
     measure(run, *SETS, **SMALL)
     assert made == [1] and Inside.of(run).surface().about["weights_sha256"] == about["weights_sha256"]
+
+
+def test_a_measurement_that_was_stopped_goes_on(run, monkeypatch, tmp_path):
+    folder = tmp_path / "again"
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inside.probes, "responses", stop)
+        with pytest.raises(KeyboardInterrupt):
+            measure(run, *SETS, **SMALL, folder=folder)
+    begun = json.loads((folder / "inside.json").read_text())
+    assert "drop_each" in begun and "responses" not in begun
+    with pytest.raises(LessonError, match="cannot be read"):
+        Inside.of(run, folder)  # not whole yet
+    monkeypatch.setattr(inside.lesions, "drop_each", stop)  # is not asked again
+    assert measure(run, *SETS, **SMALL, folder=folder) == Inside.of(run)
+    with pytest.raises(KeyboardInterrupt):
+        measure(run, *SETS, **SMALL | {"draws": 3}, folder=folder)  # of something else
 
 
 def test_another_folder_is_filled_and_the_runs_own_left_alone(run, tmp_path):

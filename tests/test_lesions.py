@@ -139,6 +139,18 @@ def test_random_lesions_are_fixed_by_the_seed_and_none_is_the_whole_network(netw
     assert is_as_before(network, before)
 
 
+def test_with_the_batchs_own_statistics_a_lesion_is_judged_as_in_training_mode(network, batches):
+    before = state_of(network)
+    found = drop_each(network, batches, batch_statistics=True)
+    errors = drop_random(network, batches, [1], 2, batch_statistics=True)[0]
+    assert is_as_before(network, before) and set(errors) <= set(found.values())
+    assert found != drop_each(network, batches)
+    twin = copy.deepcopy(network).train()
+    with lesion(twin, ["stages.0.1"]), torch.no_grad():
+        wrong = torch.cat([twin(images).argmax(1) != labels for images, labels in batches])
+    assert found["stages.0.1"] == pytest.approx(wrong.double().mean().item())
+
+
 def test_too_many_blocks_are_refused(network, batches):
     with pytest.raises(ValueError, match="Of 7 blocks that keep the shape, 8 cannot be taken out"):
         drop_random(network, batches, (1, 8))

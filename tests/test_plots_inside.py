@@ -25,8 +25,7 @@ def found(**changes):
         "images": "the first 8",
         "machine": {"hardware": "a CPU"},
     }
-    curves = {"counts": [1, 2], "errors": [[0.2, 0.3], [0.5, 0.7]]}
-    return Inside(0.1, {"stages.0.0": 0.4}, curves, curves, {}, {}, {}, {}, {}, {}, about)
+    return Inside(0.1, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, about)
 
 
 def test_surfaces_side_by_side_share_their_scale():
@@ -81,7 +80,9 @@ def test_bars_are_the_errors_and_first_blocks_are_hatched():
 
 
 def test_lesion_curves_begin_with_the_whole_network():
-    figure = plots_inside.lesion_curves({"drop_random": {"resnet20": found()}, "swap_random": {"resnet20": found()}})
+    curve = 0.1, {"counts": [1, 2], "errors": [[0.2, 0.3], [0.5, 0.7]]}
+    figure = plots_inside.lesion_curves({"taken out": {"resnet20": curve}, "exchanged": {"resnet20": curve}})
+    assert [ax.get_title() for ax in figure.axes] == ["taken out", "exchanged"]
     for ax in figure.axes:
         line = ax.get_lines()[-1]
         assert list(line.get_xdata()) == [0, 1, 2] and list(line.get_ydata()) == pytest.approx([0.1, 0.25, 0.6])
