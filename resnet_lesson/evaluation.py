@@ -15,7 +15,7 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """The network's logits (N, classes), float32, and the labels (N,) over `batches`, both on the CPU.
 
-    In evaluation mode; each module's mode is put back afterwards.
+    In evaluation mode; each module's mode is put back afterwards. Raises ValueError without any batch.
     """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
@@ -28,6 +28,8 @@ def predict(
     finally:
         for module, training in modes:
             module.training = training
+    if not logits:
+        raise ValueError("There are no batches: give a list of them, or Batches, which can be gone through again.")
     return torch.cat(logits).cpu(), torch.cat(labels).cpu()
 
 

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from . import lesions, machine, probes
 from .batches import Batches, Normalisation
 from .datasets import Dataset
-from .errors import LessonError
+from .errors import LessonError, unknown
 from .landscape import Surface, filter_direction, surface
 from .networks import build
 from .runs import Run, replace_file
@@ -79,7 +79,12 @@ class Inside:
             raise LessonError(f"{path} cannot be read ({error}): delete it, then {how} makes it again.") from error
 
     def surface(self, name: str = "surface-0") -> Surface:
-        """One of the loss surfaces, named as in `SURFACES`. Raises LessonError where it is missing."""
+        """One of the loss surfaces, named as in `SURFACES`.
+
+        Raises ValueError for another name, and LessonError where it is missing.
+        """
+        if name not in SURFACES:
+            raise ValueError(unknown("surface", name, SURFACES))
         return Surface.load(self.folder / f"{name}.safetensors")
 
 
@@ -103,8 +108,12 @@ def measure(
     surface, from -1 to 1. draws: random lesions for each count. device: by default the GPU if there is one.
 
     What is there already, of these weights and images, is kept; a measurement that was stopped goes on. Raises
-    LessonError for a run without weights, and for other images than the run's.
+    LessonError for a run without folder or weights, and for other images than the run's; ValueError for no images.
     """
+    if images < 2 or lesion_images < 1 or draws < 1:
+        raise ValueError("measure needs at least 2 images, 1 image for the lesions and 1 draw.")
+    if run.folder is None:
+        raise LessonError(f"{run.name} is not recorded: train it with out=FOLDER.")
     run.check_data(train_set, test_set)
     folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
     network = run.load_weights(build(run.network["name"], **run.network["options"])).to(device).eval()
@@ -127,18 +136,20 @@ def measure(
     for name, (seeds, how) in SURFACES.items():
         path = folder / f"{name}.safetensors"
         old = Surface.load(path).about if path.exists() else {}
-        if any(old.get(key) != about[key] for key in SAME[:2]):
+        side = points if len(seeds) == 2 else 2 * points + 1
+        if any(old.get(key) != about[key] for key in SAME[:2]) or old.get("points", side) != side:
             directions = [filter_direction(network, seed) for seed in seeds]
-            side = points if len(seeds) == 2 else 2 * points + 1
             found = surface(network, many, answers, *directions, points=side, progress=progress, **how)
             found.about |= about | {"direction_seeds": seeds}
             found.save(path)
 
     untrained = build(run.network["name"], seed=run.network["seed"], **run.network["options"]).to(device)
     counts = [n for n in COUNTS if n <= len(lesions.movable(network))]
+    stages = [name.split(".")[1] for name in lesions.movable(network)]
+    swaps = counts if len(set(stages)) < len(stages) else []  # without two blocks that could change places
     lengths = list(range(len(blocks) + 1)) if (blocks := probes.residual_blocks(network)) else []
 
-    def random(kind: Callable, **how) -> dict:
+    def random(kind: Callable, counts: Sequence[int] = counts, **how) -> dict:
         return {"counts": counts, "errors": kind(network, batches, counts, draws, **how)}
 
     def correlation(kind: str, distances: Sequence[float], at: str = "") -> list[float]:
@@ -150,7 +161,7 @@ def measure(
         "error": lambda: lesions.error_of(network, batches),
         "drop_each": lambda: lesions.drop_each(network, batches),
         "drop_random": lambda: random(lesions.drop_random),
-        "swap_random": lambda: random(lesions.swap_random),
+        "swap_random": lambda: random(lesions.swap_random, swaps),
         "with_batch_statistics": lambda: {
             "error": lesions.error_of(network, batches, batch_statistics=True),
             "drop_each": lesions.drop_each(network, batches, batch_statistics=True),
@@ -172,7 +183,7 @@ def measure(
         "path_gradients": lambda: {
             "lengths": lengths,
             # Single paths differ by orders of magnitude: many draws, and fewer images for each.
-            "norms": lesions.path_gradients(network, few[:32], labels[:32], lengths, 8 * draws),
+            "norms": lesions.path_gradients(network, few[:32], labels[:32], lengths, 8 * draws) if blocks else [],
         },
     }
     path = folder / "inside.json"

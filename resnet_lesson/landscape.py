@@ -8,6 +8,7 @@ Source: Li et al., *Visualizing the Loss Landscape of Neural Nets*, https://arxi
 
 import copy
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.fx import symbolic_trace
 from torch.fx.experimental.optimization import fuse
 from tqdm.auto import tqdm
 
@@ -105,21 +107,24 @@ def surface(
     precision: "float32", or "bfloat16" for the forward passes.
 
     The network stays untouched; copies are moved. Raises ValueError for an even number of points (the network would not
-    be among them), for a direction of another network, and where labels do not fit images.
+    be among them), a span that leads nowhere, a direction of another network, and labels that do not fit the images.
     """
-    if points < 3 or points % 2 == 0:
+    if not (isinstance(points, int) and points >= 3 and points % 2):
         raise ValueError(f"points is odd, and at least 3, so that the network itself is in the middle; not {points}.")
-    if len(images) != len(labels):
-        raise ValueError(f"{len(images)} images have {len(labels)} labels: give one for each.")
+    if not 0 < span < math.inf:
+        raise ValueError(f"span is how far the steps reach, a number above 0 such as 1.0; not {span}.")
+    if images.ndim != 4 or not len(images) or labels.shape != (len(images),):
+        shapes = f"{tuple(images.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"Give images (N, 3, H, W) and one label for each, (N,), at least one; not {shapes}.")
     directions = [one for one in (first, second) if one is not None]
     for direction in directions:
         _check(network, direction)
-    model, start, moves = _movable(network, directions, folded=not batch_statistics)
-    images = images.contiguous(memory_format=torch.channels_last)
+    model, start, moves = _movable(network, directions, batch_statistics)
+    images = images.float().contiguous(memory_format=torch.channels_last)
     steps = torch.linspace(-span, span, points, dtype=torch.float64)
     steps[points // 2] = 0.0
     across = steps if second is not None else steps.new_zeros(1)
-    loss, error = torch.empty(len(across), points), torch.empty(len(across), points)
+    loss, error = torch.empty(2, len(across), points, device=images.device)  # a GPU need not wait for each point
     bar = tqdm(total=loss.numel(), desc="surface", unit="points", disable=not progress, leave=False)
     with bar:
         for j, b in enumerate(across.tolist()):
@@ -134,12 +139,13 @@ def surface(
     about = {
         "network": getattr(network, "spec", None) or type(network).__name__,
         "images": len(images),
+        "points": points,
         "span": span,
         "batch_statistics": batch_statistics,
         "precision": precision,
         "machine": describe(images.device),
     }
-    return Surface(steps.float(), across.float(), loss, error, about)
+    return Surface(steps.float(), across.float(), loss.cpu(), error.cpu(), about)
 
 
 def _check(network: nn.Module, direction: Direction) -> None:
@@ -148,23 +154,36 @@ def _check(network: nn.Module, direction: Direction) -> None:
         raise ValueError("The direction is another network's: make it from this one, with filter_direction(network).")
 
 
+def _foldable(network: nn.Module) -> bool:
+    """Whether `fuse` keeps the function: fx can follow it, and no module with parameters runs twice."""
+    try:
+        nodes = symbolic_trace(network).graph.nodes
+    except Exception:  # what fx raises for code that it cannot follow is not one kind
+        return False
+    called = [node.target for node in nodes if node.op == "call_module"]
+    called = [name for name in called if any(True for _ in network.get_submodule(name).parameters())]
+    return len(called) == len(set(called))
+
+
 def _movable(
-    network: nn.Module, directions: Sequence[Direction], folded: bool
+    network: nn.Module, directions: Sequence[Direction], batch_statistics: bool
 ) -> tuple[nn.Module, list[Tensor], list[list[Tensor]]]:
     """A copy of the network, its parameters, and each direction as a move of these parameters.
 
-    folded: with fixed statistics BN only scales and shifts, which is written into the convolution before it: the same
-    function in fewer operations. A direction is folded as the difference of two folded networks, in float64.
+    With fixed statistics BN only scales and shifts, which is written into the convolution before it: the same function
+    in fewer operations. A direction is folded as the difference of two folded networks, in float64.
     """
 
     def copy_at(direction: Direction | None) -> nn.Module:
-        moved = copy.deepcopy(network).double().train(not folded)
+        moved = copy.deepcopy(network).double().train(batch_statistics)
         for module in moved.modules():  # a hook on the network is not meant for its copies
             module._forward_hooks.clear()
             module._forward_pre_hooks.clear()
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.eval()
         for name, parameter in moved.named_parameters():
             parameter.add_(direction[name].to(parameter) if direction else 0)
-        return fuse(moved) if folded else moved
+        return fuse(moved, inplace=True) if not batch_statistics and _foldable(moved) else moved
 
     here = copy_at(None)
     start = [parameter.clone() for parameter in here.parameters()]

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .batches import Batches
 from .errors import unknown
 from .evaluation import evaluate
 from .networks import ResNet
@@ -27,6 +28,9 @@ def blocks_of(network: ResNet) -> dict[str, nn.Module]:
 
     Raises TypeError for another network; torchvision's go through `from_torchvision` into one of the course.
     """
+    inner = "_orig_mod" if hasattr(network, "_orig_mod") else "module"  # of torch.compile; of DataParallel and DDP
+    if isinstance(getattr(network, inner, None), ResNet):
+        raise TypeError(f"Lesions are made in the network itself: give {type(network).__name__}'s own, `.{inner}`.")
     if not isinstance(network, ResNet):
         raise TypeError(
             f"Lesions are made in networks of this course, not in {type(network).__name__}: load its weights into one "
@@ -54,7 +58,11 @@ def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, 
 
     Raises ValueError for a name that does not exist, and for a block that cannot be dropped or swapped.
     """
+    if isinstance(drop, str):
+        raise ValueError(f"drop is a list of names: drop=[{drop!r}].")
     blocks, drop, swap = blocks_of(network), list(drop), list(swap)
+    if any(isinstance(pair, str) or len(pair) != 2 for pair in swap):
+        raise ValueError('swap is a list of pairs: swap=[("stages.0.1", "stages.0.2")].')
     for name in [*drop, *(name for pair in swap for name in pair)]:
         if name not in blocks:
             raise ValueError(unknown("block", name, blocks))
@@ -105,7 +113,7 @@ def _keeps_shape(block: nn.Module) -> bool:
     return first.in_channels == last.out_channels and all(c.stride == (1, 1) for c in _convolutions(block))
 
 
-Images = Iterable[tuple[Tensor, Tensor]]
+Images = Sequence[tuple[Tensor, Tensor]] | Batches  # gone through once for each lesion
 
 
 def error_of(network: ResNet, batches: Images, *, batch_statistics: bool = False) -> float:
@@ -140,6 +148,7 @@ def drop_random(
 
     Only blocks that keep the shape are drawn. Raises ValueError for more of them than there are.
     """
+    _check_draws(counts, draws)
     names = movable(network)
     wrong = [count for count in counts if not 0 <= count <= len(names)]
     if wrong:
@@ -157,11 +166,17 @@ def swap_random(
 
     Raises ValueError where no stage has two blocks that keep the shape.
     """
+    _check_draws(counts, draws)
     pairs = [pair for pair in combinations(movable(network), 2) if pair[0].split(".")[1] == pair[1].split(".")[1]]
-    if not pairs:
+    if counts and not pairs:
         raise ValueError("No stage of this network has two blocks that keep the shape and could change places.")
     chance = random.Random(seed)
     return [[_error(network, batches, swap=chance.choices(pairs, k=n)) for _ in range(draws)] for n in counts]
+
+
+def _check_draws(counts: Sequence[int], draws: int) -> None:
+    if draws < 1 or min(counts, default=0) < 0:
+        raise ValueError(f"draws is at least 1, and a count at least 0; not draws={draws}, counts={list(counts)}.")
 
 
 def _error(network: ResNet, batches: Images, batch_statistics: bool = False, **how) -> float:
@@ -181,23 +196,28 @@ def path_gradients(
     """For each length, the mean norm of the loss's gradient at the first block's input that comes by one path so long.
 
     A path goes through F alone in that many blocks, drawn at random, and by the shortcut alone in all others. The
-    forward pass is the whole network's; only the way back is a single path, as in Veit et al., section 4.3.
-    images: (N, 3, H, W); labels: (N,). Evaluation mode. Raises ValueError for a length that is not from 0 to n.
+    forward pass is the whole network's; only the way back is a single path, as in Veit et al., section 5.
+    images: (N, 3, H, W); labels: (N,). Evaluation mode. Raises ValueError for a plain network, and for a length that
+    is not from 0 to n.
     """
     blocks = [name for name, block in blocks_of(network).items() if hasattr(block, "residual")]
+    if not blocks:
+        raise ValueError("A plain network has one path only: give a residual one.")
     wrong = [length for length in lengths if not 0 <= length <= len(blocks)]
     if wrong:
         raise ValueError(f"A path goes through 0 to {len(blocks)} residual blocks, not {wrong[0]}.")
+    _check_draws(lengths, draws)
     chance, found = random.Random(seed), []
-    for length in lengths:
-        norms = [_gradient_by(network, images, labels, set(chance.sample(blocks, length))) for _ in range(draws)]
-        found.append(sum(norms) / draws)
+    with unchanged(network):
+        network.eval()
+        for length in lengths:
+            norms = [_gradient_by(network, images, labels, set(chance.sample(blocks, length))) for _ in range(draws)]
+            found.append(sum(norms) / draws)
     return found
 
 
 def _gradient_by(network: ResNet, images: Tensor, labels: Tensor, through: set[str]) -> float:
-    with unchanged(network), torch.enable_grad():
-        network.eval()
+    with torch.enable_grad():
         start = x = network.stem(images).detach().requires_grad_()
         for name, block in blocks_of(network).items():
             by_f, around = block.residual(x), block.shortcut(x)

@@ -19,8 +19,10 @@ from .plots_inside import scale_of, surface_view
 def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:
     """Loss surfaces to turn, to look at from above and to cut, all on one scale.
 
-    surfaces: {network: {directions: surface}}, the same directions for each network.
+    surfaces: {network: {directions: surface}}, each network with the same names of directions, or ValueError.
     """
+    if len({tuple(several) for several in surfaces.values()}) != 1:
+        raise ValueError("Give each network surfaces of the same names.")
     scale = scale_of([one for several in surfaces.values() for one in several.values()])
 
     def view(network, directions, azimuth=-60, height=30, cut=0.0) -> Figure:

@@ -1,7 +1,7 @@
 """Figures of what is inside a trained network: loss surfaces and lesions, in the style of `plots`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +34,9 @@ def provenance(found: Sequence[Inside]) -> str:
 
 def scale_of(surfaces: Sequence[Surface]) -> LogNorm:
     """One logarithmic colour scale, from the lowest to the highest loss of all these surfaces."""
-    losses = np.concatenate([one.loss.numpy().ravel() for one in surfaces])
+    losses = np.concatenate([np.empty(0), *(one.loss.numpy().ravel() for one in surfaces)])
+    if not losses.size or not np.isfinite(losses).all() or losses.min() <= 0:
+        raise ValueError("A logarithmic scale needs finite losses above 0: compute the surface with a smaller span.")
     return LogNorm(losses.min(), losses.max())
 
 
@@ -45,6 +47,7 @@ def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
     Raises ValueError for a line, which has no surface.
     """
     scale = scale_of(list(surfaces.values()))
+    _check_planes(surfaces.values())
     columns = min(columns, len(surfaces))
     rows = math.ceil(len(surfaces) / columns)
     with plt.rc_context(STYLE):
@@ -62,9 +65,12 @@ def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
     return figure
 
 
-def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
-    if len(one.b) < 2:
+def _check_planes(surfaces: Iterable[Surface]) -> None:
+    if any(len(one.b) < 2 for one in surfaces):
         raise ValueError("This surface is a line: draw it with `slices`.")
+
+
+def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
     doublings = math.log2(scale.vmax / scale.vmin)
     lines = 4 if doublings < 8 else 2 if doublings < 16 else 1  # for each doubling of the loss
     steps = np.arange(math.floor(lines * math.log2(scale.vmin)), math.ceil(lines * math.log2(scale.vmax)) + 1)
@@ -78,15 +84,23 @@ def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
 
 
 def _between(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, about equally far apart on a log scale."""
+    """Round numbers from low to high, about equally far apart on a log scale; the two ends where there are none."""
     steps = (1, 2, 5) if high / low > 5 else (1, 1.5, 2, 3, 5, 7)
-    return [tick for power in range(-4, 5) for step in steps if low <= (tick := step * 10.0**power) <= high]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [tick for power in powers for step in steps if low <= (tick := step * 10.0**power) <= high]
+    return ticks if len(ticks) > 1 else [low, high]
 
 
 def _loss_ticks(axis: Axis, low: float, high: float) -> None:
     ticks = _between(low, high)
-    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_ticks(ticks, [f"{tick:.3g}" for tick in ticks])
     axis.set_minor_locator(NullLocator())
+
+
+def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One entry for each name of any panel."""
+    named = {name: line for ax in axes for line, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside right center")
 
 
 def slices(panels: Mapping[str, Mapping[str, Surface]], logarithmic: bool = True) -> Figure:
@@ -103,7 +117,7 @@ def slices(panels: Mapping[str, Mapping[str, Surface]], logarithmic: bool = True
                 ax.set_yscale("log")
                 _loss_ticks(ax.yaxis, *ax.get_ylim())
         axes[0, 0].set_ylabel("loss")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+        _legend(figure, axes[0])
     plt.close(figure)
     return figure
 
@@ -117,6 +131,7 @@ def surface_view(
     scale: as `scale_of` makes it, for several surfaces; by default this one's own.
     """
     scale = scale or scale_of([one])
+    _check_planes([one])
     row = int((one.b - cut).abs().argmin())
     a, b, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
     low, high = math.log10(scale.vmin), math.log10(scale.vmax)
@@ -168,7 +183,7 @@ def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str,
             ax.set_axisbelow(True)
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         axes[0, 0].set_ylabel("wrong answers")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+        _legend(figure, axes[0])
     plt.close(figure)
     return figure
 
@@ -193,6 +208,6 @@ def lesion_curves(panels: Mapping[str, Mapping[str, tuple[float, Mapping]]]) -> 
             ax.set(title=title, xlabel="how many", ylim=(0, 1))
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         axes[0, 0].set_ylabel("wrong answers")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+        _legend(figure, axes[0])
     plt.close(figure)
     return figure

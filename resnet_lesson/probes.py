@@ -5,7 +5,7 @@ hooks, also when the measurement fails.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -23,11 +23,15 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.func.jacrev(f)(x).detach()
 
 
+BatchNorm = nn.modules.batchnorm._BatchNorm  # of any dimension, and SyncBatchNorm
+
+
 @contextmanager
 def unchanged(network: nn.Module) -> Iterator[None]:
     """Inside, the network may run, train and go backwards; at the end everything of it is as it was before.
 
-    Inside, all gradients begin as None.
+    That is the values of parameters and buffers, gradients, what requires them, and modes. Inside, all gradients begin
+    as None, and a compiled network runs as it is written, so that hooks are called.
     """
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
@@ -35,13 +39,13 @@ def unchanged(network: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     for parameter, _, _ in gradients:
         parameter.grad = None
+    compiled = any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in network.modules())
     try:
-        yield
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            yield
     finally:
-        with torch.no_grad():
-            for tensor, value in zip(tensors, values, strict=True):
-                if not torch.equal(tensor, value):  # writing to what is the same would spoil a graph that holds it
-                    tensor.copy_(value)
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.data.copy_(value)  # by .data autograd does not see it: a graph that holds the tensor stays good
         for parameter, gradient, required in gradients:
             parameter.grad = gradient
             parameter.requires_grad_(required)
@@ -113,7 +117,7 @@ def own_statistics(network: nn.Module, images: Tensor) -> Iterator[None]:
 
     So an untrained network can be measured image by image: the running statistics it was made with mean nothing.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     momenta = [module.momentum for module in norms]
     with unchanged(network):
         try:
@@ -137,8 +141,8 @@ def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[s
     with unchanged(network), torch.enable_grad():
         network.train()
         weights = [layer.weight.requires_grad_() for layer in layers.values()]  # those of frozen layers too
-        gradients = torch.autograd.grad(F.cross_entropy(network(images), labels), weights)
-    return {name: gradient.norm().item() for name, gradient in zip(layers, gradients, strict=True)}
+        gradients = torch.autograd.grad(F.cross_entropy(network(images), labels), weights, allow_unused=True)
+    return {name: 0.0 if g is None else g.norm().item() for name, g in zip(layers, gradients, strict=True)}
 
 
 def gradient_correlation(
@@ -153,18 +157,20 @@ def gradient_correlation(
     """How alike the gradients at neighbouring inputs are: for each distance the mean correlation over the images.
 
     The gradient is that of a random sum of the outputs, for the pixels. An image's neighbour lies at `distance` (0 to
-    1) of the way to the next image of the batch. 1: the same gradient; 0: as different as noise.
+    1) of the way to the previous image of the batch. 1: the same gradient; 0: as different as noise.
     images: (N, 3, H, W), at least two. at: the module whose outputs are meant, by name; by default the network's.
     trained: BN uses its running statistics; for an untrained network give False, and it uses those of `images`.
     Source: Balduzzi et al., *The Shattered Gradients Problem*, https://arxiv.org/abs/1702.08591, section 2; there the
     inputs are numbers on a line, and networks are untrained.
-    Raises ValueError for fewer than two images, and for a module that does not exist.
+    Raises ValueError for fewer than two images, a module that does not exist, and a distance beyond the other image.
     """
     if len(images) < 2:
         raise ValueError("Neighbours lie between two images: give at least two.")
     modules = dict(network.named_modules())
     if at not in modules:
         raise ValueError(unknown("module", at, modules))
+    if not images.isfinite().all() or any(not 0 <= distance <= 1 for distance in distances):
+        raise ValueError("Images are finite numbers, and distances from 0 to 1.")
     others, seen = images.roll(1, 0), []
 
     def gradient(inputs: Tensor) -> Tensor:
@@ -201,7 +207,7 @@ def responses(network: nn.Module, images: Tensor, *, batch_statistics: bool = Fa
     with unchanged(network):
         try:
             for name, module in network.named_modules():
-                if isinstance(module, nn.BatchNorm2d) and not {"shortcut", "downsample"} & set(name.split(".")):
+                if isinstance(module, BatchNorm) and not {"shortcut", "downsample"} & set(name.split(".")):
                     handles.append(module.register_forward_hook(keep(name)))
             network.train(batch_statistics)
             network(images)

@@ -261,6 +261,42 @@ def test_surface_names_each_bound_that_does_not_hold(benchmark, values, words):
     assert len(failed) == len(words) and all(part in line for part, line in zip(words, failed, strict=True))
 
 
+@pytest.mark.parametrize(
+    "usual, ours, off, precision, words, status",
+    [
+        (3.0, 2.0, 0.005, "float32", "1.50 times as fast", 0),
+        (2.0, 3.0, 0.005, "float32", "0.67 times as fast", 1),
+        (3.0, 2.0, 0.020, "float32", "losses differ by at most 2.00%; the whole surface took 70 s", 1),
+        (3.0, 2.0, 0.020, "bfloat16", "The whole surface took 70 s, not at most 60 s", 1),
+    ],
+)
+def test_surface_prints_what_its_arms_say_and_exits_by_its_bounds(
+    benchmark, monkeypatch, capsys, usual, ours, off, precision, words, status
+):
+    surface = benchmark("surface")
+    monkeypatch.setattr(machine, "pick_precision", lambda device: precision)
+    loss = torch.full((5, 5), 2.0)
+    moved = loss.clone()
+    moved[3, 4] *= 1 - off  # at one point only
+    rounds = {
+        surface.usual: [
+            (90.0, loss),
+            (1.0, loss),
+            (usual, loss),
+            (60.0, loss),
+        ],  # a warm-up, and three around the median
+        surface.ours: [(90.0, moved), (60.0, moved), (1.0, moved), (ours, moved), (70.0, loss)],  # and the whole one
+    }
+
+    class Fixed(InThisProcess):
+        def __init__(self, function, quick):
+            self.generator = (one for one in rounds[function])
+
+    monkeypatch.setattr(surface, "Arm", Fixed)
+    assert surface.main([]) == status
+    assert words in capsys.readouterr().out
+
+
 # --- make bench -------------------------------------------------------------------------------------------------------
 
 

@@ -1,15 +1,30 @@
 """What is measured inside recorded networks: complete, written whole, read back; and what the course ships."""
 
+import dataclasses
 import functools
 import hashlib
 import json
 import math
+import shutil
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from resnet_lesson import LessonError, build, cli, inside, recipe, shapes10, train
-from resnet_lesson.inside import SURFACES, Inside, measure
+from resnet_lesson import (
+    Batches,
+    LessonError,
+    Normalisation,
+    build,
+    cli,
+    inside,
+    lesions,
+    probes,
+    recipe,
+    shapes10,
+    train,
+)
+from resnet_lesson.inside import DISTANCE, DISTANCES, SURFACES, Inside, measure
 from resnet_lesson.landscape import Surface
 from resnet_lesson.lesions import blocks_of, droppable, movable
 from resnet_lesson.runs import list_runs, recorded
@@ -49,6 +64,37 @@ def test_everything_is_measured_and_read_back(run):
     assert "first 12 training images" in found.about["images"] and "20 test" in found.about["lesion_images"]
 
 
+def test_each_number_is_of_its_network_and_its_images(run):
+    found, trained = Inside.of(run), run.load_weights(build(run.network["name"])).eval()
+    networks = {"untrained": build(run.network["name"], seed=run.network["seed"]), "trained": trained}
+    norm = Normalisation.of(SETS[0], run.recipe["normalisation"])
+    ((images, labels),) = Batches(SETS[0].take(12), 12, norm)
+    tests = list(Batches(SETS[1].take(20), 20, norm))
+    assert found.surface().centre == pytest.approx(F.cross_entropy(trained(images), labels).item(), rel=1e-4)
+
+    counts = found.drop_random["counts"]
+    assert found.error == lesions.error_of(trained, tests) and found.drop_each == lesions.drop_each(trained, tests)
+    assert found.drop_random["errors"] == lesions.drop_random(trained, tests, counts, 2)
+    assert found.swap_random["errors"] == lesions.swap_random(trained, tests, counts, 2)
+    batch = found.with_batch_statistics
+    assert batch["error"] == lesions.error_of(trained, tests, batch_statistics=True)
+    assert batch["drop_each"] == lesions.drop_each(trained, tests, batch_statistics=True)
+    assert batch["drop_random"]["errors"] == lesions.drop_random(trained, tests, counts, 2, batch_statistics=True)
+
+    assert found.responses == pytest.approx(probes.responses(trained, images), rel=1e-4)
+    assert found.residual_sizes == pytest.approx(probes.residual_sizes(trained, images), rel=1e-4)
+    assert found.gradient_correlation["distances"] == list(DISTANCES)
+    for kind, network in networks.items():
+        correlation = functools.partial(probes.gradient_correlation, network, images, trained=kind == "trained")
+        assert found.gradient_norms[kind] == pytest.approx(probes.gradient_norms(network, images, labels), rel=1e-4)
+        assert found.gradient_correlation[kind] == pytest.approx(correlation(DISTANCES), abs=1e-4)
+        blocks = {name: correlation([DISTANCE], at=name)[0] for name in blocks_of(network)}
+        assert found.correlation_by_block[kind] == pytest.approx(blocks, abs=1e-4)
+    if found.path_gradients["lengths"]:  # one path goes around all blocks, and one through all
+        ends = lesions.path_gradients(trained, images, labels, [0, 6], draws=1)
+        assert found.path_gradients["norms"][::6] == pytest.approx(ends, rel=1e-4)
+
+
 def test_the_surfaces_share_their_middle_and_say_their_directions(run):
     found = Inside.of(run)
     surfaces = {name: found.surface(name) for name in SURFACES}
@@ -70,6 +116,41 @@ def test_a_surface_of_these_weights_is_kept_and_of_others_made_again(run, monkey
     kept.save(run.folder / "surface-0.safetensors")
     measure(run, *SETS, **SMALL)
     assert made == [1] and Inside.of(run).surface().about["weights_sha256"] == about["weights_sha256"]
+
+
+@pytest.mark.parametrize("change, sides", [({"images": 14}, [3, 3, 7, 7]), ({"points": 5}, [5, 5, 11, 11])])
+def test_surfaces_of_other_images_or_points_are_made_again(run, monkeypatch, tmp_path, change, sides):
+    made = []
+
+    def again(*_, points, **__):
+        made.append(points)
+        if len(made) == 4:
+            raise KeyboardInterrupt  # what else is measured does not matter here
+        return surface_of(run)
+
+    for path in run.folder.iterdir():
+        if path.name.startswith(("inside", "surface-", "line-")):
+            shutil.copy(path, tmp_path)
+    monkeypatch.setattr(inside, "surface", again)
+    measure(run, *SETS, **SMALL, folder=tmp_path)
+    assert made == []
+    with pytest.raises(KeyboardInterrupt):
+        measure(run, *SETS, **SMALL | change, folder=tmp_path)
+    assert made == sides
+
+
+@pytest.mark.parametrize("change", [{"images": 1}, {"lesion_images": 0}, {"draws": 0}])
+def test_too_little_to_measure_is_refused_before_anything_is_computed(run, tmp_path, change):
+    with pytest.raises(ValueError, match="at least 2 images, 1 image for the lesions and 1 draw"):
+        measure(run, *SETS, **SMALL | change, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_without_two_blocks_to_exchange_is_measured(tmp_path):
+    run = train(build("resnet8", seed=0), *SETS, recipe("demo").scaled(1), out=tmp_path, device="cpu", progress=False)
+    found = measure(run, *SETS, **SMALL)
+    assert found.swap_random["counts"] == found.swap_random["errors"] == []
+    assert found.drop_random["counts"] == [1] and len(found.drop_each) == 3
 
 
 def test_a_measurement_that_was_stopped_goes_on(run, monkeypatch, tmp_path):
@@ -110,6 +191,17 @@ def test_the_command_measures_runs_by_name_or_folder(run, monkeypatch, capsys):
         assert end.value.code == 0 and f"{run.folder}: error " in capsys.readouterr().out
 
 
+def test_the_command_names_the_worst_block_and_measures_on_the_device_asked_for(run, monkeypatch, capsys):
+    found, seen = dataclasses.replace(Inside.of(run), drop_each={"one": 0.25, "two": 0.75, "three": 0.5}), []
+    monkeypatch.setitem(cli.DATASETS, "shapes10", lambda root: SETS)
+    monkeypatch.setattr(cli.inside, "measure", lambda *_, device: seen.append(device) or found)
+    for options in ([], ["--device", "cuda:7"]):
+        with pytest.raises(SystemExit):
+            cli.main(["inside", str(run.folder), *options])
+        assert "without two 75.0%" in capsys.readouterr().out
+    assert seen == [None, "cuda:7"]
+
+
 def surface_of(run):
     return Surface.load(run.folder / "surface-1.safetensors")
 
@@ -117,6 +209,10 @@ def surface_of(run):
 def test_other_images_are_refused_and_missing_measurements_are_named(run, tmp_path):
     with pytest.raises(LessonError, match="trained on other images"):
         measure(run, SETS[1], SETS[0], **SMALL)
+    with pytest.raises(LessonError):
+        measure(dataclasses.replace(run, folder=None), *SETS, **SMALL)
+    with pytest.raises(ValueError, match="Did you mean 'surface-[01]'"):
+        Inside.of(run).surface("surface9")
     bare = train(build("resnet8"), *SETS, recipe("demo").scaled(1), out=tmp_path / "bare", progress=False)
     with pytest.raises(LessonError, match="Nothing was measured inside of bare.*lesson inside bare`"):
         Inside.of(bare)

@@ -108,6 +108,73 @@ def test_the_centre_is_the_loss_of_the_network():
     assert found.centre == pytest.approx(F.cross_entropy(network(IMAGES), LABELS).item(), rel=1e-5)
 
 
+class Twice(nn.Module):
+    """The same convolution and BN run twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.fc = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Linear(3, 10)
+
+    def forward(self, x):
+        for _ in range(2):
+            x = self.bn(self.conv(x)).relu()
+        return self.fc(x.mean((2, 3)))
+
+
+class Branching(Twice):
+    """What it does depends on the images."""
+
+    def forward(self, x):
+        if x.mean() > 100:
+            return x.new_zeros(len(x), 10)
+        return self.fc(self.bn(self.conv(x)).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("network", [Twice, Branching])
+def test_a_network_that_cannot_be_folded_is_moved_as_it_is(network):
+    torch.manual_seed(0)
+    network = used(network).eval()
+    first = filter_direction(network)
+    found = surface(network, IMAGES, LABELS, first, points=3)
+    assert found.centre == pytest.approx(F.cross_entropy(network(IMAGES), LABELS).item(), rel=1e-5)
+    expected = [by_hand(network, [(a, first)], batch_statistics=False)[0] for a in (-1, 0, 1)]
+    assert found.loss[0].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_compiled_network_has_the_surface_of_the_one_inside():
+    network = used().eval()
+    compiled = torch.compile(network, backend="eager")
+    found = surface(compiled, IMAGES, LABELS, filter_direction(compiled), points=3)
+    assert found.centre == pytest.approx(F.cross_entropy(network(IMAGES), LABELS).item(), rel=1e-5)
+    expected = surface(network, IMAGES, LABELS, filter_direction(network), points=3)
+    assert torch.allclose(found.loss, expected.loss, rtol=1e-4)
+
+
+def test_dropout_is_off_also_where_bn_takes_its_statistics_from_the_images():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(), nn.Linear(784, 10))
+    first = filter_direction(network)
+    one, same = (surface(network, IMAGES, LABELS, first, points=3, batch_statistics=True).loss for _ in range(2))
+    assert torch.equal(one, same)
+
+
+def test_a_short_direction_far_followed_is_a_long_one():
+    """The fold takes a difference: in float32 little would be left of a short direction."""
+    network = used()
+    first = filter_direction(network)
+    short = {name: move / 2**20 for name, move in first.items()}
+    near = surface(network, IMAGES, LABELS, first, points=3)
+    far = surface(network, IMAGES, LABELS, short, span=2.0**20, points=3)
+    assert torch.allclose(near.loss, far.loss, rtol=1e-4)
+
+
+@pytest.mark.parametrize("how", [{}, {"span": 0.5, "batch_statistics": True, "precision": "bfloat16"}])
+def test_a_surface_says_of_what_it_is_and_how_it_was_computed(how):
+    network = build("resnet8", seed=0)
+    about = surface(network, IMAGES, LABELS, filter_direction(network), points=3, **how).about
+    usual = {"span": 1.0, "batch_statistics": False, "precision": "float32"}
+    assert about | usual | how == about and (about["images"], about["network"]) == (8, network.spec)
+
+
 def test_a_line_is_the_middle_row_of_a_plane():
     network = used()
     first, second = (filter_direction(network, seed) for seed in (0, 1))
@@ -147,7 +214,11 @@ def test_the_network_stays_untouched_also_after_an_exception(batch_statistics):
     [
         ({"points": 24}, "points is odd, and at least 3.*not 24"),
         ({"points": 1}, "points is odd, and at least 3.*not 1"),
-        ({"labels": LABELS[:5]}, "8 images have 5 labels"),
+        ({"points": 3.0}, "points"),
+        *[({"span": span}, "span") for span in (0, -1.0, float("nan"))],
+        ({"labels": LABELS[:5]}, r"one label for each.*\(5,\)"),
+        ({"labels": LABELS[:, None]}, r"one label for each.*\(8, 1\)"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "at least one"),
         ({"first": filter_direction(build("resnet14"))}, "another network's.*filter_direction"),
     ],
 )

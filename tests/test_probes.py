@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -181,6 +182,18 @@ def test_measures_leave_the_network_as_it_was_also_when_they_fail(network, name)
     assert momenta == [module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_between_forward_and_backward_changes_no_gradient(name):
+    network = build("resnet14", seed=0).train()
+    twin = copy.deepcopy(network)
+    loss = cross_entropy(network(images()), torch.arange(4))
+    MEASURES[name](network, images())
+    loss.backward()
+    cross_entropy(twin(images()), torch.arange(4)).backward()
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(network.parameters(), twin.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(network.buffers(), twin.buffers(), strict=True))
+
+
 def test_with_their_own_statistics_evaluation_gives_what_training_mode_gives():
     network = build("resnet14", seed=0)
     with torch.no_grad(), own_statistics(network, images()):
@@ -201,6 +214,21 @@ def test_gradient_norms_are_those_of_a_step():
     layers = {n: m for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
     assert list(found) == list(layers) and len(found) == 10
     assert all(found[n] == pytest.approx(m.weight.grad.norm().item(), rel=1e-4) for n, m in layers.items())
+    assert gradient_norms(network.eval(), images(), torch.arange(4)) == found  # in training mode, whatever it was in
+
+
+def test_a_layer_that_is_not_used_has_no_gradient():
+    network = build("resnet8", seed=0)
+    network.spare = nn.Linear(3, 3)
+    assert gradient_norms(network, images(), torch.arange(4))["spare"] == 0
+
+
+def test_a_compiled_network_is_measured_as_the_one_inside():
+    network = build("resnet8", seed=0).eval()
+    compiled = torch.compile(network, backend="eager")
+    compiled(images())  # from here on it would not look for new hooks
+    found = responses(compiled, images())
+    assert found == {f"_orig_mod.{name}": value for name, value in responses(network, images()).items()}
 
 
 class Linear(nn.Module):
@@ -216,6 +244,27 @@ class Linear(nn.Module):
 
 def test_gradients_of_a_linear_function_are_the_same_everywhere():
     assert gradient_correlation(Linear(), images(), (0.0, 0.5, 1.0)) == pytest.approx([1, 1, 1])
+
+
+def test_a_correlation_is_that_of_the_gradients_of_one_random_sum():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh(), nn.Linear(16, 10))
+    network[1].weight.data += 0.05  # so that the gradients' mean is not 0
+    x, weights = images(3), torch.randn(10, generator=torch.Generator().manual_seed(7))
+
+    def gradient(image):
+        return torch.func.grad(lambda pixels: network(pixels[None])[0] @ weights)(image).flatten()
+
+    pairs = [torch.stack([gradient(x[i]), gradient(x[i].lerp(x[i - 1], 0.3))]) for i in range(3)]
+    expected = sum(torch.corrcoef(pair)[0, 1].item() for pair in pairs) / 3
+    assert gradient_correlation(network, x, (0.3,), seed=7) == pytest.approx([expected], abs=1e-5)
+    assert gradient_correlation(network, x, (0.3,), seed=8) != pytest.approx([expected], abs=1e-3)
+
+
+def test_gradients_of_a_trained_network_are_those_in_evaluation_mode():
+    network = build("resnet14", seed=0)
+    found = gradient_correlation(network.eval(), images(), (0.1, 0.5))
+    assert gradient_correlation(network.train(), images(), (0.1, 0.5)) == found
+    assert gradient_correlation(network, images(), (0.1, 0.5), trained=False) != pytest.approx(found, abs=1e-3)
 
 
 def test_gradients_far_away_are_less_alike_and_those_of_plain_networks_shatter():
@@ -241,6 +290,8 @@ def test_neighbours_need_two_images_and_a_module_that_exists():
         gradient_correlation(build("resnet8"), images(1), (0.1,))
     with pytest.raises(ValueError, match="Did you mean 'stages.0.0'?"):
         gradient_correlation(build("resnet8"), images(), (0.1,), at="stage.0.0")
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        gradient_correlation(build("resnet8"), images(), (0.1, 1.5))
 
 
 def test_responses_are_those_after_each_bn_outside_of_shortcuts():
@@ -257,9 +308,16 @@ def test_responses_are_those_after_each_bn_outside_of_shortcuts():
     assert batch["stem.bn1"] == pytest.approx(1, abs=0.02) != found["stem.bn1"]
 
 
+def test_responses_of_torchvisions_networks_leave_out_shortcuts_too():
+    found = responses(torchvision.models.resnet18(), images(2))
+    assert list(found) == ["bn1", *(f"layer{i}.{j}.bn{k}" for i in range(1, 5) for j in (0, 1) for k in (1, 2))]
+
+
 def test_the_size_of_f_is_measured_image_by_image():
-    network = build("resnet8", seed=0).eval()
-    p = block_passes(network, images())[0]
-    ratios = [(f.norm() / x.norm()).item() for f, x in zip(p.residual, p.x, strict=True)]
-    assert residual_sizes(network, images())["stages.0.0"] == pytest.approx(sum(ratios) / 4, rel=1e-4)
+    network = build("resnet8", seed=0, shortcut="B").eval()
+    for p in block_passes(network, images()):
+        with torch.no_grad():
+            shortcuts = p.block.shortcut(p.x)  # a projection in the second and third block
+        ratios = [(f.norm() / s.norm()).item() for f, s in zip(p.residual, shortcuts, strict=True)]
+        assert residual_sizes(network, images())[p.name] == pytest.approx(sum(ratios) / 4, rel=1e-4)
     assert list(residual_sizes(network, images())) == ["stages.0.0", "stages.1.0", "stages.2.0"]

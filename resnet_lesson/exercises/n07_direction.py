@@ -160,7 +160,7 @@ def random_numbers(answer):
     if near(direction[stem].abs(), weights[stem].abs()) or cosines.abs().mean() > 0.5:
         why = "That leads back to zero or away from it, whatever the seed. Take random numbers, torch.randn."
         raise Wrong("the weights themselves", f"{stem}, with other lengths or signs at most", why)
-    if near(unit[stem].abs(), unit[stem].abs()[:, :1]):
+    if near(unit[stem], unit[stem][:, :1]):
         why = "Every weight moves by a random number of its own: draw as many as the tensor has."
         raise Wrong("one number for a whole filter", f"{direction[stem][0].abs().max():.3g} throughout", why)
     if near(unit[stem][0], unit[stem][1]):
@@ -201,7 +201,7 @@ def seeds(answer):
     if not near(first, again):
         why = "generator = torch.Generator().manual_seed(seed) and torch.randn(..., generator=generator) repeat them."
         raise Wrong("the seed is not used", "other numbers the second time", why)
-    if near(first.abs(), other.abs()):
+    if near(first, other) or near(first, -other):
         why = "A surface needs two directions: seed 0 and seed 1 must differ. Is a number written where `seed` belongs?"
         raise Wrong("the same direction for every seed", "the same numbers for seeds 0 and 1", why)
 
