@@ -226,7 +226,8 @@ def test_a_layer_that_is_not_used_has_no_gradient():
 def test_a_compiled_network_is_measured_as_the_one_inside():
     network = build("resnet8", seed=0).eval()
     compiled = torch.compile(network, backend="eager")
-    compiled(images())  # from here on it would not look for new hooks
+    with torch.no_grad():
+        compiled(images())  # from here on it would not look for new hooks
     found = responses(compiled, images())
     assert found == {f"_orig_mod.{name}": value for name, value in responses(network, images()).items()}
 
@@ -247,8 +248,9 @@ def test_gradients_of_a_linear_function_are_the_same_everywhere():
 
 
 def test_a_correlation_is_that_of_the_gradients_of_one_random_sum():
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh(), nn.Linear(16, 10))
-    network[1].weight.data += 0.05  # so that the gradients' mean is not 0
+    network[1].weight.data = 3 * network[1].weight + 0.1  # so that it is no line, and the gradients' mean not 0
     x, weights = images(3), torch.randn(10, generator=torch.Generator().manual_seed(7))
 
     def gradient(image):
@@ -257,7 +259,7 @@ def test_a_correlation_is_that_of_the_gradients_of_one_random_sum():
     pairs = [torch.stack([gradient(x[i]), gradient(x[i].lerp(x[i - 1], 0.3))]) for i in range(3)]
     expected = sum(torch.corrcoef(pair)[0, 1].item() for pair in pairs) / 3
     assert gradient_correlation(network, x, (0.3,), seed=7) == pytest.approx([expected], abs=1e-5)
-    assert gradient_correlation(network, x, (0.3,), seed=8) != pytest.approx([expected], abs=1e-3)
+    assert gradient_correlation(network, x, (0.3,), seed=8) != pytest.approx([expected], abs=1e-2)
 
 
 def test_gradients_of_a_trained_network_are_those_in_evaluation_mode():
