@@ -75,8 +75,10 @@ class Inside:
             return cls(**json.loads(path.read_text()), folder=path.parent)
         except FileNotFoundError:
             raise LessonError(f"Nothing was measured inside of {run.name} yet: {how} does it.") from None
-        except (ValueError, TypeError) as error:
-            raise LessonError(f"{path} cannot be read ({error}): delete it, then {how} makes it again.") from error
+        except ValueError as error:
+            raise LessonError(f"{path} cannot be read ({error}): {how} makes it again.") from error
+        except TypeError as error:  # some of it is missing
+            raise LessonError(f"{path} is not complete, or of another version: {how} goes on.") from error
 
     def surface(self, name: str = "surface-0") -> Surface:
         """One of the loss surfaces, named as in `SURFACES`.
@@ -188,7 +190,7 @@ def measure(
     }
     path = folder / "inside.json"
     record = {"about": {}}
-    with suppress(FileNotFoundError, ValueError):
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         old = json.loads(path.read_text())
         if all(old["about"].get(key) == about[key] for key in SAME):
             record = old

@@ -165,8 +165,8 @@ def test_a_measurement_that_was_stopped_goes_on(run, monkeypatch, tmp_path):
             measure(run, *SETS, **SMALL, folder=folder)
     begun = json.loads((folder / "inside.json").read_text())
     assert "drop_each" in begun and "responses" not in begun
-    with pytest.raises(LessonError, match="cannot be read"):
-        Inside.of(run, folder)  # not whole yet
+    with pytest.raises(LessonError, match="not complete.* goes on"):
+        Inside.of(run, folder)
     monkeypatch.setattr(inside.lesions, "drop_each", stop)  # is not asked again
     assert measure(run, *SETS, **SMALL, folder=folder) == Inside.of(run)
     with pytest.raises(KeyboardInterrupt):
@@ -216,10 +216,14 @@ def test_other_images_are_refused_and_missing_measurements_are_named(run, tmp_pa
     bare = train(build("resnet8"), *SETS, recipe("demo").scaled(1), out=tmp_path / "bare", progress=False)
     with pytest.raises(LessonError, match="Nothing was measured inside of bare.*lesson inside bare`"):
         Inside.of(bare)
-    for broken in ("{", "{}"):
+    for broken, says in (("{", "cannot be read.* makes it again"), ("{}", "not complete"), ("[]", "not complete")):
         (tmp_path / "bare" / "inside.json").write_text(broken)
-        with pytest.raises(LessonError, match="cannot be read.*delete it"):
+        with pytest.raises(LessonError, match=says):
             Inside.of(bare)
+        folder = tmp_path / "again"
+        folder.mkdir(exist_ok=True)
+        (folder / "inside.json").write_text(broken)
+    assert measure(bare, *SETS, **SMALL, folder=folder).error <= 1  # what cannot be used is measured anew
 
 
 # --- what the course ships
