@@ -1,15 +1,13 @@
 """Explorers that look inside networks: a loss surface to turn and cut, and blocks to take out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from itertools import pairwise
 
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from .evaluation import evaluate
 from .landscape import Surface
-from .lesions import blocks_of, lesion, movable
+from .lesions import Images, blocks_of, error_of, lesion, movable
 from .live import Explorer, explorer
 from .networks import ResNet
 from .plots import label, line_style
@@ -38,33 +36,31 @@ def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:
     )
 
 
-def lesion_explorer(networks: Mapping[str, ResNet], batches: Sequence[tuple[Tensor, Tensor]]) -> Explorer:
-    """Boxes to tick: blocks to take out of each network, and two neighbours to exchange; below, the errors.
+def lesion_explorer(networks: Mapping[str, ResNet], batches: Images) -> Explorer:
+    """Boxes to tick: blocks to take out; two neighbours to exchange; whose statistics BN takes. Below, the errors.
 
     networks: trained ones with blocks of the same names, by their name, such as "plain20".
     batches: images (N, 3, H, W), normalised, and labels (N,), over which the error is measured each time.
     """
     blocks = list(blocks_of(next(iter(networks.values()))))
-    whole = {name: evaluate(network, batches)[1] for name, network in networks.items()}
     stay = set.intersection(*(set(movable(network)) for network in networks.values()))
     pairs = [pair for pair in pairwise(blocks) if stay.issuperset(pair) and pair[0][:8] == pair[1][:8]]
 
-    def errors(exchange, **taken: bool) -> str:
+    def errors(exchange, bn_of_these_images=False, **taken: bool) -> str:
         drop = [block for block, out in taken.items() if out]
-        rows = "".join(_row(name, whole[name], networks[name], batches, drop, exchange) for name in networks)
+        rows = "".join(_row(name, networks[name], batches, bn_of_these_images, drop, exchange) for name in networks)
         head = "".join(f'<th scope="col">{title}</th>' for title in ("network", "whole", "with this lesion"))
         return f'<table cellpadding="6"><caption>Wrong answers</caption><tr>{head}</tr>{rows}</table>'
 
     exchange = {"nothing": []} | {" and ".join(pair): [pair] for pair in pairs}
-    return explorer(errors, **dict.fromkeys(blocks, False), exchange=exchange)
+    return explorer(errors, **dict.fromkeys(blocks, False), exchange=exchange, bn_of_these_images=False)
 
 
-def _row(
-    name: str, whole: float, network: ResNet, batches: Iterable, drop: list[str], swap: list[tuple[str, str]]
-) -> str:
+def _row(name: str, network: ResNet, batches: Images, bn_of_these_images: bool, drop: list, swap: list) -> str:
+    whole = error_of(network, batches, batch_statistics=bn_of_these_images)
     try:
         with lesion(network, drop, swap):
-            error = evaluate(network, batches)[1]
+            error = error_of(network, batches, batch_statistics=bn_of_these_images)
         bar = f"display:inline-block;height:0.8em;width:{12 * error:.2f}em;background:{line_style(name)['color']}"
         found = f'<span style="{bar}"></span> {error:.1%}'
     except ValueError as problem:  # a plain block that changes the shape

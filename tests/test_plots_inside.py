@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from resnet_lesson import build, evaluate, live, live_inside, plots_inside
+from resnet_lesson import build, evaluate, lesions, live, live_inside, plots_inside
 from resnet_lesson.inside import Inside
 from resnet_lesson.landscape import Surface
 from resnet_lesson.lesions import lesion
@@ -189,6 +189,11 @@ def test_blocks_are_taken_out_and_exchanged_by_ticking():
     assert whole[0] == whole[1] and whole[2] == whole[3]  # nothing is taken out
     made.controls["stages.0.1"].value = True
     assert re.findall(r"[\d.]+%", made.output.value)[1] == expected
+    made.controls["bn_of_these_images"].value = True
+    shown = re.findall(r"[\d.]+%", made.output.value)
+    assert shown[0] == f"{lesions.error_of(networks['resnet14'], batches, batch_statistics=True):.1%}"
+    assert shown[1] == f"{lesions.drop_each(networks['resnet14'], batches, batch_statistics=True)['stages.0.1']:.1%}"
+    made.controls["bn_of_these_images"].value = False
     made.controls["stages.1.0"].value = True
     assert "stages.1.0 changes the shape" in made.output.value  # in the plain one
     assert [name for name, control in made.controls.items() if control.value is True] == ["stages.0.1", "stages.1.0"]
