@@ -53,7 +53,7 @@ bench: setup
 # A page is made again when its notebook, the package, a recorded run or a version has changed. Without widget state, an
 # explorer leaves its picture on the page.
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-USED := $(shell find resnet_lesson -name "*.py") $(wildcard data/runs/*/run.json) requirements.txt
+USED := $(shell find resnet_lesson -name "*.py") $(wildcard data/runs/*/*.json) requirements.txt
 course: setup $(NOTEBOOKS:notebooks/%.ipynb=build/%.html)
 build/%.html: notebooks/%.ipynb $(USED) | setup
 	$(PY) -m nbconvert --execute --ExecutePreprocessor.timeout=600 \
