@@ -103,8 +103,8 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
     figure.legend(named.values(), named.keys(), loc="outside right center")
 
 
-def slices(panels: Mapping[str, Mapping[str, Surface]], logarithmic: bool = True) -> Figure:
-    """The loss along lines (the rows b = 0 of surfaces): a panel each title, in it a line each network name."""
+def slices(panels: Mapping[str, Mapping[str, Surface]]) -> Figure:
+    """The loss, on a log scale, along lines (the rows b = 0 of surfaces): a panel each title, in it a line each network name."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1, len(panels), figsize=(4.2 * len(panels) + 1, 3.6), sharey=True, squeeze=False, layout="constrained"
@@ -112,10 +112,8 @@ def slices(panels: Mapping[str, Mapping[str, Surface]], logarithmic: bool = True
         for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
             for name, one in lines.items():
                 ax.plot(one.a, one.loss[len(one.b) // 2], label=label(name), **line_style(name))
-            ax.set(title=title, xlabel="a: step, in filter lengths")
-            if logarithmic:
-                ax.set_yscale("log")
-                _loss_ticks(ax.yaxis, *ax.get_ylim())
+            ax.set(title=title, xlabel="a: step, in filter lengths", yscale="log")
+            _loss_ticks(ax.yaxis, *ax.get_ylim())
         axes[0, 0].set_ylabel("loss")
         _legend(figure, axes[0])
     plt.close(figure)
