@@ -104,7 +104,10 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
 
 
 def slices(panels: Mapping[str, Mapping[str, Surface]]) -> Figure:
-    """The loss, on a log scale, along lines (the rows b = 0 of surfaces): a panel each title, in it a line each network name."""
+    """The loss along lines (the rows b = 0 of surfaces), on a log scale.
+
+    panels: {title: {network name: surface or line}}, a panel each title, in it a line each name.
+    """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1, len(panels), figsize=(4.2 * len(panels) + 1, 3.6), sharey=True, squeeze=False, layout="constrained"
