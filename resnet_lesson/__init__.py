@@ -14,8 +14,9 @@ from .datasets import Dataset, cifar10, shapes10
 from .errors import LessonError
 from .evaluation import evaluate
 from .machine import DATA, full_scale
-from .networks import ResNet, build
+from .networks import build
 from .recipes import Recipe, recipe
+from .resnet import ResNet
 from .runs import Run, list_runs, recorded
 from .training import train
 

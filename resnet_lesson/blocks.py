@@ -104,10 +104,11 @@ def two_convolutions(in_channels: int, width: int, stride: int, norm_layer: Norm
     )
 
 
-def _only_3x3(block: str, groups: int, width_per_group: int, dilation: int, stride_in: str) -> None:
+def only_plain_options(block: str, groups: int, width_per_group: int, dilation: int, stride_in: str) -> None:
+    """Raise ValueError, in the name of `block`, for an option that only a Bottleneck has."""
     if (groups, width_per_group, dilation, stride_in) != (1, 64, 1, "3x3"):
         raise ValueError(
-            f"{block} has groups=1, width_per_group=64, no dilation and only 3x3 convolutions; groups={groups}, "
+            f"{block} has groups=1, width_per_group=64, dilation=1 and stride_in='3x3' only; groups={groups}, "
             f"width_per_group={width_per_group}, dilation={dilation}, stride_in={stride_in!r} need the Bottleneck "
             "block (ResNet-50, 101, 152 and their relatives)."
         )
@@ -137,7 +138,7 @@ class PlainBlock(nn.Module):
         stride_in: str = "3x3",
     ):
         super().__init__()
-        _only_3x3("PlainBlock", groups, width_per_group, dilation, stride_in)
+        only_plain_options("PlainBlock", groups, width_per_group, dilation, stride_in)
         self.layers = two_convolutions(in_channels, width, stride, norm_layer)
         self.relu = nn.ReLU()
 
@@ -167,7 +168,7 @@ class BasicBlock(nn.Module):
         stride_in: str = "3x3",
     ):
         super().__init__()
-        _only_3x3("BasicBlock", groups, width_per_group, dilation, stride_in)
+        only_plain_options("BasicBlock", groups, width_per_group, dilation, stride_in)
         self.residual = two_convolutions(in_channels, width, stride, norm_layer)
         self.shortcut = make_shortcut(shortcut, in_channels, width, stride, norm_layer)
         self.relu = nn.ReLU()

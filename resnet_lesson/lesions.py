@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from .batches import Batches
 from .errors import unknown
 from .evaluation import evaluate
-from .networks import ResNet
 from .probes import unchanged
+from .resnet import ResNet
 
 
 def blocks_of(network: ResNet) -> dict[str, nn.Module]:

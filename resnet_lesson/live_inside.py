@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from .landscape import Surface
 from .lesions import Images, blocks_of, error_of, lesion, movable
 from .live import Explorer, explorer
-from .networks import ResNet
 from .plots import label, line_style
 from .plots_inside import scale_of, surface_view
+from .resnet import ResNet
 
 
 def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .networks import ResNet
+from .resnet import ResNet
 
 
 def recompute(network: ResNet, every: int | None = None) -> ResNet:

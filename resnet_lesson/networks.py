@@ -1,18 +1,28 @@
-"""Networks as data: one class, and thin factories that fill in the tables of the paper.
+"""Networks by name: thin factories that fill in the tables of the papers.
 
-`build("resnet56")` makes any network of the course by name; `names()` lists them.
+`build("resnet56")` makes any network of the course; `names()` lists them.
 """
 
 import re
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from .blocks import BasicBlock, Bottleneck, Norm, PlainBlock, conv3x3
+from .blocks import BasicBlock, Bottleneck, PlainBlock
 from .errors import unknown
+from .family import (
+    BasicBlockD,
+    BottleneckD,
+    PreActBlock,
+    PreActBottleneck,
+    PreActResNet,
+    SEBasicBlock,
+    SEBottleneck,
+    stochastic_depth,
+)
+from .resnet import ResNet
 
 IMAGENET = {  # depth: (block, blocks in each stage); paper, table 1
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -23,133 +33,38 @@ IMAGENET = {  # depth: (block, blocks in each stage); paper, table 1
 }
 
 
-def make_stem(kind: str, width: int, norm_layer: Norm) -> nn.Sequential:
-    """What comes before the first block: "imagenet" (a quarter of the height and width), or "cifar"."""
-    if kind == "cifar":
-        layers = OrderedDict(conv1=conv3x3(3, width), bn1=norm_layer(width), relu=nn.ReLU())
-    elif kind == "imagenet":
-        layers = OrderedDict(
-            conv1=nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
-            bn1=norm_layer(width),
-            relu=nn.ReLU(),
-            maxpool=nn.MaxPool2d(3, stride=2, padding=1),
-        )
-    else:
-        raise ValueError(unknown("stem", kind, ("imagenet", "cifar")))
-    return nn.Sequential(layers)
+VARIANTS = {  # of the ImageNet networks: another block for a basic one, and for a bottleneck
+    "plain": {BasicBlock: PlainBlock},
+    "se": {BasicBlock: SEBasicBlock, Bottleneck: SEBottleneck},
+    "d": {BasicBlock: BasicBlockD, Bottleneck: BottleneckD},
+}
 
 
-def make_stage(
-    block: type[nn.Module], in_channels: int, width: int, depth: int, stride: int = 1, *, first: Mapping = {}, **options
-) -> nn.Sequential:
-    """`depth` blocks in a row: the first one takes the stride and changes the shape, the others keep it.
+def imagenet_resnet(depth: int, *, variant: str | None = None, **options) -> ResNet:
+    """ResNet-18, 34, 50, 101 or 152 as in table 1; `options` as in `ResNet`.
 
-    (N, in_channels, H, W) -> (N, width * block.expansion, ceil(H / stride), ceil(W / stride)).
-    `options` go to every block, `first` to the first one only. Paper, table 1.
+    variant: "plain" (18 and 34 only), "se" (squeeze-and-excitation), "d" (ResNet-D: stem and shortcuts), or None.
     """
-    blocks = [block(in_channels, width, stride, **{**options, **first})]
-    blocks += [block(width * block.expansion, width, **options) for _ in range(depth - 1)]
-    return nn.Sequential(*blocks)
-
-
-class ResNet(nn.Module):
-    """A plain or residual network: stem, stages of blocks, global average pool, linear classifier.
-
-    (N, 3, H, W) images -> (N, num_classes) logits.
-
-    block: PlainBlock, BasicBlock or Bottleneck.
-    depths, widths, strides: for each stage, how many blocks, how wide (before the block's
-        expansion), and the stride of its first block.
-    stem: "imagenet" (7x7 stride 2, then max-pool) or "cifar" (3x3); stem_width: its channels.
-    shortcut: "A", "B" or "C" (paper, section 3.3).
-    groups, width_per_group: ResNeXt and wide networks (Bottleneck only).
-    replace_stride_with_dilation: for each stage after the first, whether to dilate its 3x3
-        convolutions instead of striding (Bottleneck only).
-    norm_layer: makes the normalisation from a number of channels.
-    zero_init_residual: start each residual function at zero, by the last BN's weight.
-    stride_in: "3x3" (v1.5) or "1x1" (v1): which convolution of a Bottleneck takes the stride.
-
-    Weights start as in He et al. 2015 (https://arxiv.org/abs/1502.01852), as the paper's section 3.4 says.
-    Raises ValueError for a combination that cannot be built.
-    """
-
-    def __init__(
-        self,
-        block: type[nn.Module],
-        depths: Sequence[int],
-        widths: Sequence[int] = (64, 128, 256, 512),
-        strides: Sequence[int] = (1, 2, 2, 2),
-        stem: str = "imagenet",
-        num_classes: int = 1000,
-        *,
-        stem_width: int | None = None,
-        shortcut: str = "B",
-        groups: int = 1,
-        width_per_group: int = 64,
-        replace_stride_with_dilation: Sequence[bool] | None = None,
-        norm_layer: Norm = nn.BatchNorm2d,
-        zero_init_residual: bool = False,
-        stride_in: str = "3x3",
-    ):
-        super().__init__()
-        dilate = (False, *(replace_stride_with_dilation or [False] * (len(depths) - 1)))
-        if not len(depths) == len(widths) == len(strides) == len(dilate):
-            raise ValueError(
-                f"Give one depth, width and stride for each stage, and one replace_stride_with_dilation for each "
-                f"stage after the first; got {len(depths)}, {len(widths)}, {len(strides)} and {len(dilate) - 1}."
-            )
-        options = dict(
-            shortcut=shortcut,
-            groups=groups,
-            width_per_group=width_per_group,
-            norm_layer=norm_layer,
-            stride_in=stride_in,
-        )
-        channels = stem_width or widths[0]
-        self.stem = make_stem(stem, channels, norm_layer)
-
-        dilation = 1
-        stages = []
-        for depth, width, stride, dilated in zip(depths, widths, strides, dilate, strict=True):
-            before = dilation  # the first block of a dilated stage still sees its input at the old spacing
-            if dilated:
-                dilation, stride = dilation * stride, 1
-            options["dilation"] = dilation
-            stages.append(make_stage(block, channels, width, depth, stride, first={"dilation": before}, **options))
-            channels = width * block.expansion
-        self.stages = nn.Sequential(*stages)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(channels, num_classes)
-        self.spec: dict | None = None  # how `build` made it, for a run's record
-        self._initialise(zero_init_residual)
-
-    def _initialise(self, zero_init_residual: bool) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
-                nn.init.zeros_(module.residual[-1].weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        x = self.stages(x)
-        x = self.pool(x).flatten(1)
-        return self.fc(x)
-
-
-def imagenet_resnet(depth: int, *, plain: bool = False, **options) -> ResNet:
-    """ResNet-18, 34, 50, 101 or 152 as in table 1, or plain-18 or plain-34; `options` as in `ResNet`."""
-    depths_here = [d for d, (block, _) in IMAGENET.items() if block is BasicBlock or not plain]
+    exchange = VARIANTS[variant] if variant else {BasicBlock: BasicBlock, Bottleneck: Bottleneck}
+    depths_here = [d for d, (block, _) in IMAGENET.items() if block in exchange]
     if depth not in depths_here:
-        kind = "plain network" if plain else "ResNet"
+        kind = "plain network" if variant == "plain" else "ResNet"
         raise ValueError(
             f"There is no ImageNet {kind} with {depth} layers. Choose a depth of {', '.join(map(str, depths_here))}."
         )
     block, depths = IMAGENET[depth]
-    return ResNet(PlainBlock if plain else block, depths, **options)
+    stem = "deep" if variant == "d" else "imagenet"
+    return ResNet(exchange[block], depths, **{"stem": stem, **options})
 
 
-def cifar_resnet(depth: int, *, plain: bool = False, num_classes: int = 10, shortcut: str = "A", **options) -> ResNet:
+def cifar_resnet(
+    depth: int,
+    *,
+    block: type[nn.Module] = BasicBlock,
+    shortcut: str = "A",
+    num_classes: int = 10,
+    **options,
+) -> ResNet:
     """The paper's section 4.2: 6n + 2 layers in three stages, 16, 32 and 64 wide; `options` as in `ResNet`.
 
     Takes (N, 3, H, W) images of any size from 4x4; the paper's are 32x32.
@@ -159,9 +74,9 @@ def cifar_resnet(depth: int, *, plain: bool = False, num_classes: int = 10, shor
         raise ValueError(
             f"A CIFAR network has 6n + 2 layers (8, 14, 20, 26, 32, ...), not {depth}. Near it: {lower} or {lower + 6}."
         )
-    block = PlainBlock if plain else BasicBlock
+    network = PreActResNet if block is PreActBlock else ResNet
     n = (depth - 2) // 6
-    return ResNet(block, (n, n, n), (16, 32, 64), (1, 2, 2), "cifar", num_classes, shortcut=shortcut, **options)
+    return network(block, (n, n, n), (16, 32, 64), (1, 2, 2), "cifar", num_classes, shortcut=shortcut, **options)
 
 
 def lab10_6(num_classes: int = 10, **options) -> ResNet:
@@ -169,20 +84,84 @@ def lab10_6(num_classes: int = 10, **options) -> ResNet:
     return ResNet(Bottleneck, (3, 4, 6, 3), (16, 32, 64, 128), (1, 1, 2, 2), "cifar", num_classes, **options)
 
 
+def stochastic_resnet(depth: int, *, survival: float = 0.5, **options) -> ResNet:
+    """A CIFAR ResNet with stochastic depth (family.py); `survival` is that of its last block."""
+    return stochastic_depth(cifar_resnet(depth, **options), survival)
+
+
+def preact_bottlenecks(depth: int, num_classes: int = 10, **options) -> PreActResNet:
+    """Pre-activation bottlenecks for CIFAR, 9n + 2 layers: 164 and 1001 in https://arxiv.org/abs/1603.05027."""
+    n = (depth - 2) // 9
+    return PreActResNet(PreActBottleneck, (n, n, n), (16, 32, 64), (1, 2, 2), "cifar", num_classes, **options)
+
+
+def wide_resnet(depth: int, factor: int, num_classes: int = 10, **options) -> PreActResNet:
+    """WRN-depth-factor (https://arxiv.org/abs/1605.07146): 6n + 4 layers, the stages `factor` times as wide."""
+    n, widths = (depth - 4) // 6, (16 * factor, 32 * factor, 64 * factor)
+    return PreActResNet(
+        PreActBlock, (n, n, n), widths, (1, 2, 2), "cifar", num_classes, **{"stem_width": 16, **options}
+    )
+
+
+def cifar_resnext(depth: int, cardinality: int, group_width: int, num_classes: int = 10, **options) -> ResNet:
+    """ResNeXt-depth, cardinality x width d (https://arxiv.org/abs/1611.05431): 9n + 2 layers for CIFAR."""
+    n, groups = (depth - 2) // 9, dict(groups=cardinality, width_per_group=group_width)
+    return ResNet(Bottleneck, (n, n, n), (64, 128, 256), (1, 2, 2), "cifar", num_classes, **groups, **options)
+
+
 FIXED = {
     **{f"resnet{depth}": partial(imagenet_resnet, depth) for depth in IMAGENET},
-    **{f"plain{depth}": partial(imagenet_resnet, depth, plain=True) for depth in (18, 34)},
-    "wide_resnet50_2": lambda **o: imagenet_resnet(50, **{"width_per_group": 128, **o}),
-    "resnext50_32x4d": lambda **o: imagenet_resnet(50, **{"groups": 32, "width_per_group": 4, **o}),
-    "lab10_6": lab10_6,
+    **{f"plain{depth}": partial(imagenet_resnet, depth, variant="plain") for depth in (18, 34)},
+    "wide_resnet50_2": partial(imagenet_resnet, 50, width_per_group=128),
+    "wide_resnet101_2": partial(imagenet_resnet, 101, width_per_group=128),
+    "resnext50_32x4d": partial(imagenet_resnet, 50, groups=32, width_per_group=4),
+    "resnext101_32x8d": partial(imagenet_resnet, 101, groups=32, width_per_group=8),
+    "resnext101_64x4d": partial(imagenet_resnet, 101, groups=64, width_per_group=4),
+    **{f"seresnet{depth}": partial(imagenet_resnet, depth, variant="se") for depth in IMAGENET},
+    **{f"resnet{depth}d": partial(imagenet_resnet, depth, variant="d") for depth in IMAGENET},
 }
-IMAGENET_NAMES = tuple(name for name in FIXED if name != "lab10_6")
-CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)
+IMAGENET_NAMES = tuple(FIXED)
+FIXED |= {
+    "lab10_6": lab10_6,
+    # ResNeXt of ResNet-20's widths, layers and multiply-adds: 8 groups, 4 channels each in the first stage.
+    "narrow_resnext20": partial(
+        ResNet, Bottleneck, (2, 2, 2), (16, 32, 64), (1, 2, 2), "cifar", 10, groups=8, width_per_group=16
+    ),
+    **{f"preresnet{depth}": partial(preact_bottlenecks, depth) for depth in (164, 1001)},
+}
+
+CIFAR = {  # networks for 32x32 images: their names; how they are made; layers a block in each stage adds, and others
+    r"resnet(\d+)": (cifar_resnet, 6, 2),
+    r"plain(\d+)": (partial(cifar_resnet, block=PlainBlock), 6, 2),
+    r"preresnet(\d+)": (partial(cifar_resnet, block=PreActBlock), 6, 2),
+    r"seresnet(\d+)": (partial(cifar_resnet, block=SEBasicBlock), 6, 2),
+    r"resnet(\d+)d": (partial(cifar_resnet, block=BasicBlockD, shortcut="B"), 6, 2),
+    r"sdresnet(\d+)": (stochastic_resnet, 6, 2),
+    r"wrn(\d+)_(\d+)": (wide_resnet, 6, 4),
+    r"resnext(\d+)_(\d+)x(\d+)d": (cifar_resnext, 9, 2),
+}
+CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)  # the paper's
+OTHERS = ("preresnet110", "wrn28_10", "resnext29_8x64d", "sdresnet110", "seresnet20", "resnet20d")
 
 
 def names() -> list[str]:
-    """The networks that `build` makes by name."""
-    return [*FIXED, *(f"{kind}{depth}" for kind in ("resnet", "plain") for depth in CIFAR_DEPTHS)]
+    """The networks that `build` makes by name; of the later ones for CIFAR, which take any depth, one of each."""
+    return [*FIXED, *(f"{kind}{depth}" for kind in ("resnet", "plain") for depth in CIFAR_DEPTHS), *OTHERS]
+
+
+def factory(name: str) -> Callable[..., ResNet]:
+    """What makes the network of that name. Raises ValueError for a name that does not exist."""
+    if name in FIXED:
+        return FIXED[name]
+    for pattern, (make, each, others) in CIFAR.items():
+        if match := re.fullmatch(pattern, name):
+            numbers = [int(number) for number in match.groups()]
+            if numbers[0] >= each + others and numbers[0] % each == others and min(numbers) > 0:
+                return partial(make, *numbers)
+            depths = ", ".join(str(each * n + others) for n in (1, 2, 4, 6))
+            hint = f" The others with {each}n + {others} layers exist too: {depths}, ..."
+            raise ValueError(unknown("network", name, names()) + hint)
+    raise ValueError(unknown("network", name, names()))
 
 
 def plain_data(value):
@@ -199,22 +178,16 @@ def build(name: str, *, seed: int | None = None, **options) -> ResNet:
 
     "resnet18", "resnet50", "plain34", "resnext50_32x4d", ... are the ImageNet networks;
     "resnet20", "plain56", ... with 6n + 2 layers are the CIFAR ones (from 8 layers up, except 50
-    and 152, which name ImageNet networks). With a `seed` the weights are always the same, and
-    torch's own random state is left as it was.
+    and 152, which name ImageNet networks). The family that came later (family.py): "preresnet110", "wrn28_10",
+    "resnext29_8x64d", "sdresnet110", "seresnet20" and "seresnet50", "resnet20d" and "resnet50d".
+    With a `seed` the weights are always the same, and torch's own random state is left as it was.
     Raises ValueError for a name or option that does not exist.
     """
-    cifar = re.fullmatch(r"(resnet|plain)(\d+)", name)
-    is_cifar = cifar and int(cifar[2]) >= 8 and int(cifar[2]) % 6 == 2
-    if name not in FIXED and not is_cifar:
-        hint = " The others with 6n + 2 layers exist too: 8, 14, 26, 38, ..." if cifar else ""
-        raise ValueError(unknown("network", name, names()) + hint)
+    make = factory(name)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
-        if name in FIXED:
-            network = FIXED[name](**options)
-        else:
-            network = cifar_resnet(int(cifar[2]), plain=cifar[1] == "plain", **options)
+        network = make(**options)
     network.spec = {"name": name, "seed": seed, "options": {k: plain_data(v) for k, v in sorted(options.items())}}
     return network
 

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .checkpoints import Meter
 from .errors import LessonError
+from .family import StochasticResidual
 from .machine import pick_device
 
 T = TypeVar("T")
@@ -72,7 +73,11 @@ def first_alone(make: Callable[[], T]) -> T:
 
 def wrap(network: nn.Module) -> nn.Module:
     """The network whose gradients are averaged over the processes, or the network itself where there is one."""
-    return DistributedDataParallel(network) if size() > 1 else network
+    if size() == 1:
+        return network
+    # All processes leave out the same blocks, and wait for no gradients of theirs.
+    some_rest = any(isinstance(module, StochasticResidual) for module in network.modules())
+    return DistributedDataParallel(network, find_unused_parameters=some_rest)
 
 
 def check_shares(images: int, batch_size: int) -> None:

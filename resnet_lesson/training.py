@@ -144,7 +144,9 @@ def train(
     with stop_requests() as stop, bar:
         for iteration, images, labels in _steps(batches, first, recipe.iterations):
             lr = optimiser.param_groups[0]["lr"] = recipe.lr_at(iteration)
-            loss, logits = step(model, images, labels, optimiser, precision=precision)
+            with torch.random.fork_rng(devices=[]):  # what a network itself draws (stochastic depth) is the seed's, too
+                torch.default_generator.manual_seed(seed * 1_000_003 + iteration)
+                loss, logits = step(model, images, labels, optimiser, precision=precision)
             meter.add(loss, logits, labels)
             bar.update(len(labels) * processes)
 

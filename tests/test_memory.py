@@ -10,7 +10,8 @@ from torch import nn
 
 from resnet_lesson.blocks import Bottleneck
 from resnet_lesson.memory import recompute
-from resnet_lesson.networks import ResNet, build
+from resnet_lesson.networks import build
+from resnet_lesson.resnet import ResNet
 
 NETWORKS = {
     "plain": lambda: build("plain14", seed=0),

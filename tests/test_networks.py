@@ -2,18 +2,19 @@
 
 import functools
 import json
+import re
 
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from test_family import FAMILY
 from torch import nn
 
 from resnet_lesson.blocks import BasicBlock, Bottleneck, PlainBlock
 from resnet_lesson.networks import (
     CIFAR_DEPTHS,
     FIXED,
-    ResNet,
     build,
     cifar_resnet,
     from_torchvision,
@@ -22,6 +23,7 @@ from resnet_lesson.networks import (
     names,
     to_torchvision,
 )
+from resnet_lesson.resnet import ResNet
 
 PAPER_CIFAR = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}  # table 6, exact
 TORCHVISION = {
@@ -31,7 +33,10 @@ TORCHVISION = {
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
     "resnext50_32x4d": 25_028_904,
+    "resnext101_32x8d": 88_791_336,
+    "resnext101_64x4d": 83_455_272,
     "wide_resnet50_2": 68_883_240,
+    "wide_resnet101_2": 126_886_696,
 }
 DILATED = {"replace_stride_with_dilation": [False, True, True]}
 GROUP_NORM = {"norm_layer": functools.partial(nn.GroupNorm, 8)}
@@ -86,10 +91,10 @@ def pictures(n=2, height=64, width=64):
 # Every network
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [name for name in names() if name not in FAMILY])
 def test_every_name_builds_a_network_with_its_depth_in_weighted_layers(name):
     network = on_meta(name)
-    depth = {"wide_resnet50_2": 50, "resnext50_32x4d": 50, "lab10_6": 50}.get(name) or int(name.lstrip("resntplai"))
+    depth = 50 if name == "lab10_6" else int(re.search(r"\d+", name)[0])
     assert weighted_layers(network) == depth
     assert network.fc.out_features == (1000 if name in FIXED and name != "lab10_6" else 10)
     assert network.spec == {"name": name, "seed": None, "options": {}}
@@ -97,7 +102,8 @@ def test_every_name_builds_a_network_with_its_depth_in_weighted_layers(name):
 
 def test_names_are_those_of_the_course():
     imagenet = {*TORCHVISION, "plain18", "plain34", "lab10_6"}
-    assert set(names()) == imagenet | {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in PAPER_CIFAR}
+    cifar = {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in PAPER_CIFAR}
+    assert set(names()) == imagenet | cifar | set(FAMILY)
     assert len(names()) == len(set(names()))
 
 
@@ -282,7 +288,7 @@ def test_zero_init_residual_starts_every_residual_function_at_zero(name, zero):
 @pytest.mark.parametrize("plain", [True, False])
 def test_cifar_depth_that_is_not_6n_plus_2_names_the_nearest_that_are(depth, plain):
     with pytest.raises(ValueError, match=r"6n \+ 2") as error:
-        cifar_resnet(depth, plain=plain)
+        cifar_resnet(depth, block=PlainBlock if plain else BasicBlock)
     near = [d for d in range(8, 1300, 6) if abs(d - depth) < 6] or [8]
     assert f"not {depth}." in str(error.value)
     for one in near:
@@ -298,7 +304,7 @@ def test_unknown_imagenet_depth_names_the_possible_ones(depth):
 @pytest.mark.parametrize("depth", [50, 21])
 def test_unknown_imagenet_plain_depth_names_18_and_34_only(depth):
     with pytest.raises(ValueError, match=f"no ImageNet plain network with {depth} layers.*depth of 18, 34\\.$"):
-        imagenet_resnet(depth, plain=True)
+        imagenet_resnet(depth, variant="plain")
 
 
 @pytest.mark.parametrize(

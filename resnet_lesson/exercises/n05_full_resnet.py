@@ -6,7 +6,7 @@ from itertools import groupby
 
 import torch
 
-from .. import networks
+from .. import resnet
 from ..blocks import BasicBlock
 from .core import Exercise, Wrong
 from .network_probes import Call, images, made, recorder, trace, warm
@@ -16,7 +16,7 @@ from .stem_probes import probe_stem
 assemble_resnet = Exercise(
     "assemble_resnet",
     "Write the class that assembles a ResNet from stem, stages, pooling and classifier.",
-    solution=(networks.make_stem, networks.make_stage, networks.ResNet),
+    solution=(resnet.make_stem, resnet.make_stage, resnet.ResNet),
     hints=(
         "Four parts in a row: stem, four stages, global average pool, linear layer. Section 4 has the stem.",
         "The widths of the stages are 64, 128, 256 and 512. The first stage has stride 1, for the max-pool has just "
@@ -24,7 +24,7 @@ assemble_resnet = Exercise(
         "Keep count of the channels: 64 after the stem, width * block.expansion after a stage. The next stage and, at "
         "the end, the linear layer take in that many.",
         "for width, depth, stride in zip((64, 128, 256, 512), depths, (1, 2, 2, 2)): append "
-        "networks.make_stage(block, channels, width, depth, stride), then channels = width * block.expansion.",
+        "resnet.make_stage(block, channels, width, depth, stride), then channels = width * block.expansion.",
         "forward: stem, stages, nn.AdaptiveAvgPool2d(1), flatten(1), linear layer. No softmax: the loss has it.",
     ),
     read="notebook 05, section 4; paper, table 1 and section 3.3",

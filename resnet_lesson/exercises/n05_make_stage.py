@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .. import networks
+from .. import resnet
 from ..blocks import Bottleneck
 from .core import Exercise, Wrong
 from .network_probes import Call, made, recorder
@@ -14,7 +14,7 @@ from .probing import count, run, same, shape
 make_stage = Exercise(
     "make_stage",
     "Write the function that makes one stage: blocks in a row, the first of which changes the shape.",
-    solution=(networks.make_stage,),
+    solution=(resnet.make_stage,),
     hints=(
         "Look at the printed stage of ResNet-34 again. In what does its first block differ from the others?",
         "The first block is block(in_channels, width, stride). The others have stride 1; what is their number of "

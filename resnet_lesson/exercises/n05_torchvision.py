@@ -8,6 +8,7 @@ from torch import nn
 
 from .. import networks
 from ..blocks import BasicBlock, Bottleneck
+from ..resnet import ResNet
 from .core import Exercise, Wrong
 from .probing import run, same, shake, shape
 
@@ -31,7 +32,7 @@ load_torchvision = Exercise(
 
 def tiny(block: type[nn.Module], depths: tuple[int, ...]) -> tuple[dict, dict]:
     """A small network's weights, named as torchvision's and as ours."""
-    ours = networks.ResNet(block, depths, widths=(4, 8, 8, 8), num_classes=5).state_dict()
+    ours = ResNet(block, depths, widths=(4, 8, 8, 8), num_classes=5).state_dict()
     for i, tensor in enumerate(ours.values()):
         tensor.copy_(torch.randint(100, tensor.shape) + 100 * i)  # no two tensors are equal
     theirs = {key: tensor.clone() for key, tensor in networks.to_torchvision(ours).items()}
@@ -190,7 +191,7 @@ def found_before(answer: Callable) -> bool:
 @load_torchvision.probe("torchvision's ResNet with one block a stage, loaded into ours", "the same logits")
 def same_logits(answer):
     theirs = shake(torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], 10)).eval()
-    ours = networks.ResNet(BasicBlock, (1, 1, 1, 1), num_classes=10).eval()
+    ours = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=10).eval()
     weights = renamed(answer, theirs.state_dict())
     if found_before(answer):
         return

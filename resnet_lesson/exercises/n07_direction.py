@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .. import landscape
 from ..blocks import BasicBlock
-from ..networks import ResNet
+from ..resnet import ResNet
 from .core import Exercise, Wrong
 from .probing import shake, shape
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import lesions
 from ..blocks import BasicBlock
-from ..networks import ResNet
+from ..resnet import ResNet
 from .core import Exercise, Wrong
 from .n07_direction import sound
 from .probing import run, same, shake

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson import networks
+from resnet_lesson import networks, resnet
 from resnet_lesson.blocks import BasicBlock
 
 # make_stage
@@ -100,7 +100,7 @@ class LooseBlocks(nn.Module):
 
 
 def always_basic(block, in_channels, width, depth, stride=1):
-    return networks.make_stage(BasicBlock, in_channels, width, depth, stride)
+    return resnet.make_stage(BasicBlock, in_channels, width, depth, stride)
 
 
 def with_map(block, in_channels, width, depth, stride=1):
@@ -180,7 +180,7 @@ class Pieces(nn.Module):
         return depths
 
     def make_stage(self, *made):
-        return networks.make_stage(*made)
+        return resnet.make_stage(*made)
 
     def after(self, channels, width, block):
         return width * block.expansion
@@ -337,7 +337,7 @@ def pops_of_a_copy(weights):
 
 RIGHT = {
     "make_stage": {
-        "the course's": networks.make_stage,
+        "the course's": resnet.make_stage,
         "a loop that appends": in_a_loop,
         "a list of strides": list_of_strides,
         "a module of its own": OwnModule,
@@ -347,7 +347,7 @@ RIGHT = {
         "pieces": staging(),
     },
     "assemble_resnet": {
-        "the course's": networks.ResNet,
+        "the course's": resnet.ResNet,
         "all by hand": ByHand,
         "a function with one nn.Sequential": one_sequential,
         "pieces": Pieces,
@@ -389,7 +389,7 @@ WRONG = {
         "a Python list inside": (LooseBlocks, "the blocks do not belong to the stage"),
         "always BasicBlock": (always_basic, "the given block is ignored"),
         "a dropout and a ReLU at the end": (
-            lambda *made: nn.Sequential(networks.make_stage(*made), nn.Dropout(0.5), nn.ReLU()),
+            lambda *made: nn.Sequential(resnet.make_stage(*made), nn.Dropout(0.5), nn.ReLU()),
             "more than blocks",
         ),
         "empty": (lambda *made: nn.Sequential(), "no block was made"),
@@ -484,7 +484,7 @@ WRONG = {
         "1000 classes": (head(lambda c, n: (*average(), nn.Linear(c, 1000))), "the number of classes is ignored"),
         "a list of stages": (replacing(pack=list), "the blocks do not belong to the network"),
         "another block": (
-            replacing(make_stage=lambda self, block, *a: networks.make_stage(BasicBlock, *a)),
+            replacing(make_stage=lambda self, block, *a: resnet.make_stage(BasicBlock, *a)),
             "the given block is ignored",
         ),
     },

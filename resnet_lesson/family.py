@@ -1,0 +1,223 @@
+"""The ResNet family: what came after 2015, each as a small change to the course's own blocks.
+
+pre-activation    PreActBlock, PreActBottleneck, PreActResNet    He et al. 2016, https://arxiv.org/abs/1603.05027
+wide networks     PreActResNet with wider stages                 Zagoruyko and Komodakis, https://arxiv.org/abs/1605.07146
+ResNeXt           Bottleneck with groups (blocks.py)             Xie et al. 2017, https://arxiv.org/abs/1611.05431
+dilation          dilate                                         Yu et al. 2017, https://arxiv.org/abs/1705.09914
+stochastic depth  StochasticResidual, stochastic_depth           Huang et al. 2016, https://arxiv.org/abs/1603.09382
+squeeze-and-excitation  SEBasicBlock, SEBottleneck               Hu et al. 2018, https://arxiv.org/abs/1709.01507
+ResNet-D          BasicBlockD, BottleneckD, the stem "deep"      He T. et al. 2019, https://arxiv.org/abs/1812.01187
+
+Shapes are written (N, C, H, W) as in blocks.py. networks.py makes these networks by name.
+"""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import (
+    BasicBlock,
+    Bottleneck,
+    Norm,
+    Projection,
+    ZeroPadShortcut,
+    conv1x1,
+    conv3x3,
+    make_shortcut,
+    only_plain_options,
+)
+from .resnet import ResNet
+
+
+class PreActBlock(nn.Module):
+    """BN and ReLU before each convolution, and nothing after the addition: y = x + F(x).
+
+    (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)). Where the shape changes, the first BN and
+    ReLU come before the two paths part, and a projection has no BN of its own, as in the authors' code.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        *,
+        shortcut: str = "B",
+        groups: int = 1,
+        width_per_group: int = 64,
+        dilation: int = 1,
+        norm_layer: Norm = nn.BatchNorm2d,
+        stride_in: str = "3x3",
+    ):
+        super().__init__()
+        only_plain_options(type(self).__name__, groups, width_per_group, dilation, stride_in)
+        out_channels = width * self.expansion
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for i, conv in enumerate(self.convolutions(in_channels, width, stride), start=1):
+            layers |= {f"bn{i}": norm_layer(conv.in_channels), f"relu{i}": nn.ReLU(), f"conv{i}": conv}
+        self.before: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.before = nn.Sequential(OrderedDict(bn1=layers.pop("bn1"), relu1=layers.pop("relu1")))
+        self.residual = nn.Sequential(layers)
+        self.shortcut = make_shortcut(shortcut, in_channels, out_channels, stride, norm_layer=lambda _: nn.Identity())
+
+    @staticmethod
+    def convolutions(in_channels: int, width: int, stride: int) -> Sequence[nn.Conv2d]:
+        """Those of F."""
+        return conv3x3(in_channels, width, stride), conv3x3(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.before(x)
+        return self.residual(x) + self.shortcut(x)
+
+
+class PreActBottleneck(PreActBlock):
+    """The same with 1x1, 3x3 and 1x1: (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride))."""
+
+    expansion = 4
+
+    @staticmethod
+    def convolutions(in_channels: int, width: int, stride: int) -> Sequence[nn.Conv2d]:
+        return conv1x1(in_channels, width), conv3x3(width, width, stride), conv1x1(width, 4 * width)
+
+
+class PreActResNet(ResNet):
+    """A ResNet of pre-activation blocks: BN and ReLU come once more after the last block, before the pool.
+
+    Arguments as in `ResNet`. The stem "cifar" is a convolution alone: the first block begins with BN and ReLU.
+    """
+
+    def __init__(self, *args, norm_layer: Norm = nn.BatchNorm2d, **options):
+        super().__init__(*args, norm_layer=norm_layer, **options)
+        if not hasattr(self.stem, "maxpool"):
+            self.stem = nn.Sequential(OrderedDict(conv1=self.stem.conv1))
+        last = OrderedDict(bn=norm_layer(self.fc.in_features), relu=nn.ReLU(), pool=self.pool)
+        self.pool = nn.Sequential(last)
+
+
+class SqueezeExcitation(nn.Module):
+    """Each channel times a number between 0 and 1, which depends on the means of all channels of the image.
+
+    (N, channels, H, W) -> the same. reduction: how many times fewer numbers there are in between.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        few = max(1, channels // reduction)
+        self.squeeze = nn.AdaptiveAvgPool2d(1)
+        self.excite = nn.Sequential(nn.Linear(channels, few), nn.ReLU(), nn.Linear(few, channels), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.excite(self.squeeze(x).flatten(1))
+        return x * scale[:, :, None, None]
+
+
+class SEBasicBlock(BasicBlock):
+    """A basic block whose F ends in squeeze-and-excitation; arguments and shapes as in `BasicBlock`."""
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1, **options):
+        super().__init__(in_channels, width, stride, **options)
+        self.residual.se = SqueezeExcitation(width)
+
+
+class SEBottleneck(Bottleneck):
+    """A bottleneck whose F ends in squeeze-and-excitation; arguments and shapes as in `Bottleneck`."""
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1, **options):
+        super().__init__(in_channels, width, stride, **options)
+        self.residual.se = SqueezeExcitation(width * self.expansion)
+
+
+def pool_then_project(block: nn.Module, stride: int) -> None:
+    """ResNet-D: where a projection would skip pixels, take the mean of each `stride` x `stride` square first."""
+    if stride > 1 and isinstance(block.shortcut, Projection):
+        conv, norm = block.shortcut
+        conv.stride = (1, 1)
+        pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+        block.shortcut = nn.Sequential(OrderedDict(pool=pool, conv=conv, bn=norm))
+
+
+class BasicBlockD(BasicBlock):
+    """A basic block that pools before it projects; arguments and shapes as in `BasicBlock`."""
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1, **options):
+        super().__init__(in_channels, width, stride, **options)
+        pool_then_project(self, stride)
+
+
+class BottleneckD(Bottleneck):
+    """A bottleneck that pools before it projects; arguments and shapes as in `Bottleneck`."""
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1, **options):
+        super().__init__(in_channels, width, stride, **options)
+        pool_then_project(self, stride)
+
+
+class StochasticResidual(nn.Sequential):
+    """A residual function that each step of training leaves out with probability 1 - survival, for the whole batch.
+
+    When it stays, it is divided by `survival`: its mean over many steps is F(x), which evaluation mode computes.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module], survival: float = 1.0):
+        super().__init__(OrderedDict(layers))
+        self.survival = survival
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        if torch.rand(()) >= self.survival:
+            return x.new_zeros(())  # added to the shortcut, it changes nothing; and F is not computed
+        return super().forward(x) / self.survival
+
+
+def stochastic_depth(network: ResNet, survival: float = 0.5) -> ResNet:
+    """Let each step of training leave out residual functions at random; changes the network in place and returns it.
+
+    survival: the probability that the last block's F takes part; it falls in equal steps from 1 at the stem.
+    Raises ValueError for one that is not above 0 and up to 1, and for a network without residual blocks.
+    """
+    if not 0 < survival <= 1:
+        raise ValueError(f"survival is a probability above 0 and up to 1, not {survival}.")
+    blocks = [module for module in network.modules() if hasattr(module, "residual")]
+    if not blocks:
+        raise ValueError("Stochastic depth leaves out residual functions; a plain network has none.")
+    for i, block in enumerate(blocks, start=1):
+        share = 1 - i / len(blocks) * (1 - survival)
+        block.residual = StochasticResidual(dict(block.residual.named_children()), share)
+    return network
+
+
+def dilate(network: ResNet, stages: Sequence[int]) -> ResNet:
+    """A copy of the network whose given `stages` (counted from 0) do not shrink the map: dilation instead of stride.
+
+    The weights stay. What the network computed at every second pixel, the copy computes at every pixel: behind a stride
+    that is gone, a 3x3 convolution takes its nine pixels twice as far apart. Raises ValueError for a stage that does
+    not exist, and for one that pools (ResNet-D).
+    """
+    if not set(stages) <= set(range(len(network.stages))):
+        raise ValueError(f"The network has the stages 0 to {len(network.stages) - 1}; you asked for {list(stages)}.")
+    network, spacing = copy.deepcopy(network), 1
+    for i, stage in enumerate(network.stages):
+        for block in stage:  # its paths begin at the same pixels, and end at the same
+            spacing = max([_spread(path, spacing, i in stages) for path in block.children()])
+    return network
+
+
+def _spread(path: nn.Module, spacing: int, without_stride: bool) -> int:
+    """Let the layers of a path take pixels `spacing` apart; return how far apart they are behind it."""
+    for layer in path.modules():
+        if isinstance(layer, nn.AvgPool2d):
+            raise ValueError("A pooling cannot be dilated: dilate a network without ResNet-D's shortcuts.")
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
+            layer.dilation = layer.padding = (spacing * layer.dilation[0], spacing * layer.dilation[1])
+        if without_stride and isinstance(layer, (nn.Conv2d, ZeroPadShortcut)):
+            one = type(layer.stride)  # a tuple in a convolution, a number in a zero-padding
+            spacing *= layer.stride[0] if one is tuple else layer.stride
+            layer.stride = (1, 1) if one is tuple else 1
+    return spacing
