@@ -11,10 +11,12 @@ from .batches import Batches, Normalisation
 from .blocks import BasicBlock, Bottleneck, PlainBlock
 from .cost import cost_of
 from .datasets import Dataset, cifar10, shapes10
+from .doodles import doodles10
 from .errors import LessonError
 from .evaluation import evaluate
 from .machine import DATA, full_scale
 from .networks import build
+from .quickdraw import quickdraw
 from .recipes import Recipe, recipe
 from .resnet import ResNet
 from .runs import Run, list_runs, recorded
@@ -37,9 +39,11 @@ __all__ = [
     "build",
     "cifar10",
     "cost_of",
+    "doodles10",
     "evaluate",
     "full_scale",
     "list_runs",
+    "quickdraw",
     "recipe",
     "recorded",
     "shapes10",

@@ -6,6 +6,7 @@ padded set lies on the device as bytes; one indexing operation cuts a batch out 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from .errors import unknown
 class Normalisation:
     """What is subtracted from an image and what it is divided by, in units of 0 to 255.
 
-    mean: (3,) a value for each colour, or (H, W, 3) a value for each pixel. std: (3,).
+    mean: (C,) a value for each of the colours (3, or 1 of grey images), or (H, W, C) a value for each pixel. std: (C,).
     """
 
     mean: Tensor
@@ -36,18 +37,19 @@ class Normalisation:
         # Bytes are counted, not summed as floats: exact, and no copy of the whole set in float.
         if kind == "channel":
             values = torch.arange(256, dtype=torch.float64)
-            counts = torch.stack([dataset.images[..., c].flatten().bincount(minlength=256) for c in range(3)])
+            channels = dataset.images.unbind(-1)
+            counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in channels])
             mean = (counts * values).sum(1) / counts.sum(1)
             variance = (counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)
             return cls(mean.float(), variance.sqrt().float())
         if kind == "pixel":
             total = sum(chunk.sum(0, dtype=torch.int64) for chunk in dataset.images.split(5000))
-            return cls((total.double() / len(dataset)).float(), torch.full((3,), 255.0))
+            return cls((total.double() / len(dataset)).float(), torch.full(dataset.images.shape[-1:], 255.0))
         raise ValueError(unknown("normalisation", kind, ("channel", "pixel")))
 
 
 class Batches:
-    """A data set as batches: float images (B, 3, H, W), channels-last, and int64 labels (B,).
+    """A data set as batches: float images (B, C, H, W), channels-last, and int64 labels (B,).
 
     padding, flip: zeros added on each side before a random crop to the old size; random mirroring.
         Both off: the images as they are.
@@ -99,7 +101,7 @@ class Batches:
     def cut(self, index: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
         """The images `index`, cropped at (top, left) of the padded image, mirrored where asked.
 
-        All arguments (B,); returns normalised float images (B, 3, H, W), channels-last.
+        All arguments (B,); returns normalised float images (B, C, H, W), channels-last.
         """
         height, width = self.size
         rows = top[:, None] + torch.arange(height, device=self.device)
@@ -119,3 +121,12 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.epoch(0)
+
+    def steps(self, first: int, last: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Iterations `first` to `last` - 1 with their images and labels, epoch after epoch."""
+        iteration = first
+        while iteration < last:
+            epoch, batch = divmod(iteration, len(self))
+            for images, labels in islice(self.epoch(epoch, batch), last - iteration):
+                yield iteration, images, labels
+                iteration += 1

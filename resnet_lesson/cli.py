@@ -5,12 +5,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import datasets, doctor, inside, machine, parallel, visdom_server
+from . import datasets, doctor, inside, machine, parallel, transfer_study, visdom_server
 from .cost import cost_of
 from .errors import LessonError, unknown
 from .memory import recompute
 from .networks import IMAGENET_NAMES, build, names
 from .plots import error_curves
+from .quickdraw import STUDY, quickdraw
 from .recipes import RECIPES, recipe
 from .reproduce import command as reproduce
 from .runs import list_runs, load, name_of, recorded
@@ -75,7 +76,17 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p = command("reproduce", "Train all that a table of the paper needs, and print it. The same command goes on.")
     reproduce.options(p, DATASETS)
 
-    p = command("data", "Put CIFAR-10 in place (170 MB), or say that it is there.")
+    p = command("data", "Put CIFAR-10 in place (170 MB), or QuickDraw drawings, or say that they are there.")
+    p.add_argument(
+        "--quickdraw",
+        nargs="?",
+        const=",".join(STUDY),
+        metavar="CLASSES",
+        help=f"drawings instead of CIFAR-10, of classes with commas between (if none are named: {', '.join(STUDY)})",
+    )
+    p.add_argument(
+        "--per-class", type=int, default=None, metavar="N", help="how many drawings of each class (default: 500)"
+    )
     p.add_argument(
         "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
     )
@@ -96,6 +107,9 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
         "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
     )
     p.set_defaults(run=inside_command)
+
+    p = command("transfer", "Compare training from scratch, of a new head and of all layers, on drawings: notebook 08.")
+    transfer_study.options(p)
 
     p = command("cost", "Print a network's parameters, multiply-adds and shapes, layer by layer.")
     p.add_argument("network", help=f"one of {', '.join(names())}")
@@ -157,6 +171,14 @@ def train_command(args: argparse.Namespace) -> int:
 
 
 def data_command(args: argparse.Namespace) -> int:
+    if args.quickdraw is not None:
+        classes = [name.strip() for name in args.quickdraw.split(",")]
+        each = 500 if args.per_class is None else args.per_class
+        drawings = quickdraw(classes, each, args.root)
+        print(f"QuickDraw is in {args.root}: {each:,} drawings of each of {', '.join(drawings.classes)}.")
+        return 0
+    if args.per_class is not None:
+        raise ValueError("--per-class belongs to --quickdraw: python -m resnet_lesson data --quickdraw --per-class 500")
     train_set, test_set = datasets.cifar10(args.root)
     print(f"CIFAR-10 is in {args.root}: {len(train_set):,} training and {len(test_set):,} test images, checked.")
     return 0

@@ -1,4 +1,4 @@
-"""Images with labels: CIFAR-10, and the generated shapes10 that needs no network."""
+"""Images with labels: the data set they make, CIFAR-10, and the generated shapes10 that needs no network."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from .errors import LessonError
 class Dataset:
     """Labelled images, as stored: no scaling, no augmentation.
 
-    images: uint8 (N, H, W, 3), the layout in which `plt.imshow` takes one.
+    images: uint8 (N, H, W, 3), the layout in which `plt.imshow` takes one; (N, H, W, 1) if they are grey.
     labels: int64 (N,), indices into `classes`.
     """
 
@@ -35,6 +35,26 @@ class Dataset:
     def take(self, n: int) -> "Dataset":
         """The first `n` images."""
         return replace(self, images=self.images[:n], labels=self.labels[:n])
+
+    def split(self, per_class: int) -> tuple["Dataset", "Dataset"]:
+        """The first `per_class` images of each class, and all the others; both in the order that they have here.
+
+        Raises ValueError for less than 1 a class, and LessonError where a class has no more than that: nothing of it
+        would be left for the other part.
+        """
+        if per_class < 1:
+            raise ValueError(f"split takes 1 image of each class or more, not {per_class}.")
+        first = torch.zeros(len(self), dtype=torch.bool)
+        for label, name in enumerate(self.classes):
+            places = (self.labels == label).nonzero()[:, 0]
+            if len(places) <= per_class:
+                raise LessonError(
+                    f"{self.name} has {len(places):,} of {name}, so split({per_class}) leaves none of them for the "
+                    f"second part: split off fewer, or make or load a larger set."
+                )
+            first[places[:per_class]] = True
+        one, other = (replace(self, images=self.images[part], labels=self.labels[part]) for part in (first, ~first))
+        return one, other
 
     @cached_property
     def sha256(self) -> str:

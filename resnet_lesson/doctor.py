@@ -10,6 +10,7 @@ import torch
 
 from . import datasets, machine
 from .errors import LessonError
+from .quickdraw import STUDY
 from .runs import list_runs, shipped
 
 LAB = ("jupyterlab", "ipywidgets", "matplotlib", "visdom")  # needed to open the notebooks, not to train
@@ -34,6 +35,7 @@ def checks(root: Path = machine.DATA) -> list[tuple[bool | None, str, str]]:
     free = shutil.disk_usage(root if root.exists() else Path.cwd()).free / 1e9
     rows.append((free > 1, f"{free:.0f} GB of disk free", "free 1 GB: CIFAR-10 needs 170 MB twice while unpacking"))
     rows.append(_cifar10(root))
+    rows.append(_quickdraw(root))
     rows.append(_runs())
     return rows
 
@@ -58,6 +60,13 @@ def _cifar10(root: Path) -> tuple[bool | None, str, str]:
     except LessonError as error:
         return False, f"CIFAR-10 in {root} is damaged: {error}", "`python -m resnet_lesson data` mends it"
     return True, f"CIFAR-10 is in {root}, whole", ""
+
+
+def _quickdraw(root: Path) -> tuple[bool | None, str, str]:
+    there = sum((root / "quickdraw" / f"{name}.npy").is_file() for name in STUDY)
+    found = f"QuickDraw: {there} of the {len(STUDY)} classes that notebook 08 uses are in {root}"
+    mend = "not needed for the notebooks, doodles10 stands in; `python -m resnet_lesson data --quickdraw` fetches 4 MB"
+    return there == len(STUDY) or None, found, mend
 
 
 def _runs() -> tuple[bool | None, str, str]:

@@ -66,18 +66,18 @@ def fetch(mirrors: Iterable[str], md5: str, path: Path, *, otherwise: str, patie
             try:
                 return _fetch_from(url, md5, path, limits)
             except MirrorFailed as failure:
-                print(f"{_host(url)}: {failure}.")
+                print(f"{host_of(url)}: {failure}.")
                 reached = reached or failure.reached
                 if failure.rate is not None:
                     rates[url] = failure.rate
         candidates = sorted(rates, key=rates.__getitem__, reverse=True)
         if candidates:
-            print(f"No mirror is fast from here; {_host(candidates[0])} is the fastest and may take its time.")
+            print(f"No mirror is fast from here; {host_of(candidates[0])} is the fastest and may take its time.")
     why = "no mirror delivered it, for the reasons above" if reached else "no mirror can be reached"
     raise LessonError(f"{path.name} could not be downloaded: {why}. {otherwise}")
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
     """The host as people name it, without a password that the address may hold."""
     return url.partition("://")[2].partition("/")[0].rpartition("@")[2] or url
 
@@ -89,7 +89,24 @@ def _fetch_from(url: str, md5: str, path: Path, patience: Patience) -> None:
         _download(url, Path(file), patience)
 
     try:
-        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=download)
+        with failures(patience):
+            pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=download)
+    except ValueError as error:  # pooch's word for a wrong checksum
+        raise MirrorFailed("sent something else than the published file (wrong checksum)") from error
+
+
+def refuse_failure(response: requests.Response) -> None:
+    """Raise what `failures` understands for an answer that is no file."""
+    response.raise_for_status()
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise MirrorFailed("sent a web page instead of the file (a login page?)")
+
+
+@contextmanager
+def failures(patience: Patience) -> Iterator[None]:
+    """What goes wrong while a server is asked, as MirrorFailed."""
+    try:
+        yield
     except requests.HTTPError as error:
         raise MirrorFailed(f"answered {error.response.status_code} {error.response.reason}") from error
     except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
@@ -102,8 +119,6 @@ def _fetch_from(url: str, md5: str, path: Path, patience: Patience) -> None:
         raise MirrorFailed("broke off before the end of the file") from error
     except requests.RequestException as error:
         raise MirrorFailed(str(error)) from error
-    except ValueError as error:  # pooch's word for a wrong checksum
-        raise MirrorFailed("sent something else than the published file (wrong checksum)") from error
 
 
 def _download(url: str, file: Path, patience: Patience) -> None:
@@ -111,12 +126,10 @@ def _download(url: str, file: Path, patience: Patience) -> None:
     # Asks for the archive as it is: compressed once more in transit, its length and checksum would not fit.
     headers = {"Accept-Encoding": "identity"}
     with requests.get(url, stream=True, timeout=(patience.connect, patience.stall), headers=headers) as response:
-        response.raise_for_status()
-        if response.headers.get("Content-Type", "").startswith("text/html"):
-            raise MirrorFailed("sent a web page instead of the file (a login page?)")
+        refuse_failure(response)
         size = int(response.headers.get("Content-Length", 0)) or None
         start, done = time.monotonic(), 0
-        bar = tqdm(total=size, desc=_host(url), unit="B", unit_scale=True)
+        bar = tqdm(total=size, desc=host_of(url), unit="B", unit_scale=True)
         with bar, open(file, "wb") as out:
             # read1 hands over what has come; read would wait for all of a chunk, however slowly it drips.
             while chunk := response.raw.read1(CHUNK):

@@ -15,13 +15,16 @@ class LessonError(Exception):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The message for a name that does not exist: what comes near it, and what there is.
+    """The message for a name that does not exist: what comes near it, and what there is (of very many, how many).
 
     >>> unknown("recipe", "papr", ["paper", "short"])
     "There is no recipe 'papr'. Did you mean 'paper'? There are: paper, short."
     """
     known = [str(k) for k in known]
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    many = len(known) > 200  # as QuickDraw's classes are; a ResNet-34's modules are still listed
+    near = difflib.get_close_matches(str(name), known, n=3 if many else 1)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     there = f"There are: {', '.join(known)}." if known else "There is none yet."
+    if many:
+        there = f"There are {len(known)}."
     return f"There is no {kind} {name!r}.{hint} {there}"

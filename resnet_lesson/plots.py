@@ -132,7 +132,7 @@ def image_grid(dataset: Dataset, rows: int = 4) -> Figure:
 
 
 def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -> Figure:
-    """Images (H, W, 3), uint8 or 0 to 1, in rows of `columns`, under their titles; None leaves a place free."""
+    """Images (H, W, 3), or (H, W, 1) ink on white, uint8 or 0 to 1, in rows under titles; None leaves a place free."""
     rows, columns = -(-len(images) // columns), min(columns, len(images))
     lines = sum(
         max([title.count("\n") + 1 for title in titles[i * columns :][:columns]], default=0) for i in range(rows)
@@ -144,7 +144,7 @@ def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -
             ax.axis("off")
         for ax, image in zip(axes.flat, images, strict=False):
             if image is not None:
-                ax.imshow(np.asarray(image))
+                ax.imshow(np.asarray(image), cmap="gray_r", vmin=0, vmax=255 if np.asarray(image).dtype == "u1" else 1)
         for ax, title in zip(axes.flat, titles, strict=False):
             ax.set_title(title, fontsize=9)
     plt.close(figure)

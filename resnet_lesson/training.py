@@ -2,14 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from . import machine, parallel
@@ -142,7 +141,7 @@ def train(
     )
     network.train()
     with stop_requests() as stop, bar:
-        for iteration, images, labels in _steps(batches, first, recipe.iterations):
+        for iteration, images, labels in batches.steps(first, recipe.iterations):
             lr = optimiser.param_groups[0]["lr"] = recipe.lr_at(iteration)
             with torch.random.fork_rng(devices=[]):  # what a network itself draws (stochastic depth) is the seed's, too
                 torch.default_generator.manual_seed(seed * 1_000_003 + iteration)
@@ -205,16 +204,6 @@ def train(
         run.save()  # after the weights: a run that says "finished" has them
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return run
-
-
-def _steps(batches: Batches, first: int, last: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Iterations `first` to `last` - 1 with their images and labels, epoch after epoch."""
-    iteration = first
-    while iteration < last:
-        epoch, batch = divmod(iteration, len(batches))
-        for images, labels in islice(batches.epoch(epoch, batch), last - iteration):
-            yield iteration, images, labels
-            iteration += 1
 
 
 def _images(iterations: int, batches: Batches) -> int:
