@@ -4,16 +4,24 @@ Layers and shapes come from a forward pass without values (see `cost`), so that 
 from the network it shows.
 """
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+import torch
 from torch import nn
 
 from .blocks import Projection, ZeroPadShortcut
 from .cost import Cost, cost_of
 
 Shape = tuple[int, ...]  # without the batch: (C, H, W)
-SHORT = {"BatchNorm2d": "BN", "MaxPool2d": "max pool", "AvgPool2d": "avg pool", "AdaptiveAvgPool2d": "avg pool"}
+SHORT = {
+    "SqueezeExcitation": "squeeze, excite, scale",
+    "BatchNorm2d": "BN",
+    "MaxPool2d": "max pool",
+    "AvgPool2d": "avg pool",
+    "AdaptiveAvgPool2d": "avg pool",
+}
 
 
 def size(shape: Shape) -> str:
@@ -51,6 +59,8 @@ def describe_shortcut(shortcut: nn.Module) -> str:
     if isinstance(shortcut, Projection):
         conv, norm = shortcut
         return f"1x1 projection{stride(conv)}\n{conv.in_channels} → {conv.out_channels}\n+ {describe(norm)}"
+    if isinstance(shortcut, nn.Sequential) and len(shortcut):  # as in ResNet-D
+        return "\n+ ".join(describe(layer) + stride(layer) * ("pool" in describe(layer)) for layer in shortcut)
     return "identity" if isinstance(shortcut, nn.Identity) else type(shortcut).__name__
 
 
@@ -102,6 +112,12 @@ class BlockAnatomy:
         return "\n".join([self.formula, *lines])
 
 
+def _behind(module: nn.Module, shape: Shape) -> Shape:
+    """The shape of what comes out of a module."""
+    ghost = copy.deepcopy(module).to("meta").eval()
+    return tuple(ghost(torch.empty(1, *shape, device="meta")).shape[1:])
+
+
 def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
     """Take a block apart: `residual` and `shortcut` (or `layers`), and a last `relu` where it has one.
 
@@ -118,8 +134,17 @@ def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
     parts = {path: [], "shortcut": [], "relu": []}
     layers = _cost(block, input_shape, f"This {kind}").layers
     for layer in layers:
+        part, *names = layer.name.split(".")
+        if part == "before" and layer.kind == "Identity":  # of a pre-activation block that keeps the shape
+            continue
+        if len(names) > 1 and part == path:  # inside of a layer that is made of several: one box stands for all
+            if parts[part] and parts[part][-1][0] == names[0]:
+                continue
+            before = parts[part][-1][2] if parts[part] else tuple(input_shape)
+            name = f"{part}.{names[0]}"
+            layer = replace(layer, name=name, output=_behind(block.get_submodule(name), before))
         step = (layer.name.split(".")[-1], describe(block.get_submodule(layer.name)), layer.output)
-        parts.setdefault(layer.name.split(".")[0], []).append(step)
+        parts.setdefault(part, []).append(step)
     if len(parts) > 3 or (parts["relu"] and layers[-1].name != "relu"):
         raise ValueError(f"{kind} runs layers beside `{path}`, `shortcut` and a last `relu`; no diagram shows these.")
     said = None if shortcut is None else describe_shortcut(shortcut)

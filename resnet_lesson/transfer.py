@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from . import machine
 from .batches import Batches, Normalisation
 from .datasets import Dataset
 from .errors import unknown
@@ -117,11 +118,13 @@ def fine_tune(
     *,
     decay: float = 1.0,
     seed: int = 0,
+    device: torch.device | str | None = None,
 ) -> tuple[float, float]:
     """Train what of the network is not frozen; return its training error, as met in training, and its test error.
 
-    decay: as in `parameter_groups`. The batch is no larger than the training set. Raises ValueError where the head has
-    another number of outputs than there are classes, where nothing is trainable, and where the head is frozen.
+    decay: as in `parameter_groups`. device: a GPU if there is one, unless given. The batch is no larger than the
+    training set. Raises ValueError where the head has another number of outputs than there are classes, where nothing
+    is trainable, and where the head is frozen.
     """
     name, head = head_of(network)
     if head.out_features != len(train_set.classes):
@@ -133,13 +136,16 @@ def fine_tune(
     optimiser = torch.optim.SGD(
         groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay
     )
-    options = dict(padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed)
+    device = torch.device(device) if device else machine.pick_device()
+    precision = machine.pick_precision(device)
+    network.to(device)
+    options = dict(padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, device=device)
     batches = Batches(train_set, min(recipe.batch_size, len(train_set)), normalisation, **options)
     network.train()
     wrong = seen = 0
     for iteration, images, labels in batches.steps(0, recipe.iterations):
         for group in optimiser.param_groups:
             group["lr"] = recipe.lr_at(iteration) * group["scale"]
-        _, logits = step(network, images, labels, optimiser)
+        _, logits = step(network, images, labels, optimiser, precision=precision)
         wrong, seen = wrong + (logits.argmax(1) != labels).sum(), seen + len(labels)
-    return float(wrong) / seen, evaluate(network, Batches(test_set, 250, normalisation))[1]
+    return float(wrong) / seen, evaluate(network, Batches(test_set, 250, normalisation, device=device), precision)[1]
