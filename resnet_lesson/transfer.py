@@ -65,6 +65,8 @@ def freeze(network: nn.Module, except_: str | Sequence[str] = ("fc",)) -> nn.Mod
         holds = any(one.startswith(f"{name}.") or name == "" for one in names)  # has a part that learns
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(learns)
+            if not learns:
+                parameter.grad = None  # an optimiser moves whatever still has one
         if learns or holds:
             vars(module).pop("train", None)
             module.training = network.training

@@ -24,6 +24,9 @@ from .n06_schedule import schedule
 from .n06_training_loop import training_loop
 from .n07_direction import filter_direction
 from .n07_lesion import lesion
+from .n08_freeze import freeze
+from .n08_replace_head import replace_head
+from .n09_preact_block import preact_block
 
 
 def names() -> list[str]:
@@ -42,6 +45,7 @@ __all__ = [
     "cost_by_hand",
     "curves_figure",
     "filter_direction",
+    "freeze",
     "jacobian",
     "lesion",
     "load_torchvision",
@@ -49,8 +53,10 @@ __all__ = [
     "names",
     "option_a",
     "plain_block",
+    "preact_block",
     "projection",
     "reading_curves",
+    "replace_head",
     "residual_forward",
     "schedule",
     "training_loop",

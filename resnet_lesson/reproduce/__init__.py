@@ -6,6 +6,6 @@
 >>> table6(recipe="short")  # in a notebook it shows as a table; print() gives the same as text
 """
 
-from .table import add_predictions, table6
+from .table import NETWORKS, add_predictions, table6
 
-__all__ = ["add_predictions", "table6"]
+__all__ = ["NETWORKS", "add_predictions", "table6"]

@@ -1,0 +1,311 @@
+"""Right and wrong answers to the exercise `freeze` of notebook 08: see tests/test_exercises.py."""
+
+import copy
+from types import MethodType
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from resnet_lesson import transfer
+
+
+def norms(network):
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def all_but_the_head(network):
+    network.requires_grad_(False)
+    network.fc.requires_grad_(True)
+    return network
+
+
+def keep_norms(network):
+    """BN in evaluation mode, now and later."""
+    for norm in norms(network):
+        norm.eval()
+        norm.train = lambda mode=True, norm=norm: norm
+    return network
+
+
+def lambdas(network):
+    return keep_norms(all_but_the_head(network))
+
+
+def bound_methods(network):
+    def train(self, mode=True):
+        return nn.Module.train(self, False)
+
+    for name, p in network.named_parameters():
+        p.requires_grad = name.split(".")[0] == "fc"
+    for norm in norms(network):
+        norm.train = MethodType(train, norm)
+        norm.train()
+    return network
+
+
+def own_train(network):
+    """The network's own train, and the body's eval() after it."""
+    all_but_the_head(network)
+    usual = network.train
+
+    def train(mode=True):
+        usual(mode)
+        for name, module in network.named_children():
+            if name != "fc":
+                module.eval()
+        return network
+
+    network.train = train
+    return network
+
+
+def hooks_on_norms(network):
+    for norm in norms(all_but_the_head(network)):
+        norm.register_forward_pre_hook(lambda module, given: module.eval() and None)
+    return network
+
+
+def hook_on_the_network(network):
+    def body_to_eval(network, given):
+        network.stem.eval()
+        network.stages.eval()
+
+    network.register_forward_pre_hook(body_to_eval)
+    for part in (network.stem, network.stages):
+        part.requires_grad_(False)
+    return network
+
+
+def momentum_and_eval(network):
+    for norm in norms(network):
+        norm.momentum = 0.0
+    return lambdas(network)
+
+
+class AlwaysEval(nn.BatchNorm2d):
+    def train(self, mode=True):
+        return super().train(False)
+
+
+def another_class(network):
+    for norm in norms(all_but_the_head(network)):
+        norm.__class__ = AlwaysEval
+        norm.eval()
+    return network
+
+
+def own_forward(network):
+    """BN's forward written anew."""
+    for norm in norms(all_but_the_head(network)):
+        norm.forward = lambda x, bn=norm: F.batch_norm(
+            x, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
+        )
+    return network
+
+
+def frozen_norms(load):
+    """torchvision's frozen BN in the place of each, with what was learned if `load`."""
+
+    def freeze(network):
+        for parent in list(network.modules()):
+            for name, norm in parent.named_children():
+                if isinstance(norm, nn.BatchNorm2d):
+                    frozen = FrozenBatchNorm2d(norm.num_features, norm.eps)
+                    if load:
+                        frozen.load_state_dict(norm.state_dict())
+                    setattr(parent, name, frozen)
+        return all_but_the_head(network)
+
+    return freeze
+
+
+def requires_grad_only(network):
+    """What many posts do."""
+    return all_but_the_head(network)
+
+
+def eval_once(network):
+    all_but_the_head(network)
+    for norm in norms(network):
+        norm.eval()
+    return network
+
+
+def frozen_where(chosen):
+    """BN is kept; the parameters whose names are chosen are frozen."""
+
+    def freeze(network):
+        for name, p in network.named_parameters():
+            if chosen(network, name):
+                p.requires_grad = False
+        return keep_norms(network)
+
+    return freeze
+
+
+def of_bn(network, name):
+    return isinstance(network.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
+
+
+def on_modules(network):
+    for child in (network.stem, network.stages):
+        child.requires_grad = False
+    return keep_norms(network)
+
+
+def without_projections(network):
+    """BN in the stem and the residual functions only."""
+    for block in network.modules():
+        if hasattr(block, "residual"):
+            keep_norms(block.residual)
+    keep_norms(network.stem)
+    return all_but_the_head(network)
+
+
+def set_on_norms(**values):
+    def freeze(network):
+        for norm in norms(all_but_the_head(network)):
+            for name, value in values.items():
+                setattr(norm, name, value)
+        return network
+
+    return freeze
+
+
+def put_back(network):
+    """The statistics are put back after each forward pass."""
+    for norm in norms(all_but_the_head(network)):
+        kept = copy.deepcopy(norm.state_dict())
+        norm.register_forward_hook(lambda module, given, out, kept=kept: module.load_state_dict(kept) and None)
+    return network
+
+
+def returning(what):
+    return lambda network: what(lambdas(network))
+
+
+def a_copy(network):
+    return lambdas(copy.deepcopy(network))
+
+
+def no_grad(network):
+    """Around the whole of forward."""
+    network.forward = torch.no_grad()(network.forward)
+    return lambdas(network)
+
+
+def no_grad_in_the_body(network):
+    network.stem.forward = torch.no_grad()(network.stem.forward)
+    network.stages.forward = torch.no_grad()(network.stages.forward)
+    return keep_norms(network)
+
+
+def zero_gradients(network):
+    for name, p in network.named_parameters():
+        if not name.startswith("fc."):
+            p.register_hook(torch.zeros_like)
+    return keep_norms(network)
+
+
+def always_eval(network):
+    """The network's train does nothing any more."""
+    all_but_the_head(network).eval()
+    network.train = lambda mode=True: network
+    return network
+
+
+def without_mode(network):
+    usual = network.train
+    all_but_the_head(network)
+
+    def train():
+        usual()
+        network.stem.eval()
+        network.stages.eval()
+        return network
+
+    network.train = train
+    return network
+
+
+def train_without_return(network):
+    usual = own_train(network).train
+    network.train = lambda mode=True: usual(mode) and None
+    return network
+
+
+def reset(network):
+    for norm in norms(lambdas(network)):
+        norm.reset_running_stats()
+    return network
+
+
+RIGHT = {
+    "freeze": {
+        "the course's": transfer.freeze,
+        "lambdas": lambdas,
+        "bound methods": bound_methods,
+        "the network's train": own_train,
+        "hooks on BN": hooks_on_norms,
+        "a hook on the network": hook_on_the_network,
+        "momentum and eval": momentum_and_eval,
+        "another class": another_class,
+        "another forward": own_forward,
+        "FrozenBatchNorm2d": frozen_norms(load=True),
+    },
+}
+
+WRONG = {
+    "freeze": {
+        "requires_grad only": (requires_grad_only, "BN's statistics still move"),
+        "eval once": (eval_once, "the evaluation mode is undone by network.train()"),
+        "no projections": (without_projections, "some of BN's statistics still move"),
+        "all frozen": (lambda network: keep_norms(network).requires_grad_(False), "the head is frozen too"),
+        "no such head": (frozen_where(lambda network, name: "classifier" not in name), "the head is frozen too"),
+        "the head's weight frozen": (
+            frozen_where(lambda network, name: name != "fc.bias"),
+            "a part of the head is frozen",
+        ),
+        "no such layers": (frozen_where(lambda network, name: name.startswith("layer")), "nothing is frozen"),
+        "on modules": (on_modules, "a module's requires_grad is set"),
+        "the stem": (frozen_where(lambda network, name: name.startswith("stem")), "only the stem is frozen"),
+        "the stages": (frozen_where(lambda network, name: name.startswith("stages")), "only the stages are frozen"),
+        "BN learns": (
+            frozen_where(lambda network, name: name[:2] != "fc" and not of_bn(network, name)),
+            "BN's weight and bias still learn",
+        ),
+        "only BN": (frozen_where(of_bn), "only BN is frozen"),
+        "the last stage learns": (
+            frozen_where(lambda network, name: name.startswith(("stem", "stages.0", "stages.1"))),
+            "a part of the body still learns",
+        ),
+        "gradients of zero": (zero_gradients, "the gradients are only set to zero"),
+        "no_grad in the body": (no_grad_in_the_body, "only the way to the body is cut"),
+        "no_grad": (no_grad, "no gradient reaches the head"),
+        "momentum": (set_on_norms(momentum=0.0), "BN with momentum = 0 instead of evaluation mode"),
+        "track_running_stats": (
+            set_on_norms(track_running_stats=False),
+            "BN with track_running_stats = False instead of evaluation mode",
+        ),
+        "no statistics": (
+            set_on_norms(track_running_stats=False, running_mean=None, running_var=None),
+            "BN's statistics are deleted",
+        ),
+        "put back": (put_back, "the body is still in training mode"),
+        "FrozenBatchNorm2d, empty": (frozen_norms(load=False), "freezing changes the network"),
+        "reset": (reset, "freezing changes the network"),
+        "train does nothing": (always_eval, "the head's mode does not follow"),
+        "train without mode": (without_mode, "your train() takes no mode"),
+        "train without return": (train_without_return, "your train() does not return the network"),
+        "no return": (returning(lambda network: None), "nothing is returned"),
+        "a list": (
+            returning(lambda network: [p for p in network.parameters() if p.requires_grad]),
+            "not the network",
+        ),
+        "the head": (returning(lambda network: network.fc), "not the network"),
+        "a copy": (a_copy, "a copy is returned"),
+        "called": (transfer.freeze(nn.Sequential(), ()), "not a function"),
+    },
+}

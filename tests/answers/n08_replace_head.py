@@ -1,0 +1,278 @@
+"""Right and wrong answers to the exercise `replace_head` of notebook 08: see tests/test_exercises.py."""
+
+import copy
+
+import torch
+from torch import nn
+
+from resnet_lesson import transfer
+
+
+def in_one_line(network, num_classes):
+    """Device and dtype given to the layer."""
+    old = network.fc
+    network.fc = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
+    return network
+
+
+def moved_to_the_weight(network, num_classes):
+    """In-features by the weight's shape, to(tensor)."""
+    weight = network.fc.weight
+    setattr(network, "fc", nn.Linear(weight.shape[1], num_classes).to(weight))  # noqa: B010
+    return network
+
+
+def another_class(network, num_classes):
+    """The old layer's class, and weights drawn by hand."""
+    device, dtype = network.fc.weight.device, network.fc.weight.dtype
+    head = type(network.fc)(network.fc.in_features, num_classes, bias=True)
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    network.add_module("fc", head.to(device=device, dtype=dtype))
+    return network
+
+
+def lazy(network, num_classes):
+    weight = network.fc.weight
+    network.fc = nn.LazyLinear(num_classes, device=weight.device, dtype=weight.dtype)
+    return network
+
+
+def new_parameters(network, num_classes):
+    """A copy of the old layer, with new parameters."""
+    old, new = network.fc, copy.deepcopy(network.fc)
+    new.out_features = num_classes
+    new.weight = nn.Parameter(old.weight.new_empty(num_classes, old.in_features))
+    new.bias = nn.Parameter(old.bias.new_empty(num_classes))
+    new.reset_parameters()
+    network.fc = new
+    return network
+
+
+def parameters_of_the_old_layer(network, num_classes):
+    """New parameter objects in the old layer, with all that belongs to it."""
+    fc = network.fc
+    fc.weight = nn.Parameter(torch.randn(num_classes, fc.in_features).to(fc.weight) / fc.in_features**0.5)
+    fc.bias = nn.Parameter(torch.zeros(num_classes).to(fc.bias))
+    fc.out_features = num_classes
+    return network
+
+
+def zeros(network, num_classes):
+    """A head that starts at zero, as in BiT (https://arxiv.org/abs/1912.11370)."""
+    in_one_line(network, num_classes)
+    for p in network.fc.parameters():
+        nn.init.zeros_(p)
+    return network
+
+
+def last_linear(network, num_classes):
+    """The last linear layer, whatever it is called."""
+    name, old = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    parent = network.get_submodule(name.rpartition(".")[0])
+    parent._modules[name.rpartition(".")[2]] = nn.Linear(old.in_features, num_classes).to(old.weight)
+    return network
+
+
+def after(change):
+    """The right head, and something else after it."""
+
+    def replace_head(network, num_classes):
+        change(in_one_line(network, num_classes))
+        return network
+
+    return replace_head
+
+
+def head(make):
+    """make(old, num_classes) as the new head, on the old one's device."""
+
+    def replace_head(network, num_classes):
+        network.fc = make(network.fc, num_classes).to(network.fc.weight)
+        return network
+
+    return replace_head
+
+
+def plain(*kept):
+    """A new layer that takes only these attributes of the old weight."""
+
+    def replace_head(network, num_classes):
+        options = {name: getattr(network.fc.weight, name) for name in kept}
+        network.fc = nn.Linear(network.fc.in_features, num_classes, **options)
+        return network
+
+    return replace_head
+
+
+def behind(module):
+    """Another module behind the right layer; the layer's attributes can still be asked."""
+    return head(lambda old, n: Behind(old.in_features, n, module))
+
+
+class Behind(nn.Linear):
+    def __init__(self, in_features, out_features, then):
+        super().__init__(in_features, out_features)
+        self.then = then
+
+    def forward(self, x):
+        return self.then(super().forward(x))
+
+
+def no_return(network, num_classes):
+    in_one_line(network, num_classes)
+
+
+def returns_the_head(network, num_classes):
+    return in_one_line(network, num_classes).fc
+
+
+def changes_a_copy(network, num_classes):
+    return in_one_line(copy.deepcopy(network), num_classes)
+
+
+def number_only(network, num_classes):
+    network.fc.out_features = num_classes
+    return network
+
+
+def another_name(network, num_classes):
+    network.head = nn.Linear(network.fc.in_features, num_classes)
+    return network
+
+
+def from_the_last_block(network, num_classes):
+    """A bottleneck's conv2 has a quarter of the block's channels."""
+    conv = network.stages[-1][-1].residual.conv2
+    network.fc = nn.Linear(conv.out_channels, num_classes).to(conv.weight)
+    return network
+
+
+def from_the_last_stage(network, num_classes):
+    """Right in all networks of the course."""
+    last = list(network.stages[-1][-1].residual.children())[-1]
+    network.fc = nn.Linear(last.num_features, num_classes).to(last.weight)
+    return network
+
+
+def on_top(network, num_classes):
+    network.fc = nn.Sequential(network.fc, nn.Linear(network.fc.out_features, num_classes).to(network.fc.weight))
+    return network
+
+
+def hidden(network, num_classes):
+    """A layer that forward calls, but that no module holds."""
+    fc = network.fc
+    new = nn.Linear(fc.in_features, num_classes).to(fc.weight)
+    del network.fc
+    object.__setattr__(network, "fc", new)
+    return network
+
+
+def rewrites_the_data(network, num_classes):
+    fc = network.fc
+    fc.weight.data = torch.randn(num_classes, fc.in_features).to(fc.weight)
+    fc.bias.data = torch.zeros(num_classes).to(fc.bias)
+    fc.out_features = num_classes
+    return network
+
+
+def old_out_features(network, num_classes):
+    parameters_of_the_old_layer(network, num_classes).fc.out_features = 5
+    return network
+
+
+def keeps_what_fits(network, num_classes):
+    old = network.fc
+    in_one_line(network, num_classes)
+    n = min(num_classes, old.out_features)
+    with torch.no_grad():
+        network.fc.weight[:n] = old.weight[:n]
+        network.fc.bias[:n] = old.bias[:n]
+    return network
+
+
+def only_another_number(network, num_classes):
+    return network if network.fc.out_features == num_classes else in_one_line(network, num_classes)
+
+
+def as_frozen_as_before(network, num_classes):
+    learns = network.fc.weight.requires_grad
+    in_one_line(network, num_classes).fc.requires_grad_(learns)
+    return network
+
+
+def counts_the_features(network, num_classes):
+    """A trial run tells how many there are; in training mode."""
+    old, seen = network.fc, []
+    handle = old.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
+    network(torch.zeros(2, 3, 32, 32).to(old.weight))
+    handle.remove()
+    return in_one_line(network, num_classes)
+
+
+def initialise(network):
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+
+
+def body_frozen(network):
+    for name, p in network.named_parameters():
+        p.requires_grad = name.startswith("fc")
+
+
+RIGHT = {
+    "replace_head": {
+        "the course's": transfer.replace_head,
+        "in one line": in_one_line,
+        "to(weight)": moved_to_the_weight,
+        "own initialisation": another_class,
+        "lazy": lazy,
+        "new parameters in a copy": new_parameters,
+        "new parameters in the old layer": parameters_of_the_old_layer,
+        "zeros": zeros,
+        "the last linear layer": last_linear,
+    },
+}
+
+WRONG = {
+    "replace_head": {
+        "no return": (no_return, "nothing is returned"),
+        "the head returned": (returns_the_head, "not the network"),
+        "a copy": (changes_a_copy, "a copy is returned"),
+        "called": (transfer.replace_head(nn.Sequential(nn.Linear(2, 2)), 3), "not a function"),
+        "out_features only": (number_only, "the head is still the old one"),
+        "another name": (another_name, "the head is still the old one"),
+        "a number for the classes": (head(lambda old, n: nn.Linear(old.in_features, 10)), "another number of outputs"),
+        "swapped": (head(lambda old, n: nn.Linear(n, old.in_features)), "inputs and outputs are swapped"),
+        "64": (head(lambda old, n: nn.Linear(64, n)), "the number of inputs does not fit"),
+        "conv2's channels": (from_the_last_block, "the number of inputs does not fit"),
+        "the stages' channels": (from_the_last_stage, "for the course's networks only"),
+        "on the old outputs": (on_top, "the old head is still there"),
+        "data": (rewrites_the_data, "the old layer is written into"),
+        "out_features forgotten": (old_out_features, "the old number in out_features"),
+        "not a module": (hidden, "other layers than one linear one"),
+        "two layers": (
+            head(lambda old, n: nn.Sequential(nn.Linear(old.in_features, 32), nn.ReLU(), nn.Linear(32, n))),
+            "other layers than one linear one",
+        ),
+        "no bias": (head(lambda old, n: nn.Linear(old.in_features, n, bias=False)), "the head has no bias"),
+        "softmax": (behind(nn.Softmax(1)), "a softmax behind the head"),
+        "dropout": (behind(nn.Dropout(0.5)), "more than a linear layer"),
+        "in a Sequential": (head(lambda old, n: nn.Sequential(nn.Linear(old.in_features, n))), "it works only once"),
+        "rows kept": (keeps_what_fits, "rows of the old head"),
+        "same number": (only_another_number, "the old head is kept where the number is the same"),
+        "frozen as before": (as_frozen_as_before, "the new head does not learn"),
+        "device and dtype forgotten": (plain(), "another dtype"),
+        "device forgotten": (plain("dtype"), "another device"),
+        "initialised again": (after(initialise), "the body's weights changed"),
+        "trial run": (counts_the_features, "BN's statistics changed"),
+        "body frozen": (after(body_frozen), "the body's requires_grad changed"),
+        "eval": (after(lambda network: network.eval()), "a mode changed"),
+        "other objects": (
+            after(lambda network: network.load_state_dict(copy.deepcopy(network.state_dict()), assign=True)),
+            "other parameter objects in the body",
+        ),
+    },
+}

@@ -1,0 +1,498 @@
+"""Right and wrong answers to the exercise of notebook 09: see tests/test_exercises.py."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_lesson.blocks import BasicBlock, ZeroPadShortcut, conv1x1, conv3x3
+from resnet_lesson.family import PreActBlock
+
+
+class Base(nn.Module):
+    """A right block with functional ReLUs, for wrong ones to change one part or the forward pass."""
+
+    def __init__(self, in_channels, width, stride=1):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(in_channels), conv3x3(in_channels, width, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(width), conv3x3(width, width)
+        self.shortcut = None
+        if stride != 1 or in_channels != width:
+            self.shortcut = conv1x1(in_channels, width, stride)
+
+    def activated(self, x):
+        return F.relu(self.bn1(x))
+
+    def residual(self, a):
+        return self.conv2(F.relu(self.bn2(self.conv1(a))))
+
+    def around(self, x, a):
+        return x if self.shortcut is None else self.shortcut(a)
+
+    def forward(self, x):
+        a = self.activated(x)
+        return self.residual(a) + self.around(x, a)
+
+
+def replacing(**methods):
+    """The right block with other methods."""
+    return type("PreActBlock", (Base,), methods)
+
+
+def parts(**make):
+    """The right block with other parts, each made from (in_channels, width, stride) where the right one has it too."""
+
+    def init(self, in_channels, width, stride=1):
+        Base.__init__(self, in_channels, width, stride)
+        for name, one in make.items():
+            if name != "shortcut" or self.shortcut is not None:
+                setattr(self, name, one(in_channels, width, stride))
+
+    return replacing(__init__=init)
+
+
+def ending(compute):
+    """The right block where compute(self, F(x), shortcut) makes the sum."""
+
+    def forward(self, x):
+        a = self.activated(x)
+        return compute(self, self.residual(a), self.around(x, a))
+
+    return forward
+
+
+class Sequential(nn.Module):
+    """F in one nn.Sequential where the shape stays; where it changes, without its first two layers."""
+
+    def __init__(self, i, o, s=1):
+        super().__init__()
+        layers = [nn.BatchNorm2d(i), nn.ReLU(), conv3x3(i, o, s), nn.BatchNorm2d(o), nn.ReLU(), conv3x3(o, o)]
+        self.same = s == 1 and i == o
+        self.pre = nn.Sequential() if self.same else nn.Sequential(*layers[:2])
+        self.body = nn.Sequential(*layers) if self.same else nn.Sequential(*layers[2:])
+        self.way_around = nn.Identity() if self.same else nn.Conv2d(i, o, kernel_size=1, stride=s, bias=False)
+
+    def forward(self, x):
+        x = self.pre(x)
+        return torch.add(self.way_around(x), self.body(x))
+
+
+class FromBasicBlock(BasicBlock):
+    """The basic block's own layers in another order; a first BN of another width, and the projection without its BN."""
+
+    def __init__(self, in_channels, width, stride=1):
+        super().__init__(in_channels, width, stride)
+        self.residual.bn1 = nn.BatchNorm2d(in_channels)
+        if not isinstance(self.shortcut, nn.Identity):
+            self.shortcut = self.shortcut[0]
+
+    def forward(self, x):
+        f = self.residual
+        a = self.relu(f.bn1(x))
+        way = x if isinstance(self.shortcut, nn.Identity) else self.shortcut(a)
+        return f.conv2(self.relu(f.bn2(f.conv1(a)))) + way
+
+
+class InPlace(nn.Module):
+    """In-place ReLUs on what BN has made, and `out += shortcut`: nobody else reads these. One nn.ReLU for both."""
+
+    def __init__(self, in_planes, planes, stride=1):
+        super().__init__()
+        self.conv2 = conv3x3(planes, planes)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv1 = conv3x3(in_planes, planes, stride)
+        self.bn1 = nn.BatchNorm2d(in_planes)
+        self.relu = nn.ReLU(inplace=True)
+        if stride != 1 or in_planes != planes:
+            self.shortcut = nn.Sequential(conv1x1(in_planes, planes, stride))
+
+    def forward(self, x):
+        out = self.relu(self.bn1(x))
+        shortcut = self.shortcut(out) if hasattr(self, "shortcut") else x
+        out = self.conv1(out)
+        out = self.conv2(self.relu(self.bn2(out)))
+        out += shortcut
+        return out
+
+
+class Functional(nn.Module):
+    """Bare parameters, F.conv2d, F.batch_norm and F.pad; every second pixel is taken by a slice."""
+
+    def __init__(self, a, b, s=1):
+        super().__init__()
+        self.s = s
+        self.second = nn.Parameter(torch.randn(b, b, 3, 3) * (2 / 9 / b) ** 0.5)
+        self.first = nn.Parameter(torch.randn(b, a, 3, 3) * (2 / 9 / b) ** 0.5)
+        self.around = nn.Parameter(torch.randn(b, a, 1, 1) / a**0.5) if s != 1 or a != b else None
+        for name, channels in (("p", a), ("q", b)):
+            self.register_parameter(f"gain_{name}", nn.Parameter(torch.ones(channels)))
+            self.register_parameter(f"offset_{name}", nn.Parameter(torch.zeros(channels)))
+            self.register_buffer(f"mean_{name}", torch.zeros(channels))
+            self.register_buffer(f"var_{name}", torch.ones(channels))
+
+    def act(self, x, name):
+        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
+        return F.batch_norm(x, mean, var, gain, offset, self.training).clamp(min=0)
+
+    def forward(self, x):
+        a = self.act(x, "p")
+        f = self.act(F.conv2d(F.pad(a, (1, 1, 1, 1)), self.first, stride=self.s), "q")
+        way = x if self.around is None else F.conv2d(a[:, :, :: self.s, :: self.s], self.around)
+        return F.conv2d(f, self.second, padding=1).add(way)
+
+
+class NeverTraining(Functional):
+    def act(self, x, name):
+        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
+        return F.batch_norm(x, mean, var, gain, offset).clamp(min=0)
+
+
+class LinearAtEachPixel(nn.Module):
+    """A projection without a convolution."""
+
+    def __init__(self, i, w, s):
+        super().__init__()
+        self.s, self.mix = s, nn.Linear(i, w, bias=False)
+
+    def forward(self, x):
+        return self.mix(x[:, :, :: self.s, :: self.s].movedim(1, -1)).movedim(-1, 1)
+
+
+class ZeroLast(Base):
+    """F is zero at the start."""
+
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        nn.init.zeros_(self.conv2.weight)
+
+
+def function(in_channels, width, stride=1):
+    """A function that returns a module."""
+    return PreActBlock(in_channels, width, stride)
+
+
+class BroughtIn(Base):
+    """torchvision's arguments."""
+
+    def __init__(self, inplanes, planes, stride=1, downsample=None):
+        super().__init__(inplanes, planes, stride)
+        self.shortcut = downsample
+
+
+class OldWithoutReLU(BasicBlock):
+    def forward(self, x):
+        return self.residual(x) + self.shortcut(x)
+
+
+class OneNorm(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.bn2 = self.bn1
+
+
+class InAList(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.layers = [self.bn2, nn.ReLU(), self.conv2]
+        del self.bn2, self.conv2
+
+    def residual(self, a):
+        f = self.conv1(a)
+        for layer in self.layers:
+            f = layer(f)
+        return f
+
+
+class OneNormWhereItFits(OneNorm):
+    """Where the shape stays, one BN serves twice; elsewhere there are two."""
+
+    def __init__(self, i, w, s=1):
+        super().__init__(i, w, s)
+        if i != w:
+            self.bn2 = nn.BatchNorm2d(w)
+
+
+class Factor(Base):
+    """A learned factor for F, which begins at one."""
+
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.factor = nn.Parameter(torch.ones(()))
+
+    forward = ending(lambda self, f, way: self.factor * f + way)
+
+
+class EndsInNorm(Base):
+    def __init__(self, i, w, s=1):
+        super().__init__(i, w, s)
+        self.last = nn.BatchNorm2d(w)
+
+    forward = ending(lambda self, f, way: self.last(f) + way)
+
+
+class NormOfTheSum(EndsInNorm):
+    forward = ending(lambda self, f, way: self.last(f + way))
+
+
+class TwoNormsOfX(Base):
+    """The shortcut has BN and ReLU of its own."""
+
+    def __init__(self, i, w, s=1):
+        super().__init__(i, w, s)
+        self.own = nn.BatchNorm2d(i)
+
+    def around(self, x, a):
+        return x if self.shortcut is None else self.shortcut(F.relu(self.own(x)))
+
+
+class TwiceInARow(TwoNormsOfX):
+    """BN and ReLU before the paths part, and F begins with both again."""
+
+    def activated(self, x):
+        return F.relu(self.own(x)) if self.shortcut else x
+
+    def residual(self, a):
+        return super().residual(F.relu(self.bn1(a)))
+
+    def around(self, x, a):
+        return self.shortcut(a) if self.shortcut else x
+
+
+class KeepsIdentity(Base):
+    def around(self, x, a):
+        if not hasattr(self, "identity"):
+            self.identity = super().around(x, a)
+        return self.identity
+
+
+class LambdaPart(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.act = lambda x: x
+
+
+def in_place_relu(self, x):
+    """The ReLU of the basic block, set before BN: it writes into x."""
+    return F.relu(self.bn1(F.relu(x, inplace=True)))
+
+
+def in_place_sum(self, x):
+    a = self.activated(x)
+    if self.shortcut is None:
+        x += self.residual(a)
+        return x
+    return self.residual(a) + self.shortcut(a)
+
+
+def only_batch(i, w, s):
+    return nn.BatchNorm2d(w, track_running_stats=False)
+
+
+def always_conv(self, i, w, s=1):
+    Base.__init__(self, i, w, s)
+    self.shortcut = conv1x1(i, w, s)
+
+
+def projection_if(condition):
+    def init(self, i, w, s=1):
+        Base.__init__(self, i, w, s)
+        self.shortcut = conv1x1(i, w, s) if condition(i, w, s) else None
+
+    return replacing(__init__=init)
+
+
+def middle(compute):
+    """The right block with compute(self, conv1's output) before the second convolution."""
+    return replacing(residual=lambda self, a: self.conv2(compute(self, self.conv1(a))))
+
+
+def way(compute, base=Base):
+    """A block with compute(self, x, a) as the shortcut where the shape changes."""
+    around = {"around": lambda self, x, a: x if self.shortcut is None else compute(self, x, a)}
+    return type("PreActBlock", (base,), around)
+
+
+RIGHT = {
+    "preact_block": {
+        "the course's": PreActBlock,
+        "functional ReLUs": Base,
+        "nn.Sequential": Sequential,
+        "from the basic block": FromBasicBlock,
+        "in place, without harm": InPlace,
+        "functional": Functional,
+        "a linear layer at each pixel": parts(shortcut=LinearAtEachPixel),
+        "every second pixel by a pool": parts(
+            shortcut=lambda i, w, s: nn.Sequential(nn.MaxPool2d(1, s), conv1x1(i, w))
+        ),
+        "F begins at zero": ZeroLast,
+        "a function": function,
+    }
+}
+
+WRONG = {
+    "preact_block": {
+        "the basic block": (BasicBlock, "this is the block of notebook 03"),
+        "the basic block without its last ReLU": (OldWithoutReLU, "BN comes after the convolutions"),
+        "ReLU after the addition": (
+            replacing(forward=ending(lambda self, f, way: F.relu(f + way))),
+            "a ReLU after the addition",
+        ),
+        "ReLU at the end of F": (
+            replacing(forward=ending(lambda self, f, way: F.relu(f) + way)),
+            "a ReLU at the end of F",
+        ),
+        "BN at the end of F": (EndsInNorm, "a BN at the end of F"),
+        "BN after the addition": (NormOfTheSum, "BN after the addition"),
+        "forgotten shortcut": (replacing(forward=ending(lambda self, f, way: f)), "forgotten shortcut"),
+        "shortcut only where the shape stays": (
+            way(lambda self, x, a: torch.zeros(())),
+            "no shortcut where the shape changes",
+        ),
+        "shortcut twice": (replacing(forward=ending(lambda self, f, way: f + 2 * way)), "the shortcut is added twice"),
+        "a learned factor": (Factor, "a factor in the sum"),
+        "tanh at the end": (replacing(forward=ending(lambda self, f, way: f.tanh() + way)), "another sum"),
+        "the activated x is added": (
+            replacing(around=lambda self, x, a: a if self.shortcut is None else self.shortcut(a)),
+            "the activated x is added where the shape stays",
+        ),
+        "only the second convolution pre-activated": (
+            replacing(activated=lambda self, x: x),
+            "no BN and ReLU before convolution 1",
+        ),
+        "only the first convolution pre-activated": (middle(lambda self, f: f), "no BN and ReLU before convolution 2"),
+        "no ReLU before the first": (
+            replacing(activated=lambda self, x: self.bn1(x)),
+            "missing ReLU before convolution 1",
+        ),
+        "no ReLU before the second": (middle(lambda self, f: self.bn2(f)), "missing ReLU before convolution 2"),
+        "no BN before the first": (replacing(activated=lambda self, x: x.relu()), "missing BN before convolution 1"),
+        "no BN before the second": (middle(lambda self, f: f.relu()), "missing BN before convolution 2"),
+        "ReLU before BN": (
+            replacing(
+                activated=lambda self, x: self.bn1(F.relu(x)),
+                residual=lambda self, a: self.conv2(self.bn2(F.relu(self.conv1(a)))),
+            ),
+            "ReLU before BN",
+        ),
+        "BN and ReLU twice": (TwiceInARow, "BN and ReLU twice in a row"),
+        "ReLU6": (
+            replacing(activated=lambda self, x: F.relu6(self.bn1(x))),
+            "another function than ReLU before a convolution",
+        ),
+        "GroupNorm": (
+            parts(bn1=lambda i, w, s: nn.GroupNorm(4, i)),
+            "another normalisation than BN before a convolution",
+        ),
+        "in-place ReLU": (replacing(activated=in_place_relu), "x is changed in place"),
+        "in-place sum": (replacing(forward=in_place_sum), "x is changed in place"),
+        "detached shortcut": (
+            replacing(forward=ending(lambda self, f, way: f + way.detach())),
+            "the gradient of the shortcut is cut",
+        ),
+        "projection of x": (way(lambda self, x, a: self.shortcut(x)), "the projection reads x itself"),
+        "projection of x with BN": (
+            way(
+                lambda self, x, a: self.shortcut(x),
+                parts(shortcut=lambda i, w, s: nn.Sequential(conv1x1(i, w, s), nn.BatchNorm2d(w))),
+            ),
+            "the projection reads x itself",
+        ),
+        "projection of BN(x)": (
+            way(lambda self, x, a: self.shortcut(self.bn1(x))),
+            "missing ReLU before the projection",
+        ),
+        "a BN of its own": (TwoNormsOfX, "the shortcut has a BN of its own"),
+        "BN after the projection": (
+            parts(shortcut=lambda i, w, s: nn.Sequential(conv1x1(i, w, s), nn.BatchNorm2d(w))),
+            "BN after the projection",
+        ),
+        "ReLU after the projection": (
+            parts(shortcut=lambda i, w, s: nn.Sequential(conv1x1(i, w, s), nn.ReLU())),
+            "a ReLU after the projection",
+        ),
+        "ResNet-D": (
+            parts(shortcut=lambda i, w, s: nn.Sequential(nn.AvgPool2d(s), conv1x1(i, w))),
+            "pooling before the projection",
+        ),
+        "a 3x3 as the projection": (parts(shortcut=conv3x3), "the projection is larger than 1x1"),
+        "zero-padding": (parts(shortcut=ZeroPadShortcut), "a shortcut without weights where the shape changes"),
+        "a square on the shortcut": (
+            way(lambda self, x, a: self.shortcut(a) ** 2),
+            "another shortcut where the shape changes",
+        ),
+        "projection everywhere": (replacing(__init__=always_conv), "a projection where identity would do"),
+        "projection only with a stride": (
+            projection_if(lambda i, w, s: s != 1),
+            "projection only where there is a stride",
+        ),
+        "projection only with other channels": (
+            projection_if(lambda i, w, s: i != w),
+            "projection only where the channels change",
+        ),
+        "no projection": (projection_if(lambda i, w, s: False), "x itself is added where the shape changes"),
+        "a downsample": (BroughtIn, "the projection is left to the caller"),
+        "a bias": (
+            parts(
+                conv1=lambda i, w, s: nn.Conv2d(i, w, 3, s, 1),
+                conv2=lambda i, w, s: nn.Conv2d(w, w, 3, 1, 1),
+                shortcut=lambda i, w, s: nn.Conv2d(i, w, 1, s),
+            ),
+            "a bias in a convolution",
+        ),
+        "stride ignored": (
+            parts(conv1=lambda i, w, s: conv3x3(i, w), shortcut=lambda i, w, s: conv1x1(i, w)),
+            "the stride is ignored",
+        ),
+        "stride on the second convolution": (
+            parts(conv1=lambda i, w, s: conv3x3(i, w), conv2=lambda i, w, s: conv3x3(w, w, s)),
+            "the stride is on the second convolution",
+        ),
+        "stride twice in F": (
+            parts(conv2=lambda i, w, s: conv3x3(w, w, s)),
+            "the stride is on both convolutions",
+        ),
+        "stride not in F": (parts(conv1=lambda i, w, s: conv3x3(i, w)), "no convolution of F takes the stride"),
+        "projection without the stride": (
+            parts(shortcut=lambda i, w, s: conv1x1(i, w)),
+            "the projection does not take the stride",
+        ),
+        "no padding": (parts(conv2=lambda i, w, s: nn.Conv2d(w, w, 3, bias=False)), "the 3x3 has no padding"),
+        "channels change in the second convolution": (
+            parts(
+                conv1=lambda i, w, s: conv3x3(i, i, s),
+                bn2=lambda i, w, s: nn.BatchNorm2d(i),
+                conv2=lambda i, w, s: conv3x3(i, w),
+            ),
+            "the channels change in the second convolution",
+        ),
+        "one convolution": (
+            replacing(residual=lambda self, a: self.conv1(a)),
+            "not two 3x3 convolutions",
+        ),
+        "the first BN as wide as the second": (
+            parts(bn1=lambda i, w, s: nn.BatchNorm2d(w)),
+            "the first BN has not in_channels channels",
+        ),
+        "the second BN as wide as the first": (
+            parts(bn2=lambda i, w, s: nn.BatchNorm2d(i)),
+            "the second BN has not width channels",
+        ),
+        "one BN twice": (OneNorm, "one BN for two convolutions"),
+        "one BN twice where it fits": (OneNormWhereItFits, "one BN for two convolutions"),
+        "dropout": (
+            replacing(forward=ending(lambda self, f, way: F.dropout(f, 0.5, self.training) + way)),
+            "the output is random",
+        ),
+        "layers in a list": (InAList, "the layers are in a Python list"),
+        "depthwise": (parts(conv2=lambda i, w, s: conv3x3(w, w, groups=w)), "a convolution with groups"),
+        "no running statistics": (parts(bn2=only_batch), "BN uses the batch in eval()"),
+        "BN never trains": (NeverTraining, "BN never uses the batch"),
+        "identity kept": (KeepsIdentity, "something is kept from an earlier call"),
+        "a lambda as a part": (LambdaPart, "it cannot be copied, pickled or moved"),
+        "an attribute that does not exist": (
+            replacing(around=lambda self, x, a: self.shortcuts(a)),
+            "your code stopped with AttributeError",
+        ),
+        "no return": (replacing(forward=lambda self, x: print(end="")), "nothing is returned"),
+        "x comes out": (replacing(forward=lambda self, x: x), "nothing is computed yet"),
+    }
+}
