@@ -196,9 +196,9 @@ def runs_command(args: argparse.Namespace) -> int:
             "`python -m resnet_lesson train --help` says how to make one."
         )
         return 0
-    width = max(len(run.name) for run in runs)
+    width, name = max(len(run.name) for run in runs), max(7, *(len(run.network["name"]) for run in runs))
     head = ("run", "network", "recipe", "data", "epochs", "train", "test", "minutes", "status")
-    line = f"{{:{width}}}  {{:9}} {{:7}} {{:9}} {{:>6}} {{:>7}} {{:>7}} {{:>8}}  {{}}"
+    line = f"{{:{width}}}  {{:{name}}} {{:7}} {{:9}} {{:>6}} {{:>7}} {{:>7}} {{:>8}}  {{}}"
     print(line.format(*head))
     for run in runs:
         errors = [f"{run.final(column):.2%}" if run.history else "-" for column in ("train_error", "test_error")]

@@ -109,11 +109,12 @@ def versions(*packages: str) -> dict[str, str | None]:
 
 
 def command() -> str | None:
-    """The command line, if this is `python -m resnet_lesson ...`."""
+    """The command line, if this is `python -m resnet_lesson ...`; without --root, the place of the data sets here."""
     if Path(sys.argv[0]).parent.name == "resnet_lesson":
         several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
         start = "python" if several == "1" else f"torchrun --nproc-per-node {several}"
-        return f"{start} -m resnet_lesson {shlex.join(sys.argv[1:])}"
+        words = [w for before, w in zip(sys.argv, sys.argv[1:], strict=False) if "--root" not in (before, w[:6])]
+        return f"{start} -m resnet_lesson {shlex.join(words)}"
     return None
 
 

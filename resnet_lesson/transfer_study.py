@@ -28,7 +28,7 @@ from .recipes import Recipe
 from .runs import replace_file, shipped
 from .transfer import FINE_TUNING, fine_tune, freeze, replace_head
 
-WAYS = {  # each with the rate of 0.03, 0.1, 0.3, 1 and 3 that did best on other drawings (doodles10, seeds 7 and 8)
+WAYS = {  # each with the rate of 0.03, 0.1, 0.3 and 1 that did best on other drawings (doodles10, seeds 7 and 8)
     "from scratch": 0.3,
     "new head": 1.0,
     "all layers": 0.1,

@@ -142,6 +142,11 @@ def test_full_scale_is_for_every_gpu(monkeypatch):
     [
         (["/x/resnet_lesson/__main__.py", "train", "--seed", "0"], "python -m resnet_lesson train --seed 0"),
         (["resnet_lesson/__main__.py", "train", "--out", "a b"], "python -m resnet_lesson train --out 'a b'"),
+        (
+            ["/x/resnet_lesson/__main__.py", "train", "--root", "/home/a b", "--seed", "1"],
+            "python -m resnet_lesson train --seed 1",
+        ),
+        (["/x/resnet_lesson/__main__.py", "train", "--root=/home/a"], "python -m resnet_lesson train"),
         (["/x/site-packages/ipykernel_launcher.py", "-f", "kernel.json"], None),
         (["-c"], None),
         ([""], None),
