@@ -12,11 +12,11 @@ from .blocks import BasicBlock, Bottleneck, PlainBlock
 from .cost import cost_of
 from .datasets import Dataset, cifar10, shapes10
 from .doodles import doodles10
+from .drawings import quickdraw
 from .errors import LessonError
 from .evaluation import evaluate
 from .machine import DATA, full_scale
 from .networks import build
-from .quickdraw import quickdraw
 from .recipes import Recipe, recipe
 from .resnet import ResNet
 from .runs import Run, list_runs, recorded

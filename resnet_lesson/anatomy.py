@@ -115,6 +115,8 @@ class BlockAnatomy:
 def _behind(module: nn.Module, shape: Shape) -> Shape:
     """The shape of what comes out of a module."""
     ghost = copy.deepcopy(module).to("meta").eval()
+    for part in ghost.modules():
+        part._forward_hooks.clear()  # the caller's own are not for shapes without values
     return tuple(ghost(torch.empty(1, *shape, device="meta")).shape[1:])
 
 
@@ -183,7 +185,9 @@ def network_anatomy(network: nn.Module, input_shape: Shape, title: str = "This n
     for layer in cost.layers:
         module = network.get_submodule(layer.name)
         block = next((name for name in blocks if layer.name.startswith(f"{name}.")), None)
-        part = layer.name.removeprefix(f"{block}.").split(".")[0] if block else None
+        part, *inner = layer.name.removeprefix(f"{block}.").split(".") if block else [None]
+        if len(inner) > 1 and part == "residual":
+            continue  # inside of a layer that is made of several, such as squeeze-and-excitation
         entered.setdefault(block, (len(boxes) - 1, shape))
         shape = layer.output
         if part == "shortcut":

@@ -10,7 +10,7 @@ from itertools import islice
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .datasets import Dataset
 from .errors import unknown
@@ -46,6 +46,15 @@ class Normalisation:
             total = sum(chunk.sum(0, dtype=torch.int64) for chunk in dataset.images.split(5000))
             return cls((total.double() / len(dataset)).float(), torch.full(dataset.images.shape[-1:], 255.0))
         raise ValueError(unknown("normalisation", kind, ("channel", "pixel")))
+
+
+def check_channels(network: nn.Module, dataset: Dataset) -> None:
+    """Raise ValueError where the images have another number of channels than the network's first convolution takes."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    channels = dataset.images.shape[-1]
+    if first is not None and first.in_channels != channels:
+        grey = ": as_photographs(dataset), of resnet_lesson.pretrained, makes them three" if channels == 1 else ""
+        raise ValueError(f"{dataset.name} has {channels} channel(s), and the network takes {first.in_channels}{grey}.")
 
 
 class Batches:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from . import datasets, doctor, inside, machine, parallel, transfer_study, visdom_server
 from .cost import cost_of
+from .drawings import STUDY, quickdraw
 from .errors import LessonError, unknown
 from .memory import recompute
 from .networks import IMAGENET_NAMES, build, names
 from .plots import error_curves
-from .quickdraw import STUDY, quickdraw
 from .recipes import RECIPES, recipe
 from .reproduce import command as reproduce
 from .runs import list_runs, load, name_of, recorded

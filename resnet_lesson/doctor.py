@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from . import datasets, machine
+from .drawings import STUDY
 from .errors import LessonError
-from .quickdraw import STUDY
 from .runs import list_runs, shipped
 
 LAB = ("jupyterlab", "ipywidgets", "matplotlib", "visdom")  # needed to open the notebooks, not to train

@@ -13,9 +13,10 @@ from .strokes import Points, draw
 def doodles10(n: int = 1000, seed: int = 0) -> Dataset:
     """Generated drawings: a few crooked strokes each, as somebody scribbles in some seconds.
 
-    `n` images, uint8 (n, 28, 28, 1), 255 ink on 0, ten classes in equal numbers: QuickDraw's layout, but generated and
-    easier than what people drew. Needs no network and no file; a seed gives the same bytes on every machine. Another
-    seed is other drawings of the same kind: take one for training, another for testing. Raises ValueError for n < 1.
+    `n` images, uint8 (n, 28, 28, 1), 255 ink on 0, ten classes as evenly as `n` allows: QuickDraw's layout, but
+    generated and easier than what people drew. Needs no network and no file; a seed gives the same bytes on every
+    machine. Another seed is other drawings of the same kind: take one for training, another for testing. Raises
+    ValueError for n < 1.
     """
     if n < 1:
         raise ValueError(f"doodles10 makes 1 drawing or more, not {n}.")

@@ -36,7 +36,8 @@ class PreActBlock(nn.Module):
     """BN and ReLU before each convolution, and nothing after the addition: y = x + F(x).
 
     (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)). Where the shape changes, the first BN and
-    ReLU come before the two paths part, and a projection has no BN of its own, as in the authors' code.
+    ReLU come before the two paths part, and a projection has no BN of its own, as in the authors' code. (In the paper
+    that also holds for a network's very first block; here a block that keeps the shape is like all others.)
     """
 
     expansion = 1
@@ -135,7 +136,9 @@ class SEBottleneck(Bottleneck):
 
 def pool_then_project(block: nn.Module, stride: int) -> None:
     """ResNet-D: where a projection would skip pixels, take the mean of each `stride` x `stride` square first."""
-    if stride > 1 and isinstance(block.shortcut, Projection):
+    if stride > 1:
+        if not isinstance(block.shortcut, Projection):
+            raise ValueError("ResNet-D changes projections, and with shortcut='A' there are none: use shortcut='B'.")
         conv, norm = block.shortcut
         conv.stride = (1, 1)
         pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
@@ -171,7 +174,7 @@ class StochasticResidual(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        if torch.rand(()) >= self.survival:
+        if self.survival < 1 and torch.rand(()) >= self.survival:
             return x.new_zeros(())  # added to the shortcut, it changes nothing; and F is not computed
         return super().forward(x) / self.survival
 
@@ -197,8 +200,9 @@ def dilate(network: ResNet, stages: Sequence[int]) -> ResNet:
     """A copy of the network whose given `stages` (counted from 0) do not shrink the map: dilation instead of stride.
 
     The weights stay. What the network computed at every second pixel, the copy computes at every pixel: behind a stride
-    that is gone, a 3x3 convolution takes its nine pixels twice as far apart. Raises ValueError for a stage that does
-    not exist, and for one that pools (ResNet-D).
+    that is gone, a 3x3 convolution takes its nine pixels twice as far apart. (With squeeze-and-excitation it is only
+    nearly the same: its means are over other pixels.) Raises ValueError for a stage that does not exist, and for one
+    that pools (ResNet-D).
     """
     if not set(stages) <= set(range(len(network.stages))):
         raise ValueError(f"The network has the stages 0 to {len(network.stages) - 1}; you asked for {list(stages)}.")

@@ -220,8 +220,10 @@ def _gradient_by(network: ResNet, images: Tensor, labels: Tensor, through: set[s
     with torch.enable_grad():
         start = x = network.stem(images).detach().requires_grad_()
         for name, block in blocks_of(network).items():
+            x = getattr(block, "before", nn.Identity())(x)  # of pre-activation blocks, which have no last ReLU
             by_f, around = block.residual(x), block.shortcut(x)
             # The sum's value is the network's, its gradient that of one summand.
-            x = block.relu(by_f + around.detach() if name in through else by_f.detach() + around)
+            x = by_f + around.detach() if name in through else by_f.detach() + around
+            x = getattr(block, "relu", nn.Identity())(x)
         loss = F.cross_entropy(network.fc(network.pool(x).flatten(1)), labels)
         return torch.autograd.grad(loss, start)[0].norm().item()

@@ -63,13 +63,12 @@ class RecomputedStages(nn.Sequential):
 
 def _checkpointed(group: nn.Sequential, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # it cannot follow the context below, nor needs it: statistics are updated once
-        return checkpoint(group, x, use_reentrant=False, preserve_rng_state=False)
+        return checkpoint(group, x, use_reentrant=False)
     modes = [(module, module.training) for module in group.modules()]
     return checkpoint(
         group,
         x,
         use_reentrant=False,
-        preserve_rng_state=False,  # nothing in a block is random
         context_fn=lambda: (nullcontext(), _second_time(modes)),
     )
 

@@ -74,7 +74,7 @@ def cifar_resnet(
         raise ValueError(
             f"A CIFAR network has 6n + 2 layers (8, 14, 20, 26, 32, ...), not {depth}. Near it: {lower} or {lower + 6}."
         )
-    network = PreActResNet if block is PreActBlock else ResNet
+    network = PreActResNet if issubclass(block, PreActBlock) else ResNet
     n = (depth - 2) // 6
     return network(block, (n, n, n), (16, 32, 64), (1, 2, 2), "cifar", num_classes, shortcut=shortcut, **options)
 

@@ -37,10 +37,11 @@ def error_by_examples(panels: Mapping[str, Sequence[Trial]]) -> Figure:
                 for n in there:
                     dots = {**style, "linestyle": ""}
                     ax.plot([n] * len(errors[n]), errors[n], ms=5, alpha=0.8, **dots)
-            ax.set(title=title, xscale="log", xlabel="examples a class", ylim=(0, 1))
+            ax.set(title=title, xscale="log", xlabel="examples a class")
             ax.set_xticks(sizes, [str(n) for n in sizes])
             ax.minorticks_off()
             ax.yaxis.set_major_formatter(PercentFormatter(1))
+        axes[0, 0].set_ylim(bottom=0)  # of all panels, and only now: it ends the search for the highest error
         axes[0, 0].set_ylabel("wrong answers, new images")
         named = {line.get_label(): line for ax in axes[0] for line in ax.get_lines() if line.get_label()[0] != "_"}
         figure.legend(named.values(), named.keys(), loc="outside right center")

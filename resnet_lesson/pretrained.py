@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +17,13 @@ from .datasets import CIFAR10_CLASSES, Dataset
 from .download import PATIENCE
 from .errors import LessonError, unknown
 from .networks import IMAGENET_NAMES, build, from_torchvision
-from .runs import list_runs, recorded
+from .runs import recorded
 
 # Of the 50,000 training images, of 255: what Normalisation.of measures on them.
 CIFAR10 = Normalisation(torch.tensor([125.307, 122.950, 113.865]), torch.tensor([62.993, 62.089, 66.705]))
+
+
+OURS = ("resnet8", "resnet20", "resnet56")  # the course's own: the recorded runs short-NAME-seed0
 
 
 @dataclass(frozen=True)
@@ -46,35 +50,40 @@ def pretrained(name: str, weights: str = "DEFAULT", *, otherwise: str | None = "
     "resnet18", "resnet34", "resnet50", ...: ImageNet weights through torchvision's API, which shows its progress,
     checks what came and keeps it; `weights` as torchvision names them ("IMAGENET1K_V1"). Where they are neither there
     nor to be had, a line says so and the network `otherwise` is used instead; with otherwise=None that is a
-    LessonError.
+    LessonError. A file in torch's folder that does not hold those weights counts as none, and the line names it.
     Raises ValueError for a name or weights that do not exist.
     """
-    ours = {run.network["name"] for run in list_runs() if run.name == f"short-{run.network['name']}-seed0"}
-    ours = {one for one in ours if one.startswith("resnet")}
-    if name in ours:
+    if name in OURS:
+        if weights != "DEFAULT":
+            raise ValueError(f"The course has one set of weights for {name}: leave weights={weights!r} out.")
         run = recorded(f"short-{name}-seed0")
         network = run.load_weights(build(name)).eval()
         source = f"{run.name}: trained on CIFAR-10 by the course, test error {run.final():.1%}"
         return Pretrained(network, CIFAR10_CLASSES, 32, CIFAR10, _transforms(32, CIFAR10), source)
     if name not in IMAGENET_NAMES or name not in torchvision.models.list_models():
         theirs = [one for one in IMAGENET_NAMES if one in torchvision.models.list_models()]
-        raise ValueError(unknown("trained network", name, [*sorted(ours), *theirs]))
+        raise ValueError(unknown("trained network", name, [*OURS, *theirs]))
+    if otherwise is not None and otherwise not in OURS:
+        raise ValueError(unknown("trained network of the course", otherwise, OURS))
     choices = torchvision.models.get_model_weights(name)
     if weights not in choices.__members__:
         raise ValueError(unknown(f"set of weights for {name}", weights, choices.__members__))
     chosen = choices[weights]
+    classes, preset = tuple(chosen.meta["categories"]), chosen.transforms()
+    network = build(name, num_classes=len(classes))
     try:
         with _patience(PATIENCE.stall):
             state = chosen.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        network.load_state_dict(from_torchvision(state))
     except Exception as error:  # no network, a login page, a broken file: torch raises many kinds
+        kept = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rpartition("/")[2]
         why = f"{name}'s weights {chosen} are not here and could not be fetched ({type(error).__name__})"
+        if kept.exists():  # torch looks only at what it fetches, not at what is there already
+            why = f"{kept} does not hold {name}'s weights ({type(error).__name__}): delete it"
         if otherwise is None:
             raise LessonError(f"{why}: run this again when online, or take pretrained('resnet20').") from error
         print(f"{why}. The course's own {otherwise}, trained on CIFAR-10, is used instead.")
         return pretrained(otherwise, otherwise=None)
-    classes, preset = tuple(chosen.meta["categories"]), chosen.transforms()
-    network = build(name, num_classes=len(classes))
-    network.load_state_dict(from_torchvision(state))
     norm = Normalisation(255 * torch.tensor(preset.mean), 255 * torch.tensor(preset.std))
     return Pretrained(network.eval(), classes, preset.crop_size[0], norm, preset, f"torchvision, {chosen}")
 
@@ -100,12 +109,12 @@ def as_photographs(drawings: Dataset, size: int = 32) -> Dataset:
     """Grey images (N, H, W, 1) in the shape that networks for photographs take: (N, size, size, 3).
 
     Three equal channels. A few more pixels are an empty border; a larger size is interpolated (bilinear). Raises
-    ValueError for images that have three channels already, and for a smaller size.
+    ValueError for images that have three channels already or are not square, and for a smaller size.
     """
     n, height, width, channels = drawings.images.shape
-    if channels != 1 or size < height:
+    if channels != 1 or height != width or size < height:
         raise ValueError(
-            f"as_photographs takes images with 1 channel and makes them larger: these are {height}x{width} with "
+            f"as_photographs takes square images with 1 channel and makes them larger: these are {height}x{width} with "
             f"{channels}, and you asked for {size}x{size}."
         )
     images = drawings.images

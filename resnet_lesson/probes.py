@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import unknown
+from .family import StochasticResidual
 
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -31,8 +32,11 @@ def unchanged(network: nn.Module) -> Iterator[None]:
     """Inside, the network may run, train and go backwards; at the end everything of it is as it was before.
 
     That is the values of parameters and buffers, gradients, what requires them, and modes. Inside, all gradients begin
-    as None, and a compiled network runs as it is written, so that hooks are called.
+    as None, a compiled network runs as written, so that hooks are called, and stochastic depth leaves nothing out.
     """
+    random = [(module, module.survival) for module in network.modules() if isinstance(module, StochasticResidual)]
+    for module, _ in random:
+        module.survival = 1.0
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
     gradients = [(parameter, parameter.grad, parameter.requires_grad) for parameter in network.parameters()]
@@ -51,6 +55,8 @@ def unchanged(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(required)
         for module, training in modes:
             module.training = training
+        for module, survival in random:
+            module.survival = survival
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class ResNet(nn.Module):
 
     (N, 3, H, W) images -> (N, num_classes) logits.
 
-    block: PlainBlock, BasicBlock or Bottleneck, or one of family.py.
+    block: PlainBlock, BasicBlock or Bottleneck, or one of family.py (pre-activation blocks in a `PreActResNet`).
     depths, widths, strides: for each stage, how many blocks, how wide (before the block's
         expansion), and the stride of its first block.
     stem: "imagenet" (7x7 stride 2, then max-pool), "cifar" (3x3) or "deep"; stem_width: its channels.
@@ -104,6 +104,8 @@ class ResNet(nn.Module):
                 f"Give one depth, width and stride for each stage, and one replace_stride_with_dilation for each "
                 f"stage after the first; got {len(depths)}, {len(widths)}, {len(strides)} and {len(dilate) - 1}."
             )
+        if any(dilate) and stride_in == "1x1":
+            raise ValueError("With stride_in='1x1' build the network with its strides, and use family.dilate(network).")
         options = dict(
             shortcut=shortcut,
             groups=groups,

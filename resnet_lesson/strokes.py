@@ -11,7 +11,7 @@ import numpy as np
 
 SIZE = 28  # pixels, as in QuickDraw's bitmaps
 FINE = 4  # dots on a pixel's side: strokes are drawn in black dots, and the dots of a pixel counted, for grey edges
-STEPS = 40  # dots along a line between two points: at most 2.4 apart if it is straight, under a brush 6 wide
+STEPS = 40  # dots along a line between two points: at most 3.6 apart if it is straight, under a brush 6 wide
 SPAN = 24.5  # pixels, the longer side of a drawing, from middle to middle of its lines; so it is in QuickDraw
 JITTER = 0.045  # of the drawing's side: how far a point comes to lie from where it should
 WOBBLE = 0.35  # of a line's length: how far it sets out and arrives in a wrong direction

@@ -12,11 +12,12 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from . import machine, parallel
-from .batches import Batches, Normalisation
+from .batches import Batches, Normalisation, check_channels
 from .checkpoints import Meter, resume, save_checkpoint, stop_requests
 from .datasets import Dataset
 from .errors import LessonError
 from .evaluation import predict, score
+from .family import StochasticResidual
 from .loop import step
 from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
@@ -62,9 +63,12 @@ def train(
     device = torch.device(device) if device else machine.pick_device()
     precision = precision or machine.pick_precision(device)
     machine.autocast(device, precision)  # an unknown precision is said before anything is started
-    compiled = machine.pick_compile(device, recipe.iterations) if compiled is None else compiled
+    if compiled is None:  # each draw of stochastic depth would be another graph
+        draws = any(isinstance(module, StochasticResidual) for module in network.modules())
+        compiled = machine.pick_compile(device, recipe.iterations) and not draws
     if record_every is not None and record_every < 1:
         raise ValueError(f"record_every is a number of iterations, at least 1, not {record_every}.")
+    check_channels(network, train_set)
     rank, processes = parallel.rank(), parallel.size()
     parallel.check_shares(len(train_set), recipe.batch_size)
     if device.type == "cpu":

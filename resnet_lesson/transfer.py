@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from . import machine
-from .batches import Batches, Normalisation
+from .batches import Batches, Normalisation, check_channels
 from .datasets import Dataset
 from .errors import unknown
 from .evaluation import evaluate
 from .loop import step
 from .recipes import Recipe
+from .training import Diverged
 
 
 def head_of(network: nn.Module) -> tuple[str, nn.Linear]:
@@ -37,11 +38,13 @@ def replace_head(network: nn.Module, num_classes: int, *, seed: int | None = Non
     if not isinstance(num_classes, int) or num_classes < 2:
         raise ValueError(f"num_classes is a whole number of at least 2 classes, not {num_classes!r}.")
     name, old = head_of(network)
+    if not name:
+        raise ValueError("This is a linear layer alone, a head without a body: make another nn.Linear.")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
         new = nn.Linear(old.in_features, num_classes)
-    network.set_submodule(name, new.to(old.weight.device, old.weight.dtype))
+    network.set_submodule(name, new.to(old.weight.device, old.weight.dtype).train(old.training))
     if getattr(network, "spec", None):
         network.spec = {**network.spec, "options": {**network.spec["options"], "num_classes": num_classes}}
     return network
@@ -87,7 +90,7 @@ def parameter_groups(network: nn.Module, decay: float = 1.0) -> list[dict]:
     (discriminative learning rates, Howard and Ruder, https://arxiv.org/abs/1801.06146). `fine_tune` multiplies the
     learning rate by it. Raises ValueError where nothing is trainable, or where the head is frozen.
     """
-    head, _ = head_of(network)
+    head, layer = head_of(network)
     parts: dict[str, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -97,13 +100,13 @@ def parameter_groups(network: nn.Module, decay: float = 1.0) -> list[dict]:
         raise ValueError(
             f"Every parameter is frozen: nothing would be trained. freeze(network, '{head}') leaves the head."
         )
-    if not any(head == part or head.startswith(f"{part}.") for part in parts):
+    if not layer.weight.requires_grad:
         raise ValueError(
             f"The head {head} is frozen: a new one would stay as random as it is. freeze(network, '{head}')."
         )
     if not 0 < decay <= 1:
         raise ValueError(f"decay is a factor above 0 and up to 1, not {decay}.")
-    backwards = list(reversed(parts.items()))
+    backwards = sorted(reversed(parts.items()), key=lambda part: not f"{head}.".startswith(f"{part[0]}."))
     return [{"params": ours, "name": name, "scale": decay**i} for i, (name, ours) in enumerate(backwards)]
 
 
@@ -124,10 +127,12 @@ def fine_tune(
 ) -> tuple[float, float]:
     """Train what of the network is not frozen; return its training error, as met in training, and its test error.
 
-    decay: as in `parameter_groups`. device: a GPU if there is one, unless given. The batch is no larger than the
-    training set. Raises ValueError where the head has another number of outputs than there are classes, where nothing
-    is trainable, and where the head is frozen.
+    decay: as in `parameter_groups`. device: a GPU if there is one, unless given. The seed fixes the order of the images
+    and what the network itself draws. A training set smaller than the recipe's batch is one batch. Raises ValueError
+    where the head has another number of outputs than there are classes, where nothing is trainable, and where the head
+    is frozen; Diverged where the loss is no longer a useful number. The network comes back in evaluation mode.
     """
+    check_channels(network, train_set)
     name, head = head_of(network)
     if head.out_features != len(train_set.classes):
         raise ValueError(
@@ -142,12 +147,17 @@ def fine_tune(
     precision = machine.pick_precision(device)
     network.to(device)
     options = dict(padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, device=device)
-    batches = Batches(train_set, min(recipe.batch_size, len(train_set)), normalisation, **options)
+    batches = Batches(train_set, recipe.batch_size, normalisation, **options)
     network.train()
     wrong = seen = 0
     for iteration, images, labels in batches.steps(0, recipe.iterations):
         for group in optimiser.param_groups:
             group["lr"] = recipe.lr_at(iteration) * group["scale"]
-        _, logits = step(network, images, labels, optimiser, precision=precision)
+        with torch.random.fork_rng(devices=[]):  # what a network itself draws (stochastic depth) is the seed's, too
+            torch.default_generator.manual_seed(seed * 1_000_003 + iteration)
+            loss, logits = step(network, images, labels, optimiser, precision=precision)
         wrong, seen = wrong + (logits.argmax(1) != labels).sum(), seen + len(labels)
+    if not loss < 1000:
+        raise Diverged(f"Fine-tuning diverged: the loss was {loss:.3g}. Try a lower rate than {recipe.lr:g}.")
+    network.eval()
     return float(wrong) / seen, evaluate(network, Batches(test_set, 250, normalisation, device=device), precision)[1]

@@ -20,10 +20,10 @@ from tqdm.auto import tqdm
 from . import machine
 from .datasets import Dataset
 from .doodles import doodles10
+from .drawings import STUDY, quickdraw
 from .errors import LessonError, unknown
 from .networks import build
 from .pretrained import as_photographs, pretrained
-from .quickdraw import STUDY, quickdraw
 from .recipes import Recipe
 from .runs import replace_file, shipped
 from .transfer import FINE_TUNING, fine_tune, freeze, replace_head
@@ -116,7 +116,8 @@ def record(
 ) -> Study:
     """Run all of `compare` and write it to `root`/NAME/transfer.json after each trial; one that is there goes on.
 
-    Raises LessonError where the folder holds a comparison on other images, or with another network or recipe.
+    Raises LessonError where the folder holds a comparison on other images, with another network or recipe, or begun on
+    another machine.
     """
     path = (root or machine.DATA / "runs") / name / "transfer.json"
     key = {
@@ -126,19 +127,21 @@ def record(
         "test": {"images": len(test_set), "sha256": test_set.sha256},
         "recipe": json.loads(json.dumps(asdict(recipe))),
         "learning_rates": WAYS,
-    }
-    about = key | {
+        "precision": machine.pick_precision(device := machine.pick_device()),
         "threads": torch.get_num_threads(),
-        "machine": machine.describe(torch.device("cpu")),
-        "command": machine.command(),
-        "commit": machine.commit(),
+        "machine": machine.describe(device),
     }
+    about = key | {"command": machine.command(), "commit": machine.commit()}
     trials: list[Trial] = []
     if path.exists():
         old = load(path.parent)
         if any(old.about.get(part) != value for part, value in key.items()):
-            raise LessonError(f"{path.parent} holds another comparison: choose another name, or delete that folder.")
+            raise LessonError(
+                f"{path.parent} holds another comparison, or one of another machine: choose another --out."
+            )
         trials = list(old.trials)
+        commits = [*str(old.about.get("commit")).split(" and "), str(about["commit"])]
+        about["commit"] = " and ".join(dict.fromkeys(commits))
     done = {(trial.per_class, trial.way, trial.seed) for trial in trials}
     for combination in tqdm([one for one in product(SIZES, WAYS, SEEDS) if one not in done], desc=name):
         trials.append(one_trial(network, pool, test_set, *combination, recipe))
@@ -172,7 +175,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--data", choices=("doodles10", "quickdraw"), default="doodles10", help="(default: doodles10, generated)"
     )
     parser.add_argument(
-        "--classes", default=",".join(STUDY), metavar="CLASS,CLASS", help="of QuickDraw (default: the study post's ten)"
+        "--classes", default=None, metavar="CLASS,CLASS", help="of QuickDraw (default: the study post's ten)"
+    )
+    parser.add_argument(
+        "--out", default=None, metavar="NAME", help="folder in data/runs (default: transfer-NETWORK-DATA)"
     )
     parser.add_argument("--iterations", type=int, default=300, help="steps of each training (default: 300)")
     parser.add_argument(
@@ -182,12 +188,18 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def transfer_command(args: argparse.Namespace) -> int:
-    """Record the comparison as data/runs/transfer-NETWORK-DATA, and print its table."""
-    if args.data == "doodles10":
+    """Record the comparison in data/runs, and print its table."""
+    start, data, classes = pretrained(args.network, otherwise=None), args.data, args.classes
+    if data == "doodles10" and classes:
+        raise ValueError("--classes are QuickDraw's: add --data quickdraw, or leave them out.")
+    if data == "doodles10":
         pool, test_set = doodles10(10_000, seed=0), doodles10(2_000, seed=1)
     else:
-        pool, test_set = quickdraw(args.classes.split(","), 1500, args.root).split(1000)
-    sets = as_photographs(pool), as_photographs(test_set)
-    study = record(f"transfer-{args.network}-{args.data}", args.network, *sets, FINE_TUNING.scaled(args.iterations))
+        classes = [name.strip() for name in classes.split(",")] if classes else STUDY
+        data += str(len(classes))
+        pool, test_set = quickdraw(classes, 1500, args.root).split(1000)
+    sets = as_photographs(pool, start.size), as_photographs(test_set, start.size)
+    name = args.out or f"transfer-{args.network}-{data}" + f"-{args.iterations}steps" * (args.iterations != 300)
+    study = record(name, args.network, *sets, FINE_TUNING.scaled(args.iterations))
     print(f"{study.name}:\n{table(study.trials)}")
     return 0

@@ -8,16 +8,31 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from resnet_lesson import build, cost_of, probes, recipe, shapes10, train
+from resnet_lesson import (
+    Batches,
+    Normalisation,
+    build,
+    cost_of,
+    lesions,
+    machine,
+    probes,
+    recipe,
+    shapes10,
+    train,
+)
+from resnet_lesson.anatomy import block_anatomy, block_text, network_anatomy
 from resnet_lesson.blocks import Bottleneck
 from resnet_lesson.family import (
+    BasicBlockD,
     PreActBlock,
     PreActBottleneck,
+    SEBasicBlock,
     SqueezeExcitation,
     StochasticResidual,
     dilate,
     stochastic_depth,
 )
+from resnet_lesson.memory import recompute
 from resnet_lesson.networks import from_torchvision
 
 # Trainable parameters of the same networks in osmr/imgclsmob (https://github.com/osmr/imgclsmob), with projections as
@@ -331,3 +346,71 @@ def test_groups_are_independent_paths():
         inner = F.relu(F.conv2d(F.relu(F.conv2d(x, down)), block.conv2.weight[k : k + 1], padding=1))
         paths.append(F.conv2d(inner, up))
     torch.testing.assert_close(block(x), sum(paths))
+
+
+# The rest of the course takes the family, too
+
+
+def test_probes_and_lesions_know_the_family():
+    data = shapes10(8, size=16, seed=0)
+    images, labels = next(iter(Batches(data, 8, Normalisation.of(data))))
+    some, whole = build("sdresnet8", seed=0), build("resnet8", seed=0)
+    for sizes in zip(
+        *(probes.residual_sizes(n, images, batch_statistics=True).values() for n in (some, whole)), strict=True
+    ):
+        assert sizes[0] == pytest.approx(sizes[1])
+    assert some.stages[2][0].residual.survival == 0.5 and some.training
+    network = build("preresnet8", seed=0).eval()
+    start = x = network.stem(images).detach().requires_grad_()
+    for block in [block for stage in network.stages for block in stage]:  # around every F
+        x = block.shortcut(block.before(x)) + block.residual(block.before(x)).detach()
+    loss = F.cross_entropy(network.fc(network.pool(x).flatten(1)), labels)
+    expected = torch.autograd.grad(loss, start)[0].norm().item()
+    assert lesions.path_gradients(network, images, labels, [0, 3], draws=1)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_recompute_draws_the_same_blocks_again(recomputed):
+    network = build("sdresnet20", seed=0).train()
+    if recomputed:
+        recompute(network)
+    torch.manual_seed(3)
+    F.cross_entropy(network(pictures(8)), torch.arange(8)).backward()
+    GRADIENTS[recomputed] = [None if p.grad is None else p.grad.clone() for p in network.parameters()]
+    if len(GRADIENTS) == 2:
+        for one, other in zip(*GRADIENTS.values(), strict=True):
+            assert (one is None) == (other is None) and (one is None or torch.equal(one, other))
+
+
+GRADIENTS = {}
+
+
+def test_stochastic_depth_is_not_compiled_by_itself(monkeypatch):
+    monkeypatch.setattr(machine, "pick_compile", lambda device, iterations: True)
+    monkeypatch.setattr(machine, "compiled", lambda network, device: network)
+    sets = shapes10(64, seed=0), shapes10(64, seed=1)
+    for name, compiled in (("sdresnet8", False), ("resnet8", True)):
+        run = train(build(name, seed=0), *sets, recipe("demo").scaled(1), progress=False)
+        assert run.compiled is compiled
+
+
+def test_a_diagram_of_squeeze_and_excitation_draws_the_convolutions_only():
+    assert (
+        network_anatomy(build("seresnet20"), (3, 32, 32)).boxes == network_anatomy(build("resnet20"), (3, 32, 32)).boxes
+    )
+
+
+def test_a_block_with_squeeze_and_excitation_is_drawn_with_one_more_box():
+    block = SEBasicBlock(16, 16)
+    block.residual.se.squeeze.register_forward_hook(lambda module, inputs, output: output.mean().item())
+    steps = block_anatomy(block, (16, 8, 8)).path
+    assert [step[1] for step in steps[-2:]] == ["BN", "squeeze, excite, scale"] and steps[-1][2] == (16, 8, 8)
+    assert [step[1] for step in block_anatomy(PreActBlock(16, 16), (16, 8, 8)).path[:2]] == ["BN", "ReLU"]
+    assert "avg pool, /2" in block_text(BasicBlockD(16, 32, 2), (16, 8, 8))
+
+
+def test_what_cannot_be_is_refused_in_words():
+    with pytest.raises(ValueError, match="shortcut='B'"):
+        build("resnet20d", shortcut="A")
+    with pytest.raises(ValueError, match="family.dilate"):
+        build("resnet50", stride_in="1x1", replace_stride_with_dilation=(False, True, True))

@@ -27,9 +27,9 @@ import torch
 
 from resnet_lesson import LessonError, cli, doctor, download, quickdraw
 from resnet_lesson.download import MirrorFailed, Patience
-from resnet_lesson.quickdraw import STUDY, names
+from resnet_lesson.drawings import STUDY, names
 
-module = import_module("resnet_lesson.quickdraw")  # the package's attribute of that name is the function
+module = import_module("resnet_lesson.drawings")
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "quickdraw"
 ROWS = 700
@@ -671,7 +671,7 @@ def test_the_names_are_installed_with_the_package(tmp_path):
         shutil.copy(REPOSITORY / name, source)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(target)]
     subprocess.run([*pip, str(source)], check=True, capture_output=True)
-    code = "from resnet_lesson.quickdraw import names; print(names.__wrapped__.__code__.co_filename, len(names()))"
+    code = "from resnet_lesson.drawings import names; print(names.__wrapped__.__code__.co_filename, len(names()))"
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(target)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

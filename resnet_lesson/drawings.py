@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from tokenize import TokenError
 from typing import Protocol
 from urllib.parse import quote
 
@@ -77,7 +78,7 @@ def _checked(classes: Sequence[str], per_class: int) -> tuple[str, ...]:
         raise ValueError(f"quickdraw gives 1 drawing or more of 1 class or more, not {per_class} of {len(classes)}.")
     for i, name in enumerate(classes):
         if name not in names():
-            every = "`from resnet_lesson.quickdraw import names; names()` lists them."
+            every = "`from resnet_lesson.drawings import names; names()` lists them."
             raise ValueError(f"{unknown('QuickDraw class', name, names())} {every}")
         if name in classes[:i]:
             raise ValueError(f"quickdraw takes each class once; {name!r} is there twice.")
@@ -102,7 +103,7 @@ def _read(file: _File, n: int, progress: Callable[[int], object] = lambda size: 
     """
     try:
         shape, by_column, dtype = HEADERS[np.lib.format.read_magic(file)](file)
-    except (ValueError, KeyError) as error:  # KeyError: a version later than 2.0
+    except (ValueError, KeyError, TypeError, SyntaxError, TokenError) as error:  # KeyError: a version later than 2.0
         raise MirrorFailed("is no .npy file of drawings") from error
     if shape[1:] != (PIXELS,) or dtype != np.uint8 or by_column:
         order = " by columns" if by_column else ""
