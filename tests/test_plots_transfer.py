@@ -1,5 +1,6 @@
 """The comparison of notebook 08: what is trained, on what, in which order; its record; its table and figure."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -353,6 +354,7 @@ def test_every_trial_is_a_dot_and_lines_go_through_the_means():
     assert (ax.get_title(), ax.get_xlabel(), ax.get_xscale()) == ("doodles10", "examples a class", "log")
     assert ax.get_ylabel() == "wrong answers, new images"
     assert [t.get_text() for t in ax.get_xticklabels()] == ["10", "50"] and list(ax.get_xticks()) == [10, 50]
+    assert len(ax.xaxis.get_minorticklocs()) == 0 and not ax.spines["top"].get_visible()  # the course's style
     for way in WAYS:
         curve, dots = lines(ax, way)
         mine = [trial for trial in TRIALS if trial.way == way]
@@ -398,6 +400,16 @@ def test_nothing_to_draw_is_refused(panels):
     assert plt.get_fignums() == []
 
 
+def test_each_commit_at_which_a_comparison_went_on_is_named_once(tmp_path, trained, monkeypatch):
+    for commit in ("a", "a", "b", "a", "b", "c"):
+        monkeypatch.setattr(machine, "commit", lambda commit=commit: commit)
+        about = record("one", "resnet8", POOL, TEST, TINY, tmp_path).about
+        path = tmp_path / "one" / "transfer.json"
+        found = json.loads(path.read_text())
+        path.write_text(json.dumps({**found, "trials": found["trials"][:-1]}))
+    assert about["commit"] == "a and b and c"
+
+
 def test_another_machine_or_number_format_is_another_comparison(tmp_path, trained, monkeypatch):
     record("one", "resnet8", POOL, TEST, TINY, tmp_path)
     monkeypatch.setattr(machine, "commit", lambda: "later")
@@ -413,11 +425,18 @@ def test_another_machine_or_number_format_is_another_comparison(tmp_path, traine
         record("one", "resnet8", POOL, TEST, TINY, tmp_path)
 
 
-def test_the_command_takes_a_name_and_refuses_classes_without_quickdraw(trained, monkeypatch, tmp_path):
-    monkeypatch.setattr(machine, "DATA", tmp_path)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["transfer", "--network", "resnet8", "--classes", "apple"])
-    assert stopped.value.code == 2 and not trained
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["transfer", "--network", "resnet8", "--iterations", "1", "--out", "mine"])
-    assert stopped.value.code == 0 and (tmp_path / "runs" / "mine" / "transfer.json").exists()
+def test_the_command_takes_a_name_and_refuses_classes_without_quickdraw(small, trained, monkeypatch, capsys):
+    monkeypatch.setattr(transfer_study, "doodles10", lambda n, seed: doodles10(n // 100, seed))
+    assert small("--network", "resnet8", "--classes", "apple") == 2 and not trained
+    assert "--classes are QuickDraw's: add --data quickdraw" in capsys.readouterr().err
+    assert small("--network", "resnet8", "--iterations", "1", "--out", "mine") == 0
+    assert load(machine.DATA / "runs" / "mine").about["recipe"]["iterations"] == 1
+
+
+def test_drawings_are_made_as_large_as_the_network_expects(small, trained, monkeypatch):
+    seen, found = [], pretrained("resnet8")
+    monkeypatch.setattr(transfer_study, "doodles10", lambda n, seed: doodles10(n // 100, seed))
+    monkeypatch.setattr(transfer_study, "pretrained", lambda name, otherwise: dataclasses.replace(found, size=40))
+    monkeypatch.setattr(transfer_study, "record", lambda *args: seen.append(args[2:4]) or Study("x", {}, ()))
+    assert small("--network", "resnet8") == 0
+    assert [data.images.shape[1:] for data in seen[0]] == [(40, 40, 3)] * 2

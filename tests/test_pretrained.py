@@ -131,6 +131,7 @@ def test_transforms_make_other_images_the_size_that_the_network_knows():
         ("resnett50", "resnet50"),
         ("plain20", "There are: resnet8, resnet20"),
         ("plain18", "There are: resnet8, resnet20"),  # of the course, but nobody has trained it
+        ("resnet32", "resnet34"),  # recorded, but not one of those that are offered
         ("seresnet50", "resnet50"),
         ("vgg11", "There are: resnet8, resnet20"),  # torchvision's, but no network of the course
         ("", "There are: resnet8, resnet20"),
@@ -149,6 +150,8 @@ def test_weights_that_do_not_exist(connections):
         pretrained("resnet50", "IMAGENET1K_V3")
     with pytest.raises(ValueError, match=r"no set of weights for resnet18 'IMAGENET1K_V2'.*There are: IMAGENET1K_V1"):
         pretrained("resnet18", "IMAGENET1K_V2")
+    with pytest.raises(ValueError, match="has one set of weights for resnet20: leave weights='IMAGENET1K_V1' out"):
+        pretrained("resnet20", "IMAGENET1K_V1")
     assert connections == []
 
 

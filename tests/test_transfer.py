@@ -300,6 +300,8 @@ def test_each_part_is_a_group_the_head_first_and_the_stem_last():
     check_groups(parameter_groups(freeze(theirs), 0.3), theirs, ["fc"], 0.3)
     deep = freeze(torchvision.models.mobilenet_v3_small(), "classifier")
     check_groups(parameter_groups(deep), deep, ["classifier"], 1)
+    many = nn.Sequential(*(nn.Linear(2, 2) for _ in range(12)))
+    check_groups(parameter_groups(many, 0.9), many, [str(i) for i in reversed(range(12))], 0.9)
 
 
 def test_nothing_to_train_and_a_frozen_head_are_refused():
