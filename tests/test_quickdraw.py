@@ -675,7 +675,7 @@ def test_the_names_are_installed_with_the_package(tmp_path):
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(target)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == [str(target / "resnet_lesson" / "quickdraw.py"), "345"], done.stderr
+    assert done.stdout.split() == [str(target / "resnet_lesson" / "drawings.py"), "345"], done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------- the command line

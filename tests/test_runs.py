@@ -368,7 +368,9 @@ def test_recorded_weights_fit_the_network_of_the_record(folder):
     untrained = built(run)
     assert all(tensor.isfinite().all() for tensor in network.state_dict().values())
     assert not torch.equal(network.fc.weight, untrained.fc.weight)
-    assert int(network.stem.bn1.num_batches_tracked) == run.recipe["iterations"]
+    counts = [int(value) for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")]
+    assert max(counts) == run.recipe["iterations"]  # less in blocks that stochastic depth left out
+    assert min(counts) == max(counts) or run.network["name"].startswith("sd")
 
 
 @pytest.fixture(scope="module")
