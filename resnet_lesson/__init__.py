@@ -10,12 +10,12 @@ The everyday names are here; each submodule's docstring says what else it holds.
 from .batches import Batches, Normalisation
 from .blocks import BasicBlock, Bottleneck, PlainBlock
 from .cost import cost_of
-from .datasets import Dataset, cifar10, shapes10
+from .datasets import Dataset, cifar10, full_scale_cifar10, shapes10
 from .doodles import doodles10
 from .drawings import quickdraw
 from .errors import LessonError
 from .evaluation import evaluate
-from .machine import DATA, full_scale
+from .machine import DATA, full_scale, here
 from .networks import build
 from .recipes import Recipe, recipe
 from .resnet import ResNet
@@ -42,6 +42,8 @@ __all__ = [
     "doodles10",
     "evaluate",
     "full_scale",
+    "full_scale_cifar10",
+    "here",
     "list_runs",
     "quickdraw",
     "recipe",

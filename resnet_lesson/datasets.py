@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .download import fetch, has_md5, private_folder, unpack
 from .errors import LessonError
+from .machine import DATA, full_scale
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,21 @@ def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS)
             f"folder, cifar10(root=...)."
         ) from error
     return _read_cifar(folder)
+
+
+def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | None:
+    """CIFAR-10 for a notebook's cells marked *full scale*; None, and one line saying why, where they do not run.
+
+    That is without a GPU (or RESNET_LESSON_FULL=1), and where the data is not to be had: a lesson goes on without it.
+    """
+    if not full_scale():
+        print("Not at full scale: CIFAR-10 is not opened.")
+        return None
+    try:
+        return cifar10(root)
+    except LessonError as error:
+        print(f"Not at full scale, without CIFAR-10. {error}")
+        return None
 
 
 def _read_cifar(folder: Path) -> tuple[Dataset, Dataset]:

@@ -132,5 +132,15 @@ def commit() -> str | None:
 
 
 def full_scale() -> bool:
-    """Whether cells marked *full scale* train for real: with a CUDA GPU, or RESNET_LESSON_FULL=1."""
-    return torch.cuda.is_available() or os.environ.get("RESNET_LESSON_FULL", "0") not in ("", "0")
+    """Whether cells marked *full scale* train for real: with a CUDA GPU, unless RESNET_LESSON_FULL says 0 or 1."""
+    asked = os.environ.get("RESNET_LESSON_FULL", "")
+    return asked != "0" if asked else torch.cuda.is_available()
+
+
+def here() -> str:
+    """What a notebook found here, and what its cells marked *full scale* will therefore do; two lines."""
+    device = pick_device()
+    where = "GPU" if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    full = "train for real" if full_scale() else "show recorded runs"
+    hardware = describe(device)["hardware"]
+    return f"torch {torch.__version__} on {hardware} ({where}).\nCells marked full scale {full} here."

@@ -11,13 +11,15 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -52,6 +54,24 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             if os.name != "nt" or attempt == 0:
                 raise
             time.sleep(0.05)
+
+
+@contextmanager
+def claimed(folder: Path | None) -> Iterator[None]:
+    """The folder for this process alone, as long as it trains. Raises LessonError while another one has it.
+
+    The system gives the lock back when its process ends, however that happens.
+    """
+    if folder is None:
+        yield
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        message = f"Somebody else on this machine is training into {folder}: wait for it, or choose another folder."
+        raise LessonError(message) from None
 
 
 @dataclass

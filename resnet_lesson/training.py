@@ -21,7 +21,7 @@ from .family import StochasticResidual
 from .loop import step
 from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
-from .runs import Run
+from .runs import Run, claimed
 
 
 class Diverged(LessonError):
@@ -144,7 +144,7 @@ def train(
         leave=False,
     )
     network.train()
-    with stop_requests() as stop, bar:
+    with claimed(run.folder), stop_requests() as stop, bar:
         for iteration, images, labels in batches.steps(first, recipe.iterations):
             lr = optimiser.param_groups[0]["lr"] = recipe.lr_at(iteration)
             with torch.random.fork_rng(devices=[]):  # what a network itself draws (stochastic depth) is the seed's, too

@@ -2,12 +2,16 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO / "tools"))
+from notebooks import caption  # noqa: E402
+
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -61,6 +65,16 @@ def test_it_has_the_parts_of_a_lesson(path):
     assert not re.search("[!\U0001f300-\U0001faff]", re.sub(r"!\[|<!--", "", text)), "exclamation mark or emoji"
 
 
+def test_tables_have_headers_and_pictures_a_text(path):
+    for cell in (cell for cell in read(path).cells if cell.cell_type == "markdown"):
+        assert all(text.strip() for text in re.findall(r"!\[([^]]*)\]\(", cell.source)), cell.source[:200]
+        assert not re.search(r"<(?:img|table|font|b|i)\b", cell.source), "write Markdown, which keeps texts and headers"
+        rows = cell.source.splitlines()
+        for before, rule in zip(rows, rows[1:], strict=False):
+            if re.fullmatch(r"\|(?:\s*:?-+:?\s*\|)+", rule.strip()):
+                assert before.count("|") == rule.count("|"), f"a table without a row of headers: {before}"
+
+
 def test_headings_are_in_order(path):
     headings = re.findall(r"^(#+) ", "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown"), re.M)
     levels = [len(heading) for heading in headings]
@@ -71,5 +85,9 @@ def test_headings_are_in_order(path):
 def test_every_figure_has_a_caption(path):
     cells = read(path).cells
     for cell, following in zip(cells, cells[1:], strict=False):
-        if cell.cell_type == "code" and any("image/png" in output.get("data", {}) for output in cell.outputs):
+        pictures = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+        for picture in pictures:
             assert following.source.startswith("*"), f"no caption after: {cell.source}"
+            # tools/notebooks.py writes it: where a picture is not seen, its text is read out.
+            alternative = picture.metadata.get("image/png", {}).get("alt", "")
+            assert alternative == caption(following) and len(alternative) > 40

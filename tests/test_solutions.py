@@ -15,14 +15,19 @@ PATHS = sorted((REPO / "notebooks").glob("*.ipynb"))
 # What is taught here is not the training: four steps of each do.
 SHORT = """
 import resnet_lesson
+from resnet_lesson import transfer, transfer_study
 
-_train = resnet_lesson.train
+_train, _fine_tune = resnet_lesson.train, transfer.fine_tune
 
 def brief(network, train_set, test_set, recipe, **options):
     recipe = resnet_lesson.recipe(recipe) if isinstance(recipe, str) else recipe
     return _train(network, train_set, test_set, recipe.scaled(min(recipe.iterations, 4)), **options)
 
+def brief_tuning(network, train_set, test_set, normalisation, recipe=transfer.FINE_TUNING, **options):
+    return _fine_tune(network, train_set, test_set, normalisation, recipe.scaled(4), **options)
+
 resnet_lesson.train = brief
+transfer.fine_tune = transfer_study.fine_tune = brief_tuning
 """
 
 

@@ -902,3 +902,20 @@ def test_captured_steps_on_a_gpu_are_those_of_eager_ones():
         go(device="cuda", compiled=compiled, record_every=1)[1].column("train_loss") for compiled in (False, True)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path):
+    """Two students on one machine: the second is told at once, and the first one's record stays whole."""
+    out = tmp_path / "mine"
+    code = "import sys, time; from pathlib import Path; from resnet_lesson.runs import claimed\n"
+    code += "with claimed(Path(sys.argv[1])): print('has it', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    try:
+        assert other.stdout.readline() == "has it\n"
+        with pytest.raises(LessonError, match="Somebody else .* another folder"):
+            go(out)
+        assert not (out / "run.json").exists()
+    finally:
+        other.kill()
+        other.wait()
+    assert go(out)[1].status == "finished"  # the lock went with the process that had it

@@ -99,12 +99,12 @@ def curves_figure() -> Figure:
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
         for ax, column in zip(axes, ("train_error", "test_error"), strict=True):
-            for letter, one in runs.items():
-                values = one.column(column)
-                ax.plot(one.column("epoch"), values, color="#444444", marker="o", ms=4)
-                ax.annotate(
-                    letter, (one.column("epoch")[-1], values[-1]), (10, -4), textcoords="offset points", weight="bold"
-                )
+            height = -1.0
+            for letter, one in sorted(runs.items(), key=lambda item: item[1].final(column)):
+                epochs, values = one.column("epoch"), one.column(column)
+                ax.plot(epochs, values, color="#444444", marker="osv^"["ABCD".index(letter)], ms=4)
+                height = max(values[-1], height + 0.06)  # two letters side by side, not on each other
+                ax.text(epochs[-1] + 0.12, height, letter, va="center", weight="bold")
             ax.set(
                 title=f"{column.removesuffix('_error').replace('train', 'training')} error", xlabel="epoch", ylim=(0, 1)
             )
