@@ -5,9 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import datasets, doctor, inside, machine, parallel, transfer_study, visdom_server
+from . import data_command, datasets, doctor, inside, machine, parallel, transfer_study, visdom_server
 from .cost import cost_of
-from .drawings import STUDY, quickdraw
 from .errors import LessonError, unknown
 from .memory import recompute
 from .networks import IMAGENET_NAMES, build, names
@@ -76,21 +75,8 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p = command("reproduce", "Train all that a table of the paper needs, and print it. The same command goes on.")
     reproduce.options(p, DATASETS)
 
-    p = command("data", "Put CIFAR-10 in place (170 MB), or QuickDraw drawings, or say that they are there.")
-    p.add_argument(
-        "--quickdraw",
-        nargs="?",
-        const=",".join(STUDY),
-        metavar="CLASSES",
-        help=f"drawings instead of CIFAR-10, of classes with commas between (if none are named: {', '.join(STUDY)})",
-    )
-    p.add_argument(
-        "--per-class", type=int, default=None, metavar="N", help="how many drawings of each class (default: 500)"
-    )
-    p.add_argument(
-        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
-    )
-    p.set_defaults(run=data_command)
+    p = command("data", "Put CIFAR-10 in place (170 MB), or QuickDraw drawings, or a class set; or make a class set.")
+    data_command.options(p)
 
     p = command("runs", "List the recorded runs with their final errors, or draw their curves.")
     p.add_argument("names", nargs="*", metavar="NAME", help="only these runs (default: all)")
@@ -167,20 +153,6 @@ def train_command(args: argparse.Namespace) -> int:
         f"{out}: {args.network}, {chosen.name}, training error {run.final('train_error'):.2%}, "
         f"test error {run.final():.2%} after {run.history[-1]['iteration']} iterations ({run.seconds / 60:.1f} min)."
     )
-    return 0
-
-
-def data_command(args: argparse.Namespace) -> int:
-    if args.quickdraw is not None:
-        classes = [name.strip() for name in args.quickdraw.split(",")]
-        each = 500 if args.per_class is None else args.per_class
-        drawings = quickdraw(classes, each, args.root)
-        print(f"QuickDraw is in {args.root}: {each:,} drawings of each of {', '.join(drawings.classes)}.")
-        return 0
-    if args.per_class is not None:
-        raise ValueError("--per-class belongs to --quickdraw: python -m resnet_lesson data --quickdraw --per-class 500")
-    train_set, test_set = datasets.cifar10(args.root)
-    print(f"CIFAR-10 is in {args.root}: {len(train_set):,} training and {len(test_set):,} test images, checked.")
     return 0
 
 

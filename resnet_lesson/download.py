@@ -51,6 +51,8 @@ class MirrorFailed(Exception):
 def fetch(mirrors: Iterable[str], md5: str, path: Path, *, otherwise: str, patience: Patience = PATIENCE) -> None:
     """Put the file with the checksum `md5` at `path`, from the first of the `mirrors` that delivers it.
 
+    Another kind of checksum has its name before it: "sha256:...".
+
     A file that is already there is kept if it has that checksum and replaced if not. A mirror that is dead, slow,
     stalled, or sends anything else is left with a line that says why. If some were merely slow, the fastest of them
     gets a second try without the limit on the rate. `path` only ever changes from what it was to the whole file.
@@ -90,7 +92,8 @@ def _fetch_from(url: str, md5: str, path: Path, patience: Patience) -> None:
 
     try:
         with failures(patience):
-            pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=download)
+            known = md5 if ":" in md5 else f"md5:{md5}"
+            pooch.retrieve(url, known, path.name, path.parent, downloader=download)
     except ValueError as error:  # pooch's word for a wrong checksum
         raise MirrorFailed("sent something else than the published file (wrong checksum)") from error
 

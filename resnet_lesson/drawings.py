@@ -49,7 +49,7 @@ def quickdraw(classes: Sequence[str] = STUDY, per_class: int = 500, root: Path |
     lacking: dict[str, str] = {}  # class name: why
     for name in classes:
         try:
-            drawings[name] = _kept(folder / f"{name}.npy", per_class)
+            drawings[name] = kept(folder / f"{name}.npy", per_class)
         except MirrorFailed as why:
             lacking[name] = str(why)
     if lacking:
@@ -120,7 +120,7 @@ def _read(file: _File, n: int, progress: Callable[[int], object] = lambda size: 
     return np.frombuffer(content, np.uint8).reshape(n, PIXELS)
 
 
-def _kept(path: Path, n: int) -> np.ndarray:
+def kept(path: Path, n: int) -> np.ndarray:
     """The first `n` drawings of a file here, or MirrorFailed."""
     try:
         with open(path, "rb") as file:
@@ -135,7 +135,7 @@ def _keep(path: Path, drawings: np.ndarray) -> None:
     with private_folder(path) as temporary:
         np.save(temporary / path.name, drawings)
         try:
-            _kept(path, len(drawings))  # another process was faster, and may have fetched more
+            kept(path, len(drawings))  # another process was faster, and may have fetched more
         except MirrorFailed:
             os.replace(temporary / path.name, path)
 

@@ -7,9 +7,11 @@ predictions.safetensors  its logits for the test images, and their labels
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,9 +67,9 @@ def claimed(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     try:
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+        with FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0):
             yield
     except Timeout:
         message = f"Somebody else on this machine is training into {folder}: wait for it, or choose another folder."

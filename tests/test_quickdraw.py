@@ -752,4 +752,4 @@ def test_real_drawings_come_as_they_were_published(server, tmp_path):
 
 def test_failures_of_a_file_are_those_of_a_mirror():
     with pytest.raises(MirrorFailed, match="is missing"):
-        module._kept(Path("nowhere") / "apple.npy", 1)
+        module.kept(Path("nowhere") / "apple.npy", 1)
