@@ -7,6 +7,14 @@ The everyday names are here; each submodule's docstring says what else it holds.
 269722
 """
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 (said before something fails that says less)
+    raise ImportError(
+        f"This course needs Python 3.11, 3.12 or 3.13, and this is Python {sys.version_info[0]}.{sys.version_info[1]}. "
+        "With a newer one on the machine: PYTHON=python3.12 make lab"
+    )
+
 from .batches import Batches, Normalisation
 from .blocks import BasicBlock, Bottleneck, PlainBlock
 from .cost import cost_of

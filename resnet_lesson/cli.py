@@ -113,7 +113,8 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p.add_argument(
         "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
     )
-    p.set_defaults(run=lambda args: doctor.report(args.root))
+    p.add_argument("--network", action="store_true", help="also measure how fast CIFAR-10's mirrors send (seconds)")
+    p.set_defaults(run=lambda args: doctor.report(args.root, args.network))
     return top, commands.choices
 
 

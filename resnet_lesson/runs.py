@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 import torch
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -138,11 +139,18 @@ class Run:
         replace_file(self.folder / "weights.safetensors", lambda file: file.write(save(weights)))
 
     def load_weights(self, network: nn.Module) -> nn.Module:
-        """Put the recorded weights into a network of the same make, and return it."""
+        """Put the recorded weights into a network of the same make, and return it.
+
+        Raises LessonError where the file is missing, damaged, or of another network.
+        """
         path = self.folder / "weights.safetensors"
         if not path.exists():
             raise LessonError(f"The run {self.name} was recorded without weights: {path} does not exist.")
-        network.load_state_dict(load_file(path))
+        try:
+            network.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            why = f"{path} is damaged, or of another network than {type(network).__name__} ({type(error).__name__})"
+            raise LessonError(f"{why}: build the network that run.json names, or copy the file again.") from error
         return network
 
     def check_data(self, train_set: Dataset, test_set: Dataset) -> None:
