@@ -1,7 +1,7 @@
 # Each target sets up .venv first if it has to (see .ci/setup), and works on a machine that has only Python 3.11, 3.12
 # or 3.13, git and make. PYTHON=python3.12 make lab   picks the Python.
 
-.PHONY: help setup lab visdom test browser bench course lint format requirements clean
+.PHONY: help setup lab visdom test browser bench course colab notebooks lint format requirements clean
 .DELETE_ON_ERROR:
 PY := .venv/bin/python
 
@@ -12,6 +12,8 @@ help:
 	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for two)"
 	@echo "make bench    measure training and surfaces; ten minutes on a machine that does nothing else"
 	@echo "make course   execute the notebooks and write each as one HTML page to build/"
+	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
+	@echo "make notebooks   execute notebooks from a clean kernel and store their outputs   (ARGS=\"03 08\")"
 	@echo "make lint     check the code with ruff; make format repairs what can be repaired"
 	@echo "make clean    remove .venv, build/ and caches; data/ stays"
 	@echo "PYTHON=python3.12 make lab   picks the Python for .venv: 3.11, 3.12 or 3.13"
@@ -42,7 +44,7 @@ else
 endif
 
 browser: setup
-	$(PY) -m pytest -m browser tests/test_browser.py $(ARGS)
+	$(PY) -m pytest -m "browser or every_notebook" tests/test_browser.py tests/test_alone.py $(ARGS)
 
 # All run to their end, and each can fail the target.
 bench: setup
@@ -58,6 +60,14 @@ course: setup $(NOTEBOOKS:notebooks/%.ipynb=build/%.html)
 build/%.html: notebooks/%.ipynb $(USED) | setup
 	$(PY) -m nbconvert --execute --ExecutePreprocessor.timeout=600 \
 		--ExecutePreprocessor.store_widget_state=False --to html --embed-images --output-dir build $<
+
+# One address in pyproject.toml, README.md and every notebook: make colab REPO=owner/name REVISION=main
+colab: setup
+	$(PY) tools/notebooks.py link $(REPO) $(if $(REVISION),--revision $(REVISION))
+
+# From a clean kernel, for a commit: make notebooks ARGS="03 08"
+notebooks: setup
+	$(PY) tools/notebooks.py execute $(ARGS)
 
 lint: setup
 	$(PY) -m ruff check .

@@ -28,8 +28,11 @@ def test_links_to_files_lead_somewhere():
 
 
 def test_pictures_have_alt_texts():
-    assert all(len(alt) > 40 for alt in re.findall(r"!\[([^]]*)\]", README))
-    assert "![" in README
+    pictures = re.findall(r"!\[([^]]*)\]\(([^)]+)\)", README)
+    badges = [alt for alt, path in pictures if "colab-badge" in path]
+    assert all(re.fullmatch(r"Open \d\d in Colab", alt) for alt in badges) and badges
+    others = [alt for alt, path in pictures if "colab-badge" not in path]
+    assert all(len(alt) > 40 for alt in others) and others
 
 
 def test_the_table_of_runs_is_what_the_records_say():
