@@ -11,7 +11,7 @@ help:
 	@echo "make test     run every test and every notebook   (ARGS=\"tests/test_setup.py -x\": only pytest with these)"
 	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for two)"
 	@echo "make bench    measure training and surfaces; ten minutes on a machine that does nothing else"
-	@echo "make course   execute the notebooks and write each as one HTML page to build/"
+	@echo "make course   execute the notebooks and write each as a page to build/  (COURSE_ARGS=--stored: as they are stored)"
 	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
 	@echo "make notebooks   execute notebooks from a clean kernel and store their outputs   (ARGS=\"03 08\")"
 	@echo "make lint     check the code with ruff; make format repairs what can be repaired"
@@ -52,14 +52,15 @@ bench: setup
 		echo "--- $$name"; $(PY) benchmarks/$$name.py || failed=1; \
 	done; exit $$failed
 
-# A page is made again when its notebook, the package, a recorded run or a version has changed. Without widget state, an
-# explorer leaves its picture on the page.
+# A page is made again when its notebook, the package, a recorded run, a version or the way pages are made has changed.
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-USED := $(shell find resnet_lesson -name "*.py") $(wildcard data/runs/*/*.json) requirements.txt
-course: setup $(NOTEBOOKS:notebooks/%.ipynb=build/%.html)
-build/%.html: notebooks/%.ipynb $(USED) | setup
-	$(PY) -m nbconvert --execute --ExecutePreprocessor.timeout=600 \
-		--ExecutePreprocessor.store_widget_state=False --to html --embed-images --output-dir build $<
+USED := $(shell find resnet_lesson -name "*.py") $(wildcard data/runs/*/*.json tools/course.py tools/pages/*)
+PAGES := $(NOTEBOOKS:notebooks/%.ipynb=build/%.html)
+course: setup build/index.html
+build/index.html: $(PAGES)
+	$(PY) tools/course.py --contents
+build/%.html: notebooks/%.ipynb $(USED) requirements.txt | setup
+	$(PY) tools/course.py $(COURSE_ARGS) $<
 
 # One address in pyproject.toml, README.md and every notebook: make colab REPO=owner/name REVISION=main
 colab: setup
