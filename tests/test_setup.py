@@ -121,7 +121,8 @@ sys.base_prefix, sys._base_executable = '/a home/{version}', '$base'
 exec(sys.argv[1])" "$2" ;;
     "-m venv "*) mkdir -p "$3/bin"; cp "$home/bin/python{version}" "$3/bin/python"; echo "venv {version}" >> "$home/log" ;;
     *) echo "$*" >> "$home/log"
-       if [ -e "$home/on_$2" ]; then . "$home/on_$2"; fi ;;
+       case "$1" in -m) what="$2" ;; *) what=$(basename "$1") ;; esac
+       if [ -e "$home/on_$what" ]; then . "$home/on_$what"; fi ;;
 esac
 """
 BROKEN = "#!/bin/sh\necho 'pyenv: command not found' >&2; exit 127\n"
@@ -160,7 +161,7 @@ class Machine:
         return done, (self.home / "log").read_text().splitlines()
 
     def when(self, module, shell):
-        """From now on each `python -m MODULE` runs this; None: does nothing again."""
+        """From now on each `python -m MODULE` (or `python folder/MODULE`) runs this; None: does nothing again."""
         path = self.home / f"on_{module}"
         path.unlink(missing_ok=True) if shell is None else path.write_text(shell)
 

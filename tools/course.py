@@ -2,7 +2,7 @@
 
 tools/course.py notebooks/03_residual_block.ipynb     executes it, and writes build/03_residual_block.html
 tools/course.py --stored notebooks/*.ipynb            with the outputs that are stored
-tools/course.py --contents                               build/index.html, over the pages that are there, and the glossary
+tools/course.py --contents                            build/index.html, for the pages there, and the glossary
 
 `make course` does what is needed of it. nbconvert makes HTML of the cells (pages/cells.html.j2), this file the page
 around them: captions, tables, hints and solutions, formulas. pages/style.css says how it looks, on screen and on paper.
