@@ -8,6 +8,7 @@ from pathlib import Path
 from . import data_command, datasets, doctor, inside, machine, parallel, transfer_study, visdom_server
 from .cost import cost_of
 from .errors import LessonError, unknown
+from .grading import command as grade
 from .memory import recompute
 from .networks import IMAGENET_NAMES, build, names
 from .plots import error_curves
@@ -108,6 +109,9 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
         "--folder", type=Path, default=visdom_server.FOLDER, help="of its page and windows (default: data/visdom)"
     )
     p.set_defaults(run=lambda args: visdom_server.serve(args.port, args.folder))
+
+    p = command("grade", "Run students' notebooks, each in a process of its own, and count the checks that they pass.")
+    grade.options(p)
 
     p = command("doctor", "Say what works on this machine, what the notebooks will do, and how to mend the rest.")
     p.add_argument(

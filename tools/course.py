@@ -2,7 +2,7 @@
 
 tools/course.py notebooks/03_residual_block.ipynb     executes it, and writes build/03_residual_block.html
 tools/course.py --stored notebooks/*.ipynb            with the outputs that are stored
-tools/course.py --contents                            build/index.html, for the pages there, and the glossary
+tools/course.py --contents                            build/index.html, over the pages there, and the glossary
 
 `make course` does what is needed of it. nbconvert makes HTML of the cells (pages/cells.html.j2), this file the page
 around them: captions, tables, hints and solutions, formulas. pages/style.css says how it looks, on screen and on paper.
@@ -33,6 +33,7 @@ CARD = ("Question", "You will be able to", "Time", "Download")
 # Of an output's formats, the first of these is shown: an explorer's picture, as no page has its widgets.
 FORMATS = ["image/png", "text/html", "text/markdown", "text/plain"]
 CONFIG = Config(NbConvertBase=Config(display_data_priority=FORMATS))
+FOLDED = "<details><summary>{}</summary>\n\n{}\n\n</details>"
 
 
 class Renderer(IPythonRenderer):
@@ -55,7 +56,7 @@ def markdown2html(source: str, folder: Path = PAGES) -> str:
 
 
 def style() -> str:
-    """course.css, with Pygments' colours of code for a light and a dark page."""
+    """style.css, with Pygments' colours of code for a light and a dark page."""
     light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
     css = (PAGES / "style.css").read_text(encoding="utf-8")
     return f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n{css}"
@@ -75,20 +76,15 @@ def navigation(path: Path, label: str) -> str:
     links = ['<a href="index.html">All notebooks</a>']
     for text, rel, others in (("← {}", "prev", notebooks[:i][-1:]), ("{} →", "next", notebooks[i + 1 :][:1])):
         for other in others:
-            title = text.format(escape(card(other)["title"]))
-            links.append(f'<a rel="{rel}" href="{other.stem}.html">{title}</a>')
+            links.append(f'<a rel="{rel}" href="{other.stem}.html">{text.format(escape(card(other)["title"]))}</a>')
     return f'<nav aria-label="{label}">{" ".join(links)}</nav>'
 
 
 def help_with(exercise) -> str:
     """Markdown: an exercise's hints, one by one, and its solution, all folded."""
     hints = [re.sub("`([^`]+)`", r"<code>\1</code>", escape(hint)) for hint in exercise.hints]
-    folded = [
-        f"<details><summary>Hint {i} of {len(hints)}</summary><p>{hint}</p></details>"
-        for i, hint in enumerate(hints, start=1)
-    ]
-    solution = f"<details><summary>Solution</summary>\n\n```python\n{exercise.solution()}\n```\n\n</details>"
-    return "\n".join([*folded, solution])
+    folded = [FOLDED.format(f"Hint {i} of {len(hints)}", f"<p>{hint}</p>") for i, hint in enumerate(hints, start=1)]
+    return "\n".join([*folded, FOLDED.format("Solution", f"```python\n{exercise.solution()}\n```")])
 
 
 def adapt(notebook) -> None:
@@ -127,7 +123,10 @@ def mend_tables(soup: BeautifulSoup) -> None:
         if table.thead and not table.thead.text.strip():
             table.thead.decompose()
         for header in table.select("thead th"):
-            header.attrs.setdefault("scope", "col")
+            if header.text.strip():
+                header["scope"] = "col"
+            else:
+                header.name = "td"
         for first in table.select("tr > td:first-child:has(> strong:only-child)"):
             first.name, first["scope"] = "th", "row"
 
@@ -204,10 +203,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("build"), help="the folder for the pages (build)")
     given = parser.parse_args(arguments)
     if given.contents:
-        write_index(given.notebooks, given.out)
-    else:
-        for path in given.notebooks:
-            write_page(path, given.out, given.stored)
+        return write_index(given.notebooks, given.out)
+    for path in given.notebooks:
+        write_page(path, given.out, given.stored)
 
 
 if __name__ == "__main__":
