@@ -30,7 +30,7 @@ visdom: setup
 	$(PY) -m resnet_lesson visdom $(VISDOM_ARGS)
 
 # Both runs go to their end, and either can fail the target. With ARGS: one pytest run, with exactly these arguments.
-# Two processes take a file each at a time, with one thread each: under 6 minutes for the unit tests, not 7 to 10.
+# Two processes take a file each at a time, with one thread each; tests/conftest.py begins with the longest.
 TWO := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
 test: setup
