@@ -4,7 +4,7 @@ Trains the same network at batch 128 in two ways and prints images per second (t
 
 usual         what most tutorials do: torchvision's CIFAR10, PIL transforms, a DataLoader with two workers, float32,
               plain SGD, and the loss as a number at every step.
-ours          the package: `Batches`, `step`, and what `train` picks for this machine.
+ours          the package: `Batches` and `step` in the precision that `train` picks, on a GPU captured as one graph.
 compute only  ours with the same batch over and over: the most that any input could give.
 input         how much of our step goes into making its batch, with the slower of the two normalisations.
 
@@ -34,6 +34,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from resnet_lesson import Batches, Normalisation, build, machine, shapes10
+from resnet_lesson.captured import WARM_UP, Captured
 from resnet_lesson.datasets import Dataset
 from resnet_lesson.loop import step
 
@@ -55,7 +56,7 @@ class Setting:
     images: int = 50_000  # to generate where CIFAR-10 is not in data/
 
 
-CPU, GPU = Setting(), Setting(depths=(20, 56, 110), steps=400)
+CPU, GPU = Setting(), Setting(depths=(20, 56, 110), steps=100, rounds=3)
 QUICK = Setting(depths=(8,), batch_size=8, steps=2, rounds=2, images=100)
 
 
@@ -134,28 +135,40 @@ def ours(depth: int, root: Path, setting: Setting) -> Iterator[tuple[float, floa
     files = Files(root)
     data = Dataset("cifar10", torch.from_numpy(files.data), torch.tensor(files.targets), tuple(files.classes))
     options = dict(padding=4, flip=True, shuffle=True, device=device)
-    streams = []
-    for kind in ("channel", "pixel"):
-        batches = Batches(data, setting.batch_size, Normalisation.of(data, kind), **options)
-        streams.append(chain.from_iterable(map(batches.epoch, count())))
-    stream = streams[0]  # what the usual pipeline does
+    by_channel, by_pixel = (  # the usual pipeline normalises by channel
+        Batches(data, setting.batch_size, Normalisation.of(data, kind), **options) for kind in ("channel", "pixel")
+    )
+    draws = chain.from_iterable(map(by_channel.order, count()))
+    full_draws = (draw for draw in draws if draw.shape[1] == setting.batch_size)  # on a GPU, `train` captures these
+    captured = device.type == "cuda"
     network = build(f"resnet{depth}", seed=0).to(device, memory_format=torch.channels_last)
-    model = machine.compiled(network, device) if machine.pick_compile(device, iterations=64_000) else network
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, foreach=True)
-    same = next(stream)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=captured)
+    same = by_channel.take(next(full_draws))
 
-    def one_step(batch: tuple[Tensor, Tensor] | None = None) -> int:
-        images, labels = batch or next(stream)
-        step(model, images, labels, optimiser, precision=precision)
-        return len(labels)
+    def one_step(images: Tensor, labels: Tensor) -> Tensor:
+        return step(network, images, labels, optimiser, precision=precision)[0]
 
-    speed(one_step, 2, device)
-    while True:
-        yield (
-            speed(one_step, setting.steps, device),
-            speed(lambda: one_step(same), setting.steps, device),
-            min(speed(lambda made=made: len(next(made)[1]), setting.steps, device) for made in streams),
-        )
+    ways = (
+        lambda draw: one_step(*by_channel.take(draw)),
+        lambda draw: one_step(*same),
+        lambda draw: by_channel.take(draw)[0],
+        lambda draw: by_pixel.take(draw)[0],
+    )
+    ways = [Captured(way) for way in ways] if captured else ways
+
+    def images_a_second(way: Callable[[Tensor], Tensor], steps: int) -> float:
+        def one() -> int:
+            way(next(full_draws))
+            return setting.batch_size
+
+        return speed(one, steps, device)
+
+    with machine.chosen_kernels(captured):
+        for way in ways:
+            images_a_second(way, WARM_UP + 1)
+        while True:
+            whole, compute_only, *inputs = (images_a_second(way, setting.steps) for way in ways)
+            yield whole, compute_only, min(inputs)
 
 
 def measure(depth: int, root: Path, setting: Setting) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,29 +13,27 @@ from torch import Tensor, nn
 from .errors import LessonError
 from .runs import Run, load, replace_file
 
-SAME = ("network", "recipe", "data", "seed", "precision", "compiled", "processes")  # what makes it the same run
+SAME = ("network", "recipe", "data", "seed", "precision", "processes")  # what makes it the same run
 
 
 class Meter:
-    """Loss and error so far in an epoch. The sums stay on the device: reading a number each step
-    would make a GPU wait for it."""
+    """Loss and error so far in an epoch. The sums are one tensor on the device, always the same one: a number read at
+    each step would make a GPU wait, and a captured step (captured.py) writes to the place that it was recorded with."""
 
     def __init__(self, device: torch.device):
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)  # of the loss, of the wrong answers
-        self.seen = 0
+        self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # of the loss, of the wrong answers, of images
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self.sums += torch.stack([loss.detach() * len(labels), (logits.argmax(1) != labels).sum()])
-        self.seen += len(labels)
+        wrong, images = (logits.argmax(1) != labels).sum(), torch.full_like(loss, len(labels))
+        self.sums += torch.stack([loss.detach() * images, wrong, images])
 
     def means(self) -> tuple[float, float]:
         """Mean loss and error (0 to 1) of the images seen."""
-        loss, wrong = self.sums.tolist()
-        return loss / self.seen, wrong / self.seen
+        loss, wrong, images = self.sums.tolist()
+        return loss / images, wrong / images
 
-    def reset(self, sums: tuple[float, float] = (0.0, 0.0), seen: int = 0) -> None:
+    def reset(self, sums: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
         self.sums.copy_(torch.tensor(sums, dtype=torch.float64))
-        self.seen = seen
 
 
 @dataclass
@@ -77,7 +75,6 @@ def save_checkpoint(
         "iteration": iteration,
         "seconds": seconds,
         "sums": meter.sums.tolist(),
-        "seen": meter.seen,
     }
     replace_file(run.folder / "checkpoint.pt", lambda file: torch.save(content, file))
 
@@ -118,6 +115,6 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
         ) from error
     network.load_state_dict(saved["network"])
     optimiser.load_state_dict(saved["optimiser"])
-    meter.reset(saved["sums"], saved["seen"])
+    meter.reset(saved["sums"])
     run.history, run.started = saved["history"], saved["started"]
     return saved["iteration"], saved["seconds"]

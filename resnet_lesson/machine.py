@@ -1,10 +1,9 @@
-"""What this machine can do: device, number format, compiler, and a description for the record."""
+"""What this machine can do: device, number format, and a description for the record."""
 
 import ctypes
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from torch import nn
 
 # The folder of a clone, or, for an installed package, wherever the reader works.
 COURSE = Path(__file__).parents[1] if (Path(__file__).parents[1] / "environment.yml").exists() else Path.cwd()
@@ -41,17 +39,9 @@ def pick_precision(device: torch.device) -> str:
     return "float32"
 
 
-def pick_compile(device: torch.device, iterations: int) -> bool:
-    """Whether `torch.compile` pays: on a GPU, in a run long enough to win back its start-up.
-
-    On a CPU it gained between nothing and a tenth here, for about 40 s of compiling.
-    """
-    return device.type == "cuda" and iterations >= 2000 and shutil.which("cc") is not None
-
-
-def compiled(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network compiled for training; on a GPU as CUDA graphs, whose step is one launch instead of hundreds."""
-    return torch.compile(network, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+def chosen_kernels(measure: bool) -> AbstractContextManager:
+    """A context in which cuDNN measures, for each new shape, which of its convolutions is fastest here, if asked to."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True) if measure else nullcontext()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

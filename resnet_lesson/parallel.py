@@ -95,10 +95,10 @@ def check_shares(images: int, batch_size: int) -> None:
 def gather(meter: Meter, loss: Tensor) -> float:
     """Give each process's meter the sums of all; return the mean of their last losses."""
     if size() > 1:
-        sums = torch.cat([meter.sums, meter.sums.new_tensor([meter.seen]), loss.double()[None]])
+        sums = torch.cat([meter.sums, loss.double()[None]])
         dist.all_reduce(sums)
-        *both, seen, losses = sums.tolist()
-        meter.reset(both, int(seen))
+        *met, losses = sums.tolist()
+        meter.reset(met)
         return losses / size()
     return float(loss)
 

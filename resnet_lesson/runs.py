@@ -91,10 +91,10 @@ class Run:
     data: dict
     seed: int
     precision: str
-    compiled: bool
     threads: int
     machine: dict
     processes: int = 1
+    captured: bool = False
     command: str | None = None
     commit: str | None = None
     started: str | None = None

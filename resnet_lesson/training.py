@@ -8,20 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import machine, parallel
 from .batches import Batches, Normalisation, check_channels
+from .captured import Captured, repeats_itself
 from .checkpoints import Meter, resume, save_checkpoint, stop_requests
 from .datasets import Dataset
 from .errors import LessonError
 from .evaluation import predict, score
-from .family import StochasticResidual
 from .loop import step
 from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
 from .runs import Run, claimed
+
+TEST_BATCH = 1000  # images at a time, on a GPU: few launches
 
 
 class Diverged(LessonError):
@@ -38,7 +40,7 @@ def train(
     out: Path | str | None = None,
     device: torch.device | str | None = None,
     precision: str | None = None,
-    compiled: bool | None = None,
+    captured: bool | None = None,
     progress: bool = True,
     observers: Iterable[Callable[[Run], None]] = (),
     record_every: int | None = None,
@@ -50,22 +52,26 @@ def train(
         same machine gives the same weights, bit for bit on a CPU.
     out: a folder for the record, the weights, the test images' logits and, while training goes on, a checkpoint
         every `checkpoint_every` seconds. The same call with the same folder goes on where the last one stopped.
-    device, precision ("float32" or "bfloat16"), compiled: picked for this machine unless given; recorded.
+    device, precision ("float32" or "bfloat16"): picked for this machine unless given; recorded.
+    captured: whether a step is one CUDA graph (captured.py), which a network allows that does the same operations at
+        every step. By default on a GPU, with one process, and where the network is known to allow it; recorded.
     observers: each is called with the run whenever its history has a new row, and once if the run was finished before.
     record_every: iterations from one row of the history, with its evaluation, to the next (default: an epoch).
 
     Ctrl-C (or the notebook's stop button) finishes the step, saves, and returns the run so far.
     Under `torchrun`, several processes share each batch (see parallel.py); process 0 evaluates, records and speaks.
-    Raises Diverged when the loss is no longer a useful number, ValueError for an unknown recipe or precision or a
-    `record_every` below 1, and LessonError when `out` holds another run.
+    Raises Diverged when the loss is no longer a useful number, ValueError for an unknown recipe or precision, a
+    `record_every` below 1 or a step that cannot be captured here, and LessonError when `out` holds another run or the
+    network cannot be captured.
     """
     recipe = recipe_by_name(recipe) if isinstance(recipe, str) else recipe
     device = torch.device(device) if device else machine.pick_device()
     precision = precision or machine.pick_precision(device)
     machine.autocast(device, precision)  # an unknown precision is said before anything is started
-    if compiled is None:  # each draw of stochastic depth would be another graph
-        draws = any(isinstance(module, StochasticResidual) for module in network.modules())
-        compiled = machine.pick_compile(device, recipe.iterations) and not draws
+    if captured is None:
+        captured = device.type == "cuda" and parallel.size() == 1 and repeats_itself(network)
+    if captured and (device.type != "cuda" or parallel.size() > 1):
+        raise ValueError("A step is captured on a GPU, where one process trains: leave `captured` out.")
     if record_every is not None and record_every < 1:
         raise ValueError(f"record_every is a number of iterations, at least 1, not {record_every}.")
     check_channels(network, train_set)
@@ -76,28 +82,30 @@ def train(
 
     network.to(device, memory_format=torch.channels_last)
     model = parallel.wrap(network)
-    if compiled:
-        model = machine.compiled(model, device)
-    common = dict(
-        batch_size=recipe.batch_size, normalisation=Normalisation.of(train_set, recipe.normalisation), device=device
-    )
+    normalisation = Normalisation.of(train_set, recipe.normalisation)
     batches = Batches(
         train_set,
+        recipe.batch_size,
+        normalisation,
         padding=recipe.padding,
         flip=recipe.flip,
         shuffle=True,
         seed=seed,
         share=(rank, processes),
-        **common,
+        device=device,
     )
-    test_batches = Batches(test_set, **common)
+    test_batches = Batches(
+        test_set, recipe.batch_size if device.type == "cpu" else TEST_BATCH, normalisation, device=device
+    )
+    # A captured step reads its learning rate from a place on the GPU.
+    rate = torch.tensor(recipe.lr, device=device) if captured else recipe.lr
     optimiser = torch.optim.SGD(
         network.parameters(),
-        lr=recipe.lr,
+        lr=rate,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
-        foreach=True,
+        **({"fused": True} if captured else {"foreach": True}),
     )
     run = Run(
         network=getattr(network, "spec", None) or {"name": type(network).__name__, "seed": None, "options": {}},
@@ -109,7 +117,7 @@ def train(
         },
         seed=seed,
         precision=precision,
-        compiled=compiled,
+        captured=captured,
         threads=torch.get_num_threads(),
         processes=processes,
         machine=machine.describe(device),
@@ -129,6 +137,17 @@ def train(
         run.folder = None
         meter.reset()
 
+    if captured:
+        optimiser.param_groups[0]["lr"] = rate  # a checkpoint brings its own
+
+    def take_step(draw: Tensor) -> Tensor:
+        images, labels = batches.take(draw)
+        loss, logits = step(model, images, labels, optimiser, precision=precision)
+        meter.add(loss, logits, labels)
+        return loss
+
+    full_step = Captured(take_step) if captured else take_step
+
     begin = checked = saved = time.monotonic()
 
     def seconds() -> float:
@@ -144,14 +163,19 @@ def train(
         leave=False,
     )
     network.train()
-    with claimed(run.folder), stop_requests() as stop, bar:
-        for iteration, images, labels in batches.steps(first, recipe.iterations):
-            lr = optimiser.param_groups[0]["lr"] = recipe.lr_at(iteration)
+    with claimed(run.folder), stop_requests() as stop, machine.chosen_kernels(captured), bar:
+        for iteration, draw in batches.draws_of_steps(first, recipe.iterations):
+            lr = recipe.lr_at(iteration)
+            if captured:
+                rate.fill_(lr)
+            else:
+                optimiser.param_groups[0]["lr"] = lr
+            images = draw.shape[1] * processes
             with torch.random.fork_rng(devices=[]):  # what a network itself draws (stochastic depth) is the seed's, too
                 torch.default_generator.manual_seed(seed * 1_000_003 + iteration)
-                loss, logits = step(model, images, labels, optimiser, precision=precision)
-            meter.add(loss, logits, labels)
-            bar.update(len(labels) * processes)
+                # The last batch of an epoch may be smaller, and a graph is of one size.
+                loss = full_step(draw) if images == recipe.batch_size else take_step(draw)
+            bar.update(images)
 
             done, now = iteration + 1, time.monotonic()
             row_due = done == recipe.iterations or (

@@ -14,7 +14,6 @@ from resnet_lesson import (
     build,
     cost_of,
     lesions,
-    machine,
     probes,
     recipe,
     shapes10,
@@ -22,6 +21,7 @@ from resnet_lesson import (
 )
 from resnet_lesson.anatomy import block_anatomy, block_text, network_anatomy
 from resnet_lesson.blocks import Bottleneck
+from resnet_lesson.captured import repeats_itself
 from resnet_lesson.family import (
     BasicBlockD,
     PreActBlock,
@@ -385,13 +385,9 @@ def test_recompute_draws_the_same_blocks_again(recomputed):
 GRADIENTS = {}
 
 
-def test_stochastic_depth_is_not_compiled_by_itself(monkeypatch):
-    monkeypatch.setattr(machine, "pick_compile", lambda device, iterations: True)
-    monkeypatch.setattr(machine, "compiled", lambda network, device: network)
-    sets = shapes10(64, seed=0), shapes10(64, seed=1)
-    for name, compiled in (("sdresnet8", False), ("resnet8", True)):
-        run = train(build(name, seed=0), *sets, recipe("demo").scaled(1), progress=False)
-        assert run.compiled is compiled
+@pytest.mark.parametrize("name, same", [("sdresnet8", False), ("resnet8", True), ("preresnet8", True)])
+def test_only_a_network_that_draws_nothing_repeats_itself(name, same):
+    assert repeats_itself(build(name)) is same
 
 
 def test_a_diagram_of_squeeze_and_excitation_draws_the_convolutions_only():

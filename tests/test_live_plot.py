@@ -28,7 +28,7 @@ def a_run(name="plain20", rows=0, total=1000, seed=0, status="running"):
         data={"name": "shapes10", "train": {"images": 640}},
         seed=seed,
         precision="float32",
-        compiled=False,
+        captured=False,
         threads=1,
         machine={"hardware": "none"},
         status=status,

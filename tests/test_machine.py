@@ -60,20 +60,6 @@ def test_a_gpu_is_picked_where_there_is_one(monkeypatch, there, picked):
     assert machine.pick_device().type == picked
 
 
-@pytest.mark.parametrize(
-    "device, iterations, compiler, picked",
-    [
-        ("cuda", 64_000, "/usr/bin/cc", True),
-        ("cuda", 64_000, None, False),
-        ("cuda", 100, "/usr/bin/cc", False),
-        ("cpu", 64_000, "/usr/bin/cc", False),
-    ],
-)
-def test_compiling_is_for_long_runs_on_a_gpu(monkeypatch, device, iterations, compiler, picked):
-    monkeypatch.setattr(shutil, "which", lambda name: compiler)
-    assert machine.pick_compile(torch.device(device), iterations) is picked
-
-
 def test_autocast_computes_in_the_precision_and_names_the_known_ones_for_another():
     one = torch.ones(2, 2)
     with machine.autocast(CPU, "float32"):

@@ -409,7 +409,7 @@ def run(name, seed, test_error, train_error=0.1, recipe=TINY, data="shapes10", f
         data={"name": data},
         seed=seed,
         precision="float32",
-        compiled=False,
+        captured=False,
         threads=1,
         machine={"hardware": "Abacus"},
         status="finished",

@@ -35,7 +35,7 @@ def test_the_trap_works(tmp_path):
 def resume(folder):
     sets = shapes10(64, 8, seed=0), shapes10(32, 8, seed=1)
     short = recipe("demo").scaled(4)
-    return train(build("resnet8", seed=0), *sets, short, out=folder, progress=False, compiled=False, device="cpu")
+    return train(build("resnet8", seed=0), *sets, short, out=folder, progress=False, captured=False, device="cpu")
 
 
 @pytest.mark.parametrize("kind", ["a pickle", "torch.save"])

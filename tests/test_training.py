@@ -24,6 +24,7 @@ from resnet_lesson.batches import Batches, Normalisation
 from resnet_lesson.datasets import Dataset, shapes10
 from resnet_lesson.errors import LessonError
 from resnet_lesson.evaluation import evaluate, predict, score
+from resnet_lesson.memory import recompute
 from resnet_lesson.networks import build
 from resnet_lesson.recipes import RECIPES, Recipe
 from resnet_lesson.runs import COLUMNS, load
@@ -48,7 +49,7 @@ def one_thread():
 def go(out=None, recipe=RECIPE, network=None, seed=3, train_set=TRAIN, test_set=TEST, **options):
     """Train the tiny network; return it and its run."""
     network = build("resnet8", seed=0) if network is None else network
-    options = dict(device="cpu", precision="float32", compiled=False, progress=False) | options
+    options = dict(device="cpu", precision="float32", captured=False, progress=False) | options
     return network, train(network, train_set, test_set, recipe, seed=seed, out=out, **options)
 
 
@@ -287,7 +288,7 @@ def test_the_record_says_what_was_trained_how_and_on_what(tmp_path):
         "train": {"images": 40, "sha256": TRAIN.sha256},
         "test": {"images": 20, "sha256": TEST.sha256},
     }
-    assert (run.seed, run.precision, run.compiled, run.threads) == (3, "float32", False, 1)
+    assert (run.seed, run.precision, run.captured, run.threads) == (3, "float32", False, 1)
     assert run.machine == machine.describe(torch.device("cpu"))
     assert run.command is None  # this is no `python -m resnet_lesson`
     assert run.commit == machine.commit()
@@ -297,7 +298,7 @@ def test_the_record_says_what_was_trained_how_and_on_what(tmp_path):
     assert sorted(content_of(run.folder)) == FINISHED
     recorded = load(run.folder)
     assert recorded.recipe.pop("milestones") == list(run.recipe.pop("milestones"))
-    for name in ("network", "recipe", "data", "seed", "precision", "compiled", "threads", "machine", "status"):
+    for name in ("network", "recipe", "data", "seed", "precision", "captured", "threads", "machine", "status"):
         assert getattr(recorded, name) == getattr(run, name)
     assert_same_weights(recorded.load_weights(build("resnet8", shortcut="B")), network)
 
@@ -344,14 +345,12 @@ def test_the_predictions_are_recorded_and_give_the_final_error(tmp_path):
     assert score(expected, truth) == (run.final("test_loss"), run.final())
 
 
-def test_precision_device_and_compiler_are_picked_and_recorded(monkeypatch):
+def test_precision_and_device_are_picked_and_recorded(monkeypatch):
     monkeypatch.setattr(machine, "pick_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(machine, "pick_precision", lambda device: "bfloat16")
-    asked = []
-    monkeypatch.setattr(machine, "pick_compile", lambda device, iterations: asked.append(iterations))
     recipe = replace(RECIPE, iterations=1, batch_size=4)
-    _, run = go(recipe=recipe, device=None, precision=None, compiled=None, test_set=TEST.take(2))
-    assert (run.precision, run.machine["device"], asked) == ("bfloat16", "cpu", [1])
+    _, run = go(recipe=recipe, device=None, precision=None, captured=None, test_set=TEST.take(2))
+    assert (run.precision, run.machine["device"], run.captured) == ("bfloat16", "cpu", False)
 
 
 def test_the_bar_shows_loss_error_speed_and_can_be_switched_off(capfd):
@@ -547,7 +546,7 @@ network = build("resnet8", seed=0)
 network.register_forward_pre_hook(step)
 recipe = Recipe("tiny", iterations, batch_size=16, lr=0.05, milestones=(5,), padding=1)
 training.train(network, shapes10(40, 8, seed=0), shapes10(20, 8, seed=1), recipe, seed=3, out=folder, device="cpu",
-               precision="float32", compiled=False, progress=False, checkpoint_every=every)
+               precision="float32", captured=False, progress=False, checkpoint_every=every)
 """
 
 
@@ -885,23 +884,48 @@ def test_ctrl_c_at_the_command_line_and_the_same_command_again_end_as_if_never_i
         assert row == pytest.approx(wanted, abs=1e-6)
 
 
-def test_a_compiled_network_takes_the_steps_and_the_networks_own_weights_are_trained(
-    monkeypatch, tmp_path, uninterrupted
-):
-    compiled = []
-    monkeypatch.setattr(machine, "compiled", lambda model, device: compiled.append(device) or nn.Sequential(model))
-    result = go(tmp_path / "run", compiled=True)
-    assert compiled == [torch.device("cpu")] and load(result[1].folder).compiled
-    assert_same_end(result, uninterrupted)
+def test_on_a_cpu_nothing_is_captured():
+    with pytest.raises(ValueError, match="on a GPU, where one process trains"):
+        go(captured=True)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_captured_steps_on_a_gpu_are_those_of_eager_ones():
-    losses = [
-        go(device="cuda", compiled=compiled, record_every=1)[1].column("train_loss") for compiled in (False, True)
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+class TestOnAGPU:
+    """Six of the eight steps have full batches: three warm-ups, then one recorded and replayed, then two replays."""
+
+    pytestmark = gpu
+    CAPTURED = dict(device="cuda", captured=None, record_every=1)
+
+    def test_captured_steps_are_those_of_eager_ones(self):
+        runs = [go(**self.CAPTURED | dict(captured=captured))[1] for captured in (False, None)]
+        assert [run.captured for run in runs] == [False, True]
+        for column in ("train_loss", "train_error", "lr"):
+            assert runs[0].column(column) == pytest.approx(runs[1].column(column), rel=1e-2, abs=1e-3)
+
+    def test_a_captured_training_goes_on_where_it_was_stopped(self, tmp_path):
+        _, expected = go(**self.CAPTURED)
+        stop = [lambda run: ctrl_c() if len(run.history) == 5 else None]
+        assert go(tmp_path / "run", observers=stop, **self.CAPTURED)[1].status == "interrupted"
+        network, run = go(tmp_path / "run", **self.CAPTURED)
+        assert run.status == "finished"
+        assert run.column("train_loss") == pytest.approx(expected.column("train_loss"), rel=1e-2)
+        error = evaluate(network, Batches(TEST, 20, Normalisation.of(TRAIN), device="cuda"))[1]
+        assert error == pytest.approx(run.final())
+
+    def test_a_network_that_reads_a_number_back_is_told_how_to_train(self):
+        class Reads(nn.Sequential):
+            def forward(self, x):
+                return super().forward(x) if x.sum().item() != 0.5 else x
+
+        network = Reads(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
+        with pytest.raises(LessonError, match="captured=False"):
+            go(network=network, **self.CAPTURED)
+
+    @pytest.mark.parametrize("network", [build("sdresnet8", seed=0), recompute(build("resnet8", seed=0))])
+    def test_what_does_not_repeat_itself_is_not_captured(self, network):
+        assert go(network=network, **self.CAPTURED)[1].captured is False
 
 
 def test_two_processes_do_not_train_into_one_folder(tmp_path):

@@ -49,7 +49,7 @@ def go(*observers, out=None):
     """Train a tiny network, a row of the history each of six iterations; return it and its run."""
     network = build("resnet8", seed=0)
     recipe = Recipe("tiny", 6, batch_size=16, lr=0.05, padding=1)
-    options = dict(device="cpu", precision="float32", compiled=False, progress=False)
+    options = dict(device="cpu", precision="float32", captured=False, progress=False)
     return network, train(network, *SETS, recipe, out=out, record_every=1, observers=observers, **options)
 
 
