@@ -116,5 +116,7 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
     network.load_state_dict(saved["network"])
     optimiser.load_state_dict(saved["optimiser"])
     meter.reset(saved["sums"])
-    run.history, run.started = saved["history"], saved["started"]
+    run.history, run.started, run.earlier = saved["history"], saved["started"], old.earlier
+    if (old.machine, old.commit) != (run.machine, run.commit):  # a run may begin on a GPU and end on a laptop
+        run.earlier = [*old.earlier, {"until": saved["iteration"], "machine": old.machine, "commit": old.commit}]
     return saved["iteration"], saved["seconds"]

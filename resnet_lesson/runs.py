@@ -82,6 +82,8 @@ class Run:
     """A training, running or over. `history` has a dict an epoch (or each `record_every` steps), with the keys of
     `COLUMNS`.
 
+    machine, commit: of the process that trained last. earlier: the same of those that began it elsewhere, each with the
+    iteration `until` which it trained.
     status: "running", "interrupted", "diverged" or "finished". folder: where it is recorded, or None.
     live: trained in this session, not read from a record.
     """
@@ -98,6 +100,7 @@ class Run:
     command: str | None = None
     commit: str | None = None
     started: str | None = None
+    earlier: list[dict] = field(default_factory=list)
     status: str = "running"
     history: list[dict] = field(default_factory=list)
     folder: Path | None = None

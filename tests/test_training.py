@@ -413,6 +413,19 @@ def test_after_ctrl_c_the_same_call_ends_as_if_never_interrupted(tmp_path, capsy
     assert len(load(folder).history) == 3
 
 
+def test_a_run_that_went_on_elsewhere_says_where_it_began(tmp_path, monkeypatch, uninterrupted):
+    for k, (name, stop) in enumerate([("GPU", 2), ("laptop", 5), ("laptop", 7), ("desk", 99)]):
+        monkeypatch.setattr(machine, "describe", lambda device, name=name: {"hardware": name})
+        monkeypatch.setattr(machine, "commit", lambda name=name: f"commit of the {name}")
+        network = build("resnet8", seed=0) if k == 3 else hooked(stop - [0, 2, 5][k], ctrl_c)
+        result = go(tmp_path / "run", network=network)
+    assert_same_end(result, uninterrupted)
+    record = load(tmp_path / "run")
+    assert record.machine == {"hardware": "desk"} and record.commit == "commit of the desk"
+    assert [(part["until"], part["machine"]["hardware"]) for part in record.earlier] == [(2, "GPU"), (7, "laptop")]
+    assert record.earlier[1]["commit"] == "commit of the laptop"
+
+
 @pytest.mark.parametrize("recipe", SCHEDULES, ids=lambda recipe: recipe.schedule)
 def test_a_training_stopped_at_every_single_step_ends_as_if_never_interrupted(tmp_path, recipe):
     calls = 0
@@ -901,7 +914,7 @@ class TestOnAGPU:
     def test_captured_steps_are_those_of_eager_ones(self):
         runs = [go(**self.CAPTURED | dict(captured=captured))[1] for captured in (False, None)]
         assert [run.captured for run in runs] == [False, True]
-        for column in ("train_loss", "train_error", "lr"):
+        for column in ("train_loss", "lr"):  # rounding may turn one of an epoch's 16 answers
             assert runs[0].column(column) == pytest.approx(runs[1].column(column), rel=1e-2, abs=1e-3)
 
     def test_a_captured_training_goes_on_where_it_was_stopped(self, tmp_path):
