@@ -18,9 +18,16 @@ WARM_UP = 3  # calls; in these, libraries choose their kernels and the optimiser
 
 
 def repeats_itself(network: nn.Module) -> bool:
-    """Whether the network, as far as this package knows, does the same operations in every step: it draws no blocks,
-    and computes none again (which has to look at the random state)."""
-    return not any(isinstance(module, (StochasticResidual, RecomputedStages)) for module in network.modules())
+    """Whether every step of the network does the same operations, as far as this package can tell.
+
+    It leaves out no blocks at random, recomputes none (that reads the random state), and has no hooks, which a replay
+    would not call.
+    """
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return not any(
+        isinstance(module, (StochasticResidual, RecomputedStages)) or any(getattr(module, kind) for kind in hooks)
+        for module in network.modules()
+    )
 
 
 class Captured:
@@ -34,17 +41,19 @@ class Captured:
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]):
-        self.function, self.calls = function, 0
-        self.stream, self.graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        self.function, self.calls, self.graph = function, 0, torch.cuda.CUDAGraph()
+        self.stream: torch.cuda.Stream | None = None
         self.argument: Tensor | None = None
         self.result: Tensor | None = None
 
     def __call__(self, argument: Tensor) -> Tensor:
-        outside = torch.cuda.current_stream()
+        outside = torch.cuda.current_stream(argument.device)
+        if self.stream is None:
+            self.stream, self.argument = torch.cuda.Stream(argument.device), torch.empty_like(argument)
+        if argument.shape != self.argument.shape:
+            raise ValueError(f"This step was made for {tuple(self.argument.shape)}, not for {tuple(argument.shape)}.")
         self.stream.wait_stream(outside)
         with torch.cuda.stream(self.stream):  # recording needs a stream of its own, on which the warm-up ran, too
-            if self.argument is None:
-                self.argument = argument.clone()
             self.argument.copy_(argument)
             if self.calls < WARM_UP:
                 self.result = self.function(self.argument)
@@ -61,7 +70,10 @@ class Captured:
             with torch.cuda.graph(self.graph, stream=self.stream):
                 self.result = self.function(self.argument)
         except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or isinstance(error.__context__, torch.OutOfMemoryError):
+                raise
+            reason = str(error).splitlines()[0]
             raise LessonError(
                 "This training step cannot be recorded as a CUDA graph, perhaps because the network reads a number "
-                "back from the GPU (.item(), if x.sum() > 0): train it with captured=False."
+                f"back from the GPU (.item(), if x.sum() > 0): train it with captured=False. ({reason})"
             ) from error

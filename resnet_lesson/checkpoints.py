@@ -90,6 +90,11 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
     old = load(run.folder)
     here = json.loads(json.dumps({key: getattr(run, key) for key in SAME}))  # tuples become lists, as in the file
     different = [key for key in SAME if here[key] != getattr(old, key)]
+    if different == ["precision"]:
+        raise LessonError(
+            f"{run.folder} was trained in {old.precision}: precision={old.precision!r} goes on with it "
+            f"(--precision {old.precision} at the command line)."
+        )
     if different:
         raise LessonError(
             f"{run.folder} holds another run, with another {' and '.join(different)}. "
@@ -109,14 +114,15 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
         return 0, 0.0
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        meter.reset(saved["sums"])
     except Exception as error:
         raise LessonError(
             f"{path} cannot be read ({type(error).__name__}): delete {run.folder} and train again."
         ) from error
-    network.load_state_dict(saved["network"])
-    optimiser.load_state_dict(saved["optimiser"])
-    meter.reset(saved["sums"])
     run.history, run.started, run.earlier = saved["history"], saved["started"], old.earlier
     if (old.machine, old.commit) != (run.machine, run.commit):  # a run may begin on a GPU and end on a laptop
-        run.earlier = [*old.earlier, {"until": saved["iteration"], "machine": old.machine, "commit": old.commit}]
+        part = {key: getattr(old, key) for key in ("machine", "commit", "threads", "captured")}
+        run.earlier = [*old.earlier, {"until": saved["iteration"], **part}]
     return saved["iteration"], saved["seconds"]

@@ -182,7 +182,7 @@ def runs_command(args: argparse.Namespace) -> int:
         minutes = f"{run.seconds / 60:.1f}"
         epochs = run.final("epoch") if run.history else 0
         row = (run.name, run.network["name"], run.recipe["name"], run.data["name"], epochs, *errors)
-        print(line.format(*row, minutes, f"{run.status}, {run.machine['hardware']}, {run.precision}"))
+        print(line.format(*row, minutes, f"{run.status}, {run.hardware}, {run.precision}"))
     if args.figure:
         error_curves(runs).savefig(args.figure, dpi=150)
     return 0

@@ -6,7 +6,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -39,9 +40,15 @@ def pick_precision(device: torch.device) -> str:
     return "float32"
 
 
-def chosen_kernels(measure: bool) -> AbstractContextManager:
-    """A context in which cuDNN measures, for each new shape, which of its convolutions is fastest here, if asked to."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=True) if measure else nullcontext()
+@contextmanager
+def chosen_kernels(measure: bool) -> Iterator[None]:
+    """Within it, cuDNN measures for each new shape which of its convolutions is fastest here, if asked to."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = measure or before
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

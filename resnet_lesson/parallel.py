@@ -97,8 +97,8 @@ def gather(meter: Meter, loss: Tensor) -> float:
     if size() > 1:
         sums = torch.cat([meter.sums, loss.double()[None]])
         dist.all_reduce(sums)
-        *met, losses = sums.tolist()
-        meter.reset(met)
+        *of_all, losses = sums.tolist()
+        meter.reset(of_all)
         return losses / size()
     return float(loss)
 

@@ -79,7 +79,7 @@ def provenance(runs: Sequence[Run]) -> str:
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
     ]
     if kind == {"recorded"}:  # a live figure was made on the reader's own machine
-        parts.append(", ".join(sorted({f"{run.machine['hardware']}, {run.precision}" for run in runs})))
+        parts.append("; ".join(sorted({f"{run.hardware}, {run.precision}" for run in runs})))
     return " · ".join(parts)
 
 
@@ -97,10 +97,11 @@ def marker(run: Run) -> str:
     return "o" if rows <= 25 else ""
 
 
-def error_curves(runs: Sequence[Run], planned: bool = False) -> Figure:
-    """Training and test error by epoch, side by side on the same scale, a line a run.
+def error_curves(runs: Sequence[Run], planned: bool = False, top: float = 1.0) -> Figure:
+    """Training and test error by epoch, side by side on the same scale, one line per run.
 
     planned: the x axis reaches to the end of the longest recipe, for runs that still go on, and not to the last row.
+    top: the highest error shown, 0 to 1; a lower one shows the end of long runs larger.
     Raises ValueError without runs.
     """
     if not runs:
@@ -111,7 +112,7 @@ def error_curves(runs: Sequence[Run], planned: bool = False) -> Figure:
             for run in runs:
                 name, x = run.network["name"], epochs(run, run.column("iteration"))
                 ax.plot(x, run.column(column), marker=marker(run), ms=4, label=label(name), **line_style(name))
-            ax.set(title=title, xlabel="epoch", ylim=(0, 1))
+            ax.set(title=title, xlabel="epoch", ylim=(0, top))
             if planned:
                 ax.set_xlim(0, 1.02 * max(epochs(run, [run.recipe["iterations"]])[0] for run in runs))
             ax.xaxis.get_major_locator().set_params(integer=True)

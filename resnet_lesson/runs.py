@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,8 +83,8 @@ class Run:
     """A training, running or over. `history` has a dict an epoch (or each `record_every` steps), with the keys of
     `COLUMNS`.
 
-    machine, commit: of the process that trained last. earlier: the same of those that began it elsewhere, each with the
-    iteration `until` which it trained.
+    machine, commit, threads, captured: of the process that trained last. earlier: the same for each other machine or
+    commit that trained before, with the iteration (`until`) at which it stopped.
     status: "running", "interrupted", "diverged" or "finished". folder: where it is recorded, or None.
     live: trained in this session, not read from a record.
     """
@@ -109,6 +110,12 @@ class Run:
     @property
     def name(self) -> str:
         return self.folder.name if self.folder else f"{self.network['name']} {self.recipe['name']}"
+
+    @property
+    def hardware(self) -> str:
+        """What it was trained on; several machines in their order, if it went on elsewhere."""
+        machines = [*(part["machine"] for part in self.earlier), self.machine]
+        return ", then ".join(name for name, _ in groupby(machine["hardware"] for machine in machines))
 
     @property
     def seconds(self) -> float:

@@ -23,7 +23,7 @@ from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
 from .runs import Run, claimed
 
-TEST_BATCH = 1000  # images at a time, on a GPU: few launches
+TEST_PIXELS = 1000 * 32 * 32  # in a batch of test images on a GPU
 
 
 class Diverged(LessonError):
@@ -53,8 +53,8 @@ def train(
     out: a folder for the record, the weights, the test images' logits and, while training goes on, a checkpoint
         every `checkpoint_every` seconds. The same call with the same folder goes on where the last one stopped.
     device, precision ("float32" or "bfloat16"): picked for this machine unless given; recorded.
-    captured: whether a step is one CUDA graph (captured.py), which a network allows that does the same operations at
-        every step. By default on a GPU, with one process, and where the network is known to allow it; recorded.
+    captured: whether a step is one CUDA graph (captured.py): possible on a GPU, in a single process, and only where
+        every step does the same operations. By default networks made by `build` are; recorded.
     observers: each is called with the run whenever its history has a new row, and once if the run was finished before.
     record_every: iterations from one row of the history, with its evaluation, to the next (default: an epoch).
 
@@ -68,10 +68,14 @@ def train(
     device = torch.device(device) if device else machine.pick_device()
     precision = precision or machine.pick_precision(device)
     machine.autocast(device, precision)  # an unknown precision is said before anything is started
+    can_capture = device.type == "cuda" and parallel.size() == 1 and repeats_itself(network)
     if captured is None:
-        captured = device.type == "cuda" and parallel.size() == 1 and repeats_itself(network)
-    if captured and (device.type != "cuda" or parallel.size() > 1):
-        raise ValueError("A step is captured on a GPU, where one process trains: leave `captured` out.")
+        captured = can_capture and getattr(network, "spec", None) is not None
+    if captured and not can_capture:
+        raise ValueError(
+            "A step can be captured only on a GPU, in a single process, and where the network leaves out no blocks at "
+            "random, recomputes none and has no hooks: leave `captured` out."
+        )
     if record_every is not None and record_every < 1:
         raise ValueError(f"record_every is a number of iterations, at least 1, not {record_every}.")
     check_channels(network, train_set)
@@ -94,18 +98,20 @@ def train(
         share=(rank, processes),
         device=device,
     )
-    test_batches = Batches(
-        test_set, recipe.batch_size if device.type == "cpu" else TEST_BATCH, normalisation, device=device
-    )
+    test_batch = recipe.batch_size
+    if device.type != "cpu":  # few launches
+        test_batch = max(test_batch, TEST_PIXELS // math.prod(batches.size))
+    test_batches = Batches(test_set, test_batch, normalisation, device=device)
     # A captured step reads its learning rate from a place on the GPU.
     rate = torch.tensor(recipe.lr, device=device) if captured else recipe.lr
+    kernels = {"fused": captured or None, "foreach": not captured or None}
     optimiser = torch.optim.SGD(
         network.parameters(),
         lr=rate,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
-        **({"fused": True} if captured else {"foreach": True}),
+        **kernels,
     )
     run = Run(
         network=getattr(network, "spec", None) or {"name": type(network).__name__, "seed": None, "options": {}},
@@ -137,8 +143,7 @@ def train(
         run.folder = None
         meter.reset()
 
-    if captured:
-        optimiser.param_groups[0]["lr"] = rate  # a checkpoint brings its own
+    optimiser.param_groups[0].update(lr=rate, **kernels)  # a checkpoint, perhaps of another machine, brings its own
 
     def take_step(draw: Tensor) -> Tensor:
         images, labels = batches.take(draw)

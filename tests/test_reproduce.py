@@ -146,8 +146,8 @@ def test_dry_run_lists_the_commands_most_telling_first_and_starts_nothing(capsys
 
 
 def test_the_default_command_names_no_folder_and_no_option_that_train_does_not_need(capsys):
-    printed = call(capsys, "reproduce", "table6", "--list", "--networks", "resnet20", "--seeds", "1")[1]
-    assert "python -m resnet_lesson train --network resnet20 --recipe paper --seed 0\n" in printed
+    printed = call(capsys, "reproduce", "table6", "--list", "--networks", "resnet26", "--seeds", "1")[1]
+    assert "python -m resnet_lesson train --network resnet26 --recipe paper --seed 0\n" in printed
 
 
 def test_110_layers_get_the_papers_warm_up_with_the_papers_recipe_only():

@@ -24,14 +24,14 @@ from resnet_lesson.batches import Batches, Normalisation
 from resnet_lesson.datasets import Dataset, shapes10
 from resnet_lesson.errors import LessonError
 from resnet_lesson.evaluation import evaluate, predict, score
-from resnet_lesson.memory import recompute
 from resnet_lesson.networks import build
 from resnet_lesson.recipes import RECIPES, Recipe
 from resnet_lesson.runs import COLUMNS, load
 from resnet_lesson.training import Diverged, train
 
 PACKAGE = Path(resnet_lesson.__file__).resolve().parent.parent
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1"}
+PATH = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")]))
+ENVIRONMENT = os.environ | {"PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"}
 
 # 40 images in batches of 16, 16 and 8: an epoch has 3 iterations, and 8 of them end in the middle of the third.
 TRAIN, TEST = shapes10(40, 8, seed=0), shapes10(20, 8, seed=1)
@@ -424,6 +424,7 @@ def test_a_run_that_went_on_elsewhere_says_where_it_began(tmp_path, monkeypatch,
     assert record.machine == {"hardware": "desk"} and record.commit == "commit of the desk"
     assert [(part["until"], part["machine"]["hardware"]) for part in record.earlier] == [(2, "GPU"), (7, "laptop")]
     assert record.earlier[1]["commit"] == "commit of the laptop"
+    assert record.hardware == "GPU, then laptop, then desk"
 
 
 @pytest.mark.parametrize("recipe", SCHEDULES, ids=lambda recipe: recipe.schedule)
@@ -669,7 +670,7 @@ def other_train_set():
         (lambda: {"network": build("resnet8", seed=0, shortcut="B")}, "network"),
         (other_train_set, "data"),
         (lambda: {"test_set": shapes10(20, 8, seed=2)}, "data"),
-        (lambda: {"precision": "bfloat16"}, "precision"),
+        (lambda: {"seed": 4, "precision": "bfloat16"}, "seed and precision"),
         (lambda: {"seed": 4, "recipe": replace(RECIPE, flip=False)}, "recipe and seed"),
     ],
 )
@@ -898,18 +899,40 @@ def test_ctrl_c_at_the_command_line_and_the_same_command_again_end_as_if_never_i
 
 
 def test_on_a_cpu_nothing_is_captured():
-    with pytest.raises(ValueError, match="on a GPU, where one process trains"):
+    with pytest.raises(ValueError, match="captured only on a GPU"):
         go(captured=True)
 
 
+def test_a_checkpoint_of_a_captured_training_goes_on_elsewhere(tmp_path, uninterrupted):
+    """Its optimiser has other kernels and a learning rate on the GPU; here both are as `train` wants them."""
+    go(tmp_path / "run", network=hooked(4, ctrl_c))
+    path = tmp_path / "run" / "checkpoint.pt"
+    saved = torch.load(path, weights_only=True)
+    saved["optimiser"]["param_groups"][0].update(lr=torch.tensor(7.0), fused=True, foreach=None)
+    torch.save(saved, path)
+    groups = []
+    hook = register_optimizer_step_pre_hook(lambda optimiser, *_: groups.append(dict(optimiser.param_groups[0])))
+    result = go(tmp_path / "run")
+    hook.remove()
+    assert_same_end(result, uninterrupted)
+    assert {(group["fused"], group["foreach"], type(group["lr"])) for group in groups} == {(None, True, float)}
+
+
+def test_a_run_in_another_precision_is_told_how_to_go_on(tmp_path):
+    go(tmp_path / "run", network=hooked(4, ctrl_c), precision="bfloat16")
+    with pytest.raises(LessonError, match="was trained in bfloat16: precision='bfloat16' goes on"):
+        go(tmp_path / "run")
+
+
+LONGER = replace(RECIPE, iterations=16, milestones=(8, 13))
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
 class TestOnAGPU:
-    """Six of the eight steps have full batches: three warm-ups, then one recorded and replayed, then two replays."""
+    """Of 16 steps 11 have full batches: three warm-ups, then one recorded and replayed, then seven replays."""
 
     pytestmark = gpu
-    CAPTURED = dict(device="cuda", captured=None, record_every=1)
+    CAPTURED = dict(device="cuda", captured=None, record_every=1, recipe=LONGER)
 
     def test_captured_steps_are_those_of_eager_ones(self):
         runs = [go(**self.CAPTURED | dict(captured=captured))[1] for captured in (False, None)]
@@ -917,28 +940,33 @@ class TestOnAGPU:
         for column in ("train_loss", "lr"):  # rounding may turn one of an epoch's 16 answers
             assert runs[0].column(column) == pytest.approx(runs[1].column(column), rel=1e-2, abs=1e-3)
 
-    def test_a_captured_training_goes_on_where_it_was_stopped(self, tmp_path):
+    @pytest.mark.parametrize("first, then", [(None, None), (False, None), (None, False)])
+    def test_a_training_goes_on_where_it_was_stopped_captured_or_not(self, tmp_path, first, then):
         _, expected = go(**self.CAPTURED)
         stop = [lambda run: ctrl_c() if len(run.history) == 5 else None]
-        assert go(tmp_path / "run", observers=stop, **self.CAPTURED)[1].status == "interrupted"
-        network, run = go(tmp_path / "run", **self.CAPTURED)
-        assert run.status == "finished"
-        assert run.column("train_loss") == pytest.approx(expected.column("train_loss"), rel=1e-2)
+        begun = go(tmp_path / "run", observers=stop, **self.CAPTURED | dict(captured=first))[1]
+        network, run = go(tmp_path / "run", **self.CAPTURED | dict(captured=then))
+        assert (begun.status, run.status) == ("interrupted", "finished")
+        assert run.column("train_loss") == pytest.approx(expected.column("train_loss"), rel=2e-2, abs=1e-3)
         error = evaluate(network, Batches(TEST, 20, Normalisation.of(TRAIN), device="cuda"))[1]
         assert error == pytest.approx(run.final())
 
-    def test_a_network_that_reads_a_number_back_is_told_how_to_train(self):
+    def test_a_network_that_reads_a_number_back_is_told_how_to_train_and_the_next_one_trains(self):
         class Reads(nn.Sequential):
             def forward(self, x):
                 return super().forward(x) if x.sum().item() != 0.5 else x
 
-        network = Reads(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
-        with pytest.raises(LessonError, match="captured=False"):
-            go(network=network, **self.CAPTURED)
+        def network():
+            return Reads(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
 
-    @pytest.mark.parametrize("network", [build("sdresnet8", seed=0), recompute(build("resnet8", seed=0))])
-    def test_what_does_not_repeat_itself_is_not_captured(self, network):
-        assert go(network=network, **self.CAPTURED)[1].captured is False
+        with pytest.raises(LessonError, match="captured=False"):
+            go(network=network(), **self.CAPTURED | dict(captured=True))
+        assert go(network=network(), **self.CAPTURED)[1].captured is False  # not made by `build`
+        assert go(**self.CAPTURED)[1].captured is True
+
+    @pytest.mark.parametrize("make", [lambda: build("sdresnet8", seed=0), lambda: hooked(1, lambda: None)])
+    def test_what_does_not_repeat_itself_is_not_captured(self, make):
+        assert go(network=make(), **self.CAPTURED)[1].captured is False
 
 
 def test_two_processes_do_not_train_into_one_folder(tmp_path):

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 COURSE = Path(__file__).resolve().parents[1]
@@ -27,74 +27,101 @@ LESSON = "-m resnet_lesson"
 TESTS = "tests/test_batches.py tests/test_machine.py tests/test_training.py tests/test_transfer.py"  # need no Jupyter
 
 
-def steps(tiny: bool) -> dict[str, tuple[str, ...]]:
-    """The steps in their order: what Python is to run, side by side where there are several. `tiny`: as a trial."""
-    networks = ("plain8", "resnet8") if tiny else TELLING
-    trial = " --dataset shapes10 --iterations 4" if tiny else ""
-    quick = " --quick" if tiny else ""
-    table = f"{LESSON} reproduce table6 --recipe {'demo' if tiny else 'paper'}{trial}"
-    few = f"{table} --networks {','.join(networks)}"
-    runs = [f"demo-{name}-seed0-shapes10-4steps" if tiny else f"paper-{name}-seed0" for name in networks]
-    lab = f"{LESSON} train --network {'resnet8' if tiny else 'lab10_6'} --recipe lab10_6{trial}"
+def steps() -> dict[str, tuple[str, ...]]:
+    """The steps in their order: what Python is to run, side by side where there are several."""
+    table = f"{LESSON} reproduce table6"
+    few = f"{table} --networks {','.join(TELLING)}"
     return {
         "tests": (f"-m pytest -m gpu {TESTS}",),
-        "throughput": (f"benchmarks/throughput.py{quick}",),
-        "two-seeds": (f"{few} --seeds 2 --jobs 4", lab),
-        "inside": (f"{LESSON} inside {' '.join(runs)}",),
-        "surface": (f"benchmarks/surface.py{quick}",),
+        "throughput": ("benchmarks/throughput.py",),
+        "two-seeds": (f"{few} --seeds 2 --jobs 4", f"{LESSON} train --network lab10_6 --recipe lab10_6"),
+        "inside": (f"{LESSON} inside {' '.join(f'paper-{name}-seed0' for name in TELLING)}",),
+        "surface": ("benchmarks/surface.py",),
         "three-seeds": (f"{few} --seeds 3 --jobs 6",),
-        "table": (f"{few if tiny else table} --seeds 5 --jobs 6",),
+        "table": (f"{table} --seeds 5 --jobs 6",),
+    }
+
+
+def trial(out: Path) -> dict[str, tuple[str, ...]]:
+    """The same kinds of steps with tiny networks and generated images, their records in OUT/runs."""
+    options = "--dataset shapes10 --iterations 4"
+    runs = out / "runs"
+    table = f"{LESSON} reproduce table6 --recipe demo {options} --networks plain8,resnet8 --out {runs}"
+    train = f"{LESSON} train --network resnet8 --recipe lab10_6 {options} --out {runs / 'lab'}"
+    return {
+        "throughput": ("benchmarks/throughput.py --quick",),
+        "two-seeds": (f"{table} --seeds 2 --jobs 2", train),
+        "inside": (f"{LESSON} inside {runs / 'demo-resnet8-seed0-shapes10-4steps'}",),
+        "surface": ("benchmarks/surface.py --quick",),
     }
 
 
 @contextmanager
 def shared_gpu() -> Iterator[None]:
-    """Within it, several processes compute on one GPU at the same time, if MPS is there."""
+    """Within it, several processes compute on one GPU at the same time, if MPS is there. One that ran before stays."""
     control = shutil.which("nvidia-cuda-mps-control")
-    if control is None:
-        yield
-        return
-    subprocess.run([control, "-d"], check=False)  # one that runs already says so, and stays
+    started = control is not None and subprocess.run([control, "-d"]).returncode == 0
     try:
         yield
     finally:
-        subprocess.run([control], input=b"quit", check=False)
+        if started:
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run([control], input=b"quit", timeout=60)
 
 
-def run(name: str, commands: tuple[str, ...], out: Path, end: float) -> bool:
-    """Run a step until `end`; say whether all of its commands did what they should."""
-    with open(out / f"{name}.txt", "ab") as log:
-        started = [
-            subprocess.Popen([sys.executable, *command.split()], cwd=COURSE, stdout=log, stderr=subprocess.STDOUT)
-            for command in commands
-        ]
-        while any(one.poll() is None for one in started) and time.monotonic() < end:
-            time.sleep(0.2)
-        for one in started:
-            if one.poll() is None:
-                one.send_signal(signal.SIGINT)  # as Ctrl-C: it saves all that it needs to go on
-        return all([one.wait() == 0 for one in started])
+def stop(process: subprocess.Popen) -> None:
+    """Ask a process to save and end, as Ctrl-C does; ask again, and end it, if it does not."""
+    for seconds in (60, 10):
+        if process.poll() is None and os.name == "posix":
+            process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds if os.name == "posix" else 0)
+            return
+    process.kill()
+    process.wait()
+
+
+def run(commands: tuple[str, ...], log: Path, end: float) -> bool:
+    """Run a step's commands until `end`; say whether all of them did what they should."""
+    group = {"process_group": 0} if os.name == "posix" else {}  # Ctrl-C reaches them by `stop` only
+    with open(log, "ab") as file:
+        options = dict(cwd=COURSE, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **group)
+        started = [subprocess.Popen([sys.executable, *command.split()], **options) for command in commands]
+        try:
+            while any(one.poll() is None for one in started) and time.monotonic() < end:
+                time.sleep(0.2)
+        finally:
+            for one in started:
+                stop(one)
+    return all(one.returncode == 0 for one in started)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, required=True, help="when to stop, all in all")
-    parser.add_argument("--out", type=Path, default=COURSE / "build" / "gpu", help="folder of what the steps say")
+    parser.add_argument("--out", type=Path, default=COURSE / "build" / "gpu", help="folder of the steps' output")
     parser.add_argument("--steps", help="only these, in this order, with commas between")
-    parser.add_argument("--tiny", action="store_true", help="tiny networks and generated images, to try all of it")
+    parser.add_argument("--trial", action="store_true", help="tiny networks and generated images, also on a CPU")
     arguments = parser.parse_args()
     end = time.monotonic() + 60 * arguments.minutes
-    out = arguments.out.resolve()
+    out = arguments.out.resolve() / ("trial" if arguments.trial else "")
+    chosen = trial(out) if arguments.trial else steps()
+    names = arguments.steps.split(",") if arguments.steps else list(chosen)
+    if unknown := [name for name in names if name not in chosen]:
+        parser.error(f"there is no step {', '.join(unknown)}; choose from {', '.join(chosen)}")
+
     out.mkdir(parents=True, exist_ok=True)
     os.environ |= {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30"}
-    chosen, failed = steps(arguments.tiny), []
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored where a script started this with &
+        signal.signal(number, signal.default_int_handler)
+    failed = []
     with shared_gpu():
-        for name in arguments.steps.split(",") if arguments.steps else chosen:
-            done = out / f"{name}.done"
-            if done.exists() or time.monotonic() > end:
+        for name in names:
+            done, begin = out / f"{name}.done", time.monotonic()
+            if done.exists() or begin > end:
+                print(f"{name}: {'was done before' if done.exists() else 'no time left'}", flush=True)
                 continue
-            begin = time.monotonic()
-            fine = run(name, chosen[name], out, end)
+            fine = run(chosen[name], out / f"{name}.txt", end)
             if fine:
                 done.touch()
             elif time.monotonic() < end:

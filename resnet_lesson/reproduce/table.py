@@ -152,7 +152,7 @@ def _note(runs: Sequence[Run], recipe: Recipe) -> str:
 
     epochs = all_of(run.history[-1]["epoch"] for run in runs)
     names = all_of(run.recipe["name"] for run in runs)
-    hardware = all_of(f"{run.machine['hardware']}, {run.precision}" for run in runs)
+    hardware = "; ".join(sorted({f"{run.hardware}, {run.precision}" for run in runs}))
     ours = (
         f"Ours: recipe {names}, {epochs} epochs of {all_of(run.data['name'] for run in runs)}, {hardware}; error after "
         "the last epoch, mean ± standard deviation (n - 1) over the seeds. Training error: on the augmented images, "
