@@ -232,7 +232,7 @@ MEASURED = [run.name for run in list_runs() if (run.folder / "inside.json").exis
 
 
 def test_the_four_networks_of_notebook_07_are_measured():
-    assert {f"short-{name}-seed0" for name in ("plain20", "plain56", "resnet20", "resnet56")} <= set(MEASURED)
+    assert {f"paper-{name}-seed0" for name in ("plain20", "plain56", "resnet20", "resnet56")} == set(MEASURED)
 
 
 @pytest.mark.parametrize("name", MEASURED)
