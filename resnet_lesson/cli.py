@@ -1,6 +1,7 @@
 """The command line: `python -m resnet_lesson COMMAND`."""
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -219,7 +220,12 @@ def main(argv: list[str] | None = None) -> None:
                 commands[argv[0]].error(unknown("option", word.split("=")[0], options))
     args = top.parse_args(argv)
     try:
-        sys.exit(args.run(args))
+        status = args.run(args)
+        sys.stdout.flush()
+        sys.exit(status)
+    except BrokenPipeError:  # `... | head` has read enough; Python's own last flush must not fail either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except (LessonError, ValueError) as error:
         top.exit(2, f"{error}\n")
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """The command line, as a person types it."""
 
+import os
 import subprocess
 import sys
 
@@ -137,3 +138,10 @@ def test_it_runs_as_a_module():
         [sys.executable, "-m", "resnet_lesson", "--help"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and done.stdout.startswith("usage: python -m resnet_lesson")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell with pipes")
+def test_who_reads_only_the_first_line_sees_no_traceback():
+    command = f"'{sys.executable}' -m resnet_lesson runs | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=100)
+    assert done.stdout.startswith("run ") and done.stderr == ""
