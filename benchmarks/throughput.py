@@ -42,8 +42,8 @@ INPUT = {"cpu": 0.02, "cuda": 0.08}  # of a step
 # runs them as fast as a matrix multiplication (on each core of an AMD EPYC 69 to 91 GFLOP/s; the latter 75).
 RATIO = {"float32": {20: 1.2, 56: 1.1}, "bfloat16": {20: 3.5, 56: 3.0}}
 # On a GPU. The goals were 15 times, and 0.3 s an epoch of CIFAR-10 for ResNet-20. An H100 gave 6.7 times and 0.86 s:
-# cuDNN's convolutions of 16 to 64 channels, which leave most of such a GPU idle, are 0.85 of the 2.0 ms of a step.
-# torch.compile saved 0.4 ms and cost 16 s. Six trainings side by side, which hide the idle time, took 1.0 ms a step.
+# cuDNN's convolutions of 16 to 64 channels are 0.85 of the 2.0 ms of a step. torch.compile saved 0.4 ms and cost 16 s.
+# Six trainings side by side took 1.0 ms a step.
 GPU_RATIO = {20: 5}
 
 

@@ -113,26 +113,10 @@ def train(
         weight_decay=recipe.weight_decay,
         **kernels,
     )
-    run = Run(
-        network=getattr(network, "spec", None) or {"name": type(network).__name__, "seed": None, "options": {}},
-        recipe=asdict(recipe),
-        data={
-            "name": train_set.name,
-            "train": {"images": len(train_set), "sha256": train_set.sha256},
-            "test": {"images": len(test_set), "sha256": test_set.sha256},
-        },
-        seed=seed,
-        precision=precision,
-        captured=captured,
-        threads=torch.get_num_threads(),
-        processes=processes,
-        machine=machine.describe(device),
-        command=machine.command(),
-        commit=machine.commit(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        folder=Path(out) if out else None,
-        live=True,
+    how = dict(
+        seed=seed, precision=precision, captured=captured, processes=processes, folder=Path(out) if out else None
     )
+    run = _record(network, train_set, test_set, recipe, device, **how)
     meter = Meter(device)
     first, seconds_before = resume(run, network, optimiser, meter) if run.folder else (0, 0.0)
     if run.status == "finished":
@@ -237,6 +221,28 @@ def train(
         run.save()  # after the weights: a run that says "finished" has them
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return run
+
+
+def _record(
+    network: nn.Module, train_set: Dataset, test_set: Dataset, recipe: Recipe, device: torch.device, **how
+) -> Run:
+    """The record of a training that is about to begin; `how`: its seed and the other choices of `train`."""
+    return Run(
+        network=getattr(network, "spec", None) or {"name": type(network).__name__, "seed": None, "options": {}},
+        recipe=asdict(recipe),
+        data={
+            "name": train_set.name,
+            "train": {"images": len(train_set), "sha256": train_set.sha256},
+            "test": {"images": len(test_set), "sha256": test_set.sha256},
+        },
+        threads=torch.get_num_threads(),
+        machine=machine.describe(device),
+        command=machine.command(),
+        commit=machine.commit(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        live=True,
+        **how,
+    )
 
 
 def _images(iterations: int, batches: Batches) -> int:

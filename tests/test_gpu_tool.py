@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_who_ends_it_from_outside_ends_its_steps_too(tmp_path):
     tool = subprocess.Popen([sys.executable, "-c", code])
     while not (tmp_path / "long.txt").exists() or "begins" not in (tmp_path / "long.txt").read_text():
         assert tool.poll() is None
+        time.sleep(0.05)
     tool.send_signal(signal.SIGTERM)
     assert tool.wait(30) != 0
     assert (tmp_path / "long.txt").read_text() == "begins\nsaved\n"
