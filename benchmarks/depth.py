@@ -19,8 +19,8 @@ import torch
 from arms import Arm, peak_memory
 
 from resnet_lesson import build, machine
-from resnet_lesson.loop import step
-from resnet_lesson.memory import recompute
+from resnet_lesson.models.memory import recompute
+from resnet_lesson.training.loop import step
 
 DEPTHS, BATCH_SIZE, STEPS = (20, 56, 110, 218, 434, 1202), 32, 3
 OFF_THE_LINE, LARGEST = 0.10, 8.0  # GB, for 1202 layers at batch 128

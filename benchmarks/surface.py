@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from arms import Arm
 
 from resnet_lesson import build, machine
-from resnet_lesson.landscape import filter_direction, surface
+from resnet_lesson.inside.landscape import filter_direction, surface
 
 RATIO, SECONDS, ROUNDS = 1.05, 60.0, 3
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.1}

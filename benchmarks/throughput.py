@@ -33,9 +33,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from resnet_lesson import Batches, Normalisation, build, machine, shapes10
-from resnet_lesson.captured import WARM_UP, Captured
-from resnet_lesson.datasets import Dataset
-from resnet_lesson.loop import step
+from resnet_lesson.datasets.dataset import Dataset
+from resnet_lesson.training.captured import WARM_UP, Captured
+from resnet_lesson.training.loop import step
 
 INPUT = {"cpu": 0.02, "cuda": 0.08}  # of a step
 # Ours to usual, on a CPU. In float32 the goal was 1.5, and is not reached: convolutions are 70% of our step, and oneDNN

@@ -2,7 +2,7 @@
 
 The everyday names are here; each submodule's docstring says what else it holds.
 
->>> from resnet_lesson import build, cost_of
+>>> from . import build, cost_of
 >>> cost_of(build("resnet20")).parameters
 269722
 """
@@ -15,20 +15,22 @@ if sys.version_info < (3, 11):  # noqa: UP036 (said before something fails that 
         "With a newer one on the machine: PYTHON=python3.12 make lab"
     )
 
-from .batches import Batches, Normalisation
-from .blocks import BasicBlock, Bottleneck, PlainBlock
-from .cost import cost_of
-from .datasets import Dataset, cifar10, full_scale_cifar10, shapes10
-from .doodles import doodles10
-from .drawings import quickdraw
+from .datasets.batches import Batches, Normalisation
+from .datasets.cifar10 import cifar10, full_scale_cifar10
+from .datasets.dataset import Dataset
+from .datasets.doodles10 import doodles10
+from .datasets.quickdraw import quickdraw
+from .datasets.shapes10 import shapes10
 from .errors import LessonError
-from .evaluation import evaluate
 from .machine import DATA, full_scale, here
-from .networks import build
-from .recipes import Recipe, recipe
-from .resnet import ResNet
-from .runs import Run, list_runs, recorded
-from .training import train
+from .models.blocks import BasicBlock, Bottleneck, PlainBlock
+from .models.cost import cost_of
+from .models.networks import build
+from .models.resnet import ResNet
+from .training.evaluation import evaluate
+from .training.recipes import Recipe, recipe
+from .training.runs import Run, list_runs, recorded
+from .training.train import train
 
 __version__ = "0.1.0"
 

@@ -9,24 +9,25 @@ ex.solution()           # the course's own code
 """
 
 from ..errors import unknown
-from .core import Exercise
-from .n01_plain_networks import curves_figure, plain_block, reading_curves
-from .n02_jacobian import jacobian
-from .n02_residual_learning import residual_forward
-from .n03_projection import projection
-from .n03_residual_block import basic_block, option_a
-from .n04_bottleneck import bottleneck
-from .n04_cost_by_hand import cost_by_hand
-from .n05_full_resnet import assemble_resnet
-from .n05_make_stage import make_stage
-from .n05_torchvision import load_torchvision
-from .n06_schedule import schedule
-from .n06_training_loop import training_loop
-from .n07_direction import filter_direction
-from .n07_lesion import lesion
-from .n08_freeze import freeze
-from .n08_replace_head import replace_head
-from .n09_preact_block import preact_block
+from .assemble_resnet import assemble_resnet
+from .basic_block import basic_block, option_a
+from .bottleneck import bottleneck
+from .cost_by_hand import cost_by_hand
+from .filter_direction import filter_direction
+from .freeze import freeze
+from .jacobian import jacobian
+from .kit.exercise import Exercise
+from .lesion import lesion
+from .load_torchvision import load_torchvision
+from .make_stage import make_stage
+from .plain_block import plain_block
+from .preact_block import preact_block
+from .projection import projection
+from .reading_curves import curves_figure, reading_curves
+from .replace_head import replace_head
+from .residual_forward import residual_forward
+from .schedule import schedule
+from .training_loop import training_loop
 
 
 def names() -> list[str]:

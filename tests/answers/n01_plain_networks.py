@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson.blocks import PlainBlock, conv3x3
+from resnet_lesson.models.blocks import PlainBlock, conv3x3
 
 from .n03_residual_block import Functional
 

@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from resnet_lesson import blocks, probes
+from resnet_lesson.inside import measures
+from resnet_lesson.models import blocks
 
 
 def one_line(self, x):
@@ -141,7 +142,7 @@ def one_tensor(f, x):
 
 
 def unmarks_x(f, x):
-    made = probes.jacobian(f, x)
+    made = measures.jacobian(f, x)
     x.requires_grad_(False)
     return made
 
@@ -167,7 +168,7 @@ RIGHT = {
         "torch.maximum": lambda self, x: torch.maximum(y := self.residual(x) + self.shortcut(x), torch.zeros_like(y)),
     },
     "jacobian": {
-        "the course's": probes.jacobian,
+        "the course's": measures.jacobian,
         "row by row": row_by_row,
         "one-hot directions": one_hot_rows,
         "batched": batched,
@@ -244,30 +245,30 @@ WRONG = {
         ),
     },
     "jacobian": {
-        "transposed": (lambda f, x: probes.jacobian(f, x).T, "transposed"),
+        "transposed": (lambda f, x: measures.jacobian(f, x).T, "transposed"),
         "gradient of the sum": (
             lambda f, x: torch.autograd.grad(f(x := x.detach().requires_grad_()).sum(), x)[0],
             "summed over the outputs",
         ),
-        "summed over the inputs": (lambda f, x: probes.jacobian(f, x).sum(1), "summed over the inputs"),
-        "diagonal": (lambda f, x: probes.jacobian(f, x).diag().diag(), "the diagonal only"),
+        "summed over the inputs": (lambda f, x: measures.jacobian(f, x).sum(1), "summed over the inputs"),
+        "diagonal": (lambda f, x: measures.jacobian(f, x).diag().diag(), "the diagonal only"),
         "rows pile up": (piled_up, "rows pile up"),
-        "first output only": (lambda f, x: probes.jacobian(f, x)[0], "one row only"),
-        "a list": (lambda f, x: list(probes.jacobian(f, x)), "a list instead of a matrix"),
+        "first output only": (lambda f, x: measures.jacobian(f, x)[0], "one row only"),
+        "a list": (lambda f, x: list(measures.jacobian(f, x)), "a list instead of a matrix"),
         "f itself": (lambda f, x: f(x), "the values of f instead of its derivatives"),
-        "a number": (lambda f, x: probes.jacobian(f, x).norm(), "a single number"),
-        "at another point": (lambda f, x: probes.jacobian(f, torch.zeros_like(x)), "taken at another point"),
+        "a number": (lambda f, x: measures.jacobian(f, x).norm(), "a single number"),
+        "at another point": (lambda f, x: measures.jacobian(f, torch.zeros_like(x)), "taken at another point"),
         "finite differences": (differences, "finite differences instead of autograd"),
         "central differences, a whole step": (central, "finite differences instead of autograd"),
         "rows not cloned": (one_tensor, "all rows are the same tensor"),
         "x unmarked": (unmarks_x, "the caller's x is changed"),
-        "squeezed": (lambda f, x: probes.jacobian(f, x).squeeze(), "no matrix for a single output"),
+        "squeezed": (lambda f, x: measures.jacobian(f, x).squeeze(), "no matrix for a single output"),
         "backward on everything": (plain_backward, "the parameters' .grad is changed"),
         "x marked": (marks_x, "the caller's x is changed"),
         "no requires_grad": (unmarked, "your code stopped with RuntimeError"),
         "no return": (lambda f, x: None, "nothing is returned"),
         "identity added": (
-            lambda f, x: probes.jacobian(f, x) + (torch.eye(len(x)) if len(x) == len(f(x)) == 4 else 0),
+            lambda f, x: measures.jacobian(f, x) + (torch.eye(len(x)) if len(x) == len(f(x)) == 4 else 0),
             "not 0 and I at zero weights",
         ),
     },

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson.blocks import BasicBlock, Projection, ZeroPadShortcut, conv1x1, conv3x3
+from resnet_lesson.models.blocks import BasicBlock, Projection, ZeroPadShortcut, conv1x1, conv3x3
 
 from .pieces import FORWARDS, Pieces
 

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck
 
 from resnet_lesson import exercises
-from resnet_lesson.blocks import Bottleneck, conv1x1, conv3x3
+from resnet_lesson.models.blocks import Bottleneck, conv1x1, conv3x3
 
 from .pieces import FORWARDS, Pieces
 

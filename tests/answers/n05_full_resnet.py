@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson import networks, resnet
-from resnet_lesson.blocks import BasicBlock
+from resnet_lesson.models import networks, resnet
+from resnet_lesson.models.blocks import BasicBlock
 
 # make_stage
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 import numpy as np
 import torch
 
-from resnet_lesson import recipes
+from resnet_lesson.training import recipes
 
 PAPER = (32_000, 48_000)
 

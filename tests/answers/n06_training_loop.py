@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson import loop
+from resnet_lesson.training import loop
 
 
 def numbers_each_step(network, batches, optimiser, lr_at, epochs=1):

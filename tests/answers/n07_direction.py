@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson.landscape import filter_direction
+from resnet_lesson.inside.landscape import filter_direction
 
 
 def filter_by_filter(network, seed):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from resnet_lesson import lesions
+from resnet_lesson.inside import lesions
 
 
 def find(network, name):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from resnet_lesson import transfer
+from resnet_lesson.training import transfer
 
 
 def norms(network):

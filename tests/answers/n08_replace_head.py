@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from resnet_lesson import transfer
+from resnet_lesson.training import transfer
 
 
 def in_one_line(network, num_classes):

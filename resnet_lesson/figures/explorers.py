@@ -1,0 +1,260 @@
+"""Explorers: a figure or table that follows sliders and buttons, and is a still picture where no kernel runs.
+
+The controls need ipywidgets (the `lab` extra). Without it, on GitHub and on a printed page the explorer shows what it
+begins with.
+"""
+
+import base64
+import html
+import inspect
+import io
+from collections.abc import Callable, Mapping
+from html import escape
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+
+from ..errors import LessonError
+from ..inside.landscape import Surface
+from ..inside.lesions import Images, blocks_of, error_of, lesion, movable
+from ..models.blocks import BasicBlock, Bottleneck, PlainBlock
+from ..models.cost import cost_of
+from ..models.networks import label
+from ..models.resnet import ResNet
+from .diagrams import block_diagram
+from .inside import scale_of, surface_view
+from .style import RESIDUAL, line_style
+
+try:
+    import ipywidgets
+except ModuleNotFoundError:  # the still picture needs none
+    ipywidgets = None
+
+FOR_PEOPLE = (ValueError, LessonError)  # their messages say what to do; shown instead of a figure
+
+
+def _start(name: str, control, parameter: inspect.Parameter | None):
+    """The value that a control begins with: the argument's default in `draw`, or else the first one offered."""
+    if ipywidgets and isinstance(control, ipywidgets.Widget):
+        return control.value
+    if isinstance(control, (bool, str)):
+        return control
+    if isinstance(control, (list, Mapping)) and control:
+        offered = list(control.values()) if isinstance(control, Mapping) else control
+    elif isinstance(control, tuple) and len(control) in (2, 3):
+        offered = control[:2]
+    else:
+        raise ValueError(
+            f"{name}={control!r} is no control: give (low, high, step), a list, True or False, or a widget."
+        )
+    if parameter is None or parameter.default is parameter.empty:
+        return offered[0]
+    value = parameter.default
+    if not (offered[0] <= value <= offered[1] if isinstance(control, tuple) else value in offered):
+        raise ValueError(f"{name} begins with {value!r}, which {control!r} does not offer.")
+    return value
+
+
+def _widget(name: str, control, value, label_width: str):
+    """The widget for a control, with a label as wide as the longest, so that none is cut off."""
+    if not isinstance(control, ipywidgets.Widget):
+        if not isinstance(control, (list, Mapping)):
+            control = ipywidgets.interactive.widget_from_abbrev(control, value)
+        elif len(control) <= 5:
+            control = ipywidgets.ToggleButtons(options=control, value=value, style={"button_width": "auto"})
+            control.add_class("widget-inline-hbox")  # its label in line with the others
+        else:
+            kind = ipywidgets.SelectionSlider if isinstance(value, (int, float)) else ipywidgets.Dropdown
+            control = kind(options=control, value=value)
+        control.layout.width = f"min(100%, {label_width} + 24em)"
+    control.description = control.description or name.replace("_", " ")
+    control.style.description_width = label_width
+    return control
+
+
+class Explorer:
+    """What `explorer` returns. `controls`: the widgets by name; `output`: the HTML widget that shows the result."""
+
+    def __init__(self, draw: Callable[..., Figure | str], controls: dict):
+        parameters = inspect.signature(draw).parameters
+        values = {name: _start(name, control, parameters.get(name)) for name, control in controls.items()}
+        self.draw, self.controls, self.view = draw, {}, None
+        self._words = f"{draw.__name__}: " + ", ".join(f"{name}={value!r}" for name, value in values.items())
+        self._still = self._render(values, FOR_PEOPLE)
+        if ipywidgets:
+            labels = [getattr(control, "description", "") or name for name, control in controls.items()]
+            width = f"{max(map(len, labels), default=0) + 1}ch"
+            self.controls = {name: _widget(name, control, values[name], width) for name, control in controls.items()}
+            self.output = ipywidgets.HTML(self._still["text/html"])
+            for control in self.controls.values():
+                control.observe(self._update, names="value")
+            self.view = ipywidgets.VBox([*self.controls.values(), self.output])
+
+    @property
+    def values(self) -> dict:
+        """What the controls say now."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def _update(self, change) -> None:
+        self.output.value = self._render(self.values, Exception)["text/html"]  # what is raised here, nobody would see
+
+    def _render(self, values: dict, caught: type[Exception] | tuple) -> dict[str, str]:
+        """What `draw` makes of the values, or has against them, as {MIME type: content}; always some HTML."""
+        try:
+            result = self.draw(**values)
+        except caught as error:
+            kind = "" if isinstance(error, FOR_PEOPLE) else f"{type(error).__name__}: "
+            return {"text/html": f'<p role="alert"><b>Not possible.</b> {html.escape(f"{kind}{error}")}</p>'}
+        if isinstance(result, str):
+            return {"text/html": result}
+        buffer = io.BytesIO()
+        result.savefig(buffer, format="png")
+        plt.close(result)
+        png = base64.b64encode(buffer.getvalue()).decode()
+        alt = html.escape(result.get_label() or self.draw.__name__)
+        wide, high = result.canvas.get_width_height()
+        picture = f'<img alt="{alt}" width="{wide}" height="{high}" style="max-width:100%;height:auto" '
+        return {"image/png": png, "text/html": f'{picture}src="data:image/png;base64,{png}">'}
+
+    def __repr__(self) -> str:
+        return self._words
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        """The widgets, and what they begin with for readers without a kernel: as PNG, or else as HTML."""
+        live = {} if self.view is None else self.view._repr_mimebundle_()
+        kind = next(iter(self._still))
+        return {**live, kind: self._still[kind], "text/plain": self._words}
+
+
+def explorer(draw: Callable[..., Figure | str], **controls) -> Explorer:
+    """A control for each argument of `draw`, and below them the figure or HTML that `draw(**values)` returns.
+
+    A control is (low, high, step) for a slider, a list (or {label: value}) to choose from, True or False for a box to
+    tick, or any widget with a value. It begins with the argument's default in `draw`, or else with the first value.
+    A ValueError that `draw` raises is shown as a message in place of the figure.
+
+    explorer(lambda n=3: f"<b>{n ** 2}</b>", n=(0, 9, 1))
+    """
+    return Explorer(draw, controls)
+
+
+def shapes(block="basic", in_channels=64, width=64, stride=1, shortcut="B", size=32) -> Figure:
+    """The diagram of a block, titled with the Python that makes it."""
+    kind = {"plain": PlainBlock, "basic": BasicBlock, "bottleneck": Bottleneck}[block]
+    options = "" if kind is PlainBlock else f", shortcut={shortcut!r}"
+    with torch.device("meta"):  # only shapes are wanted
+        module = kind(in_channels, width, stride, shortcut=shortcut)
+    title = f"{kind.__name__}({in_channels}, {width}, stride={stride}{options})"
+    return block_diagram(module, (in_channels, size, size), title)
+
+
+def shape_explorer() -> Explorer:
+    """The shapes inside a block, for every block, width, stride, shortcut and image size."""
+    return explorer(
+        shapes,
+        block=["plain", "basic", "bottleneck"],
+        in_channels=[3, 16, 32, 64, 128, 256, 512],
+        width=[16, 32, 64, 128, 256, 512],
+        stride=[1, 2],
+        shortcut=["A", "B", "C"],
+        size=[7, 8, 14, 15, 16, 28, 32, 56, 112],
+    )
+
+
+def costs(channels=256, inner_width=64, size=56) -> str:
+    """A table: what a basic block and a bottleneck with the same outer channels cost, with either shortcut."""
+    if channels % inner_width:
+        raise ValueError(
+            f"A bottleneck puts out a whole multiple of its inner width (in the paper 4 times), and {channels} is none "
+            f"of {inner_width}: choose an inner width of {channels} or less, which divides it."
+        )
+    narrow = type("Bottleneck", (Bottleneck,), {"expansion": channels // inner_width})
+    blocks = {
+        f"basic, {channels} → {channels}": (BasicBlock, channels, channels),
+        f"bottleneck, {channels} → {inner_width} → {channels}": (narrow, channels, inner_width),
+        f"basic, {inner_width} → {inner_width}": (BasicBlock, inner_width, inner_width),
+    }
+    rows = []
+    for name, (kind, outer, inner) in blocks.items():
+        for option, shortcut in {"B": "identity", "C": "projection"}.items():
+            with torch.device("meta"):
+                block = kind(outer, inner, shortcut=option)
+            rows.append((name, shortcut, cost_of(block, (outer, size, size))))
+    most = max(cost.macs for *_, cost in rows)
+    right, bar = 'style="text-align:right"', f"display:inline-block;height:0.8em;background:{RESIDUAL[0]}"
+    body = "".join(
+        f'<tr><th scope="row">{name}</th><td>{shortcut}</td><td {right}>{cost.parameters:,}</td>'
+        f'<td {right}>{cost.macs / 1e6:,.1f}</td><td style="text-align:left"><span style="{bar};'
+        f'width:{12 * cost.macs / most:.2f}em"></span> {cost.macs / most:.1%}</td></tr>'
+        for name, shortcut, cost in rows
+    )
+    heads = ("block", "shortcut", "parameters", "multiply-adds (million)", "of the most expensive")
+    head = "".join(f'<th scope="col">{one}</th>' for one in heads)
+    caption = f"One block, stride 1, on {size} x {size} pixels"
+    return f'<table cellpadding="6"><caption>{caption}</caption><tr>{head}</tr>{body}</table>'
+
+
+def cost_explorer() -> Explorer:
+    """What the bottleneck saves: parameters and multiply-adds against a basic block as wide outside, or inside."""
+    return explorer(
+        costs,
+        channels=[64, 128, 256, 512, 1024, 2048],
+        inner_width=[16, 32, 64, 128, 256, 512],
+        size=(7, 56, 7),
+    )
+
+
+def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:
+    """Loss surfaces to turn, to look at from above and to cut, all on one scale.
+
+    surfaces: {network: {directions: surface}}, each network with the same names of directions, or ValueError.
+    """
+    if len({tuple(several) for several in surfaces.values()}) != 1:
+        raise ValueError("Give each network surfaces of the same names.")
+    scale = scale_of([one for several in surfaces.values() for one in several.values()])
+
+    def view(network, directions, azimuth=-60, height=30, cut=0.0) -> Figure:
+        return surface_view(surfaces[network][directions], network, azimuth, height, cut, scale)
+
+    return explorer(
+        view,
+        network=list(surfaces),
+        directions=list(next(iter(surfaces.values()))),
+        azimuth=(-180, 180, 15),
+        height=(0, 90, 15),
+        cut=(-1.0, 1.0, 0.125),
+    )
+
+
+def lesion_explorer(networks: Mapping[str, ResNet], batches: Images) -> Explorer:
+    """Boxes to tick: blocks to take out; two neighbours to exchange; whose statistics BN takes. Below, the errors.
+
+    networks: trained ones with blocks of the same names, by their name, such as "plain20".
+    batches: images (N, 3, H, W), normalised, and labels (N,), over which the error is measured each time.
+    """
+    blocks = list(blocks_of(next(iter(networks.values()))))
+    stay = set.intersection(*(set(movable(network)) for network in networks.values()))
+    pairs = [pair for pair in pairwise(blocks) if stay.issuperset(pair) and pair[0][:8] == pair[1][:8]]
+
+    def errors(exchange, bn_of_these_images=False, **taken: bool) -> str:
+        drop = [block for block, out in taken.items() if out]
+        rows = "".join(_row(name, networks[name], batches, bn_of_these_images, drop, exchange) for name in networks)
+        head = "".join(f'<th scope="col">{title}</th>' for title in ("network", "whole", "with this lesion"))
+        return f'<table cellpadding="6"><caption>Wrong answers</caption><tr>{head}</tr>{rows}</table>'
+
+    exchange = {"nothing": []} | {" and ".join(pair): [pair] for pair in pairs}
+    return explorer(errors, **dict.fromkeys(blocks, False), exchange=exchange, bn_of_these_images=False)
+
+
+def _row(name: str, network: ResNet, batches: Images, bn_of_these_images: bool, drop: list, swap: list) -> str:
+    whole = error_of(network, batches, batch_statistics=bn_of_these_images)
+    try:
+        with lesion(network, drop, swap):
+            error = error_of(network, batches, batch_statistics=bn_of_these_images)
+        bar = f"display:inline-block;height:0.8em;width:{12 * error:.2f}em;background:{line_style(name)['color']}"
+        found = f'<span style="{bar}"></span> {error:.1%}'
+    except ValueError as problem:  # a plain block that changes the shape
+        found = escape(str(problem))
+    return f'<tr><th scope="row">{label(name)}</th><td>{whole:.1%}</td><td style="text-align:left">{found}</td></tr>'

@@ -1,0 +1,56 @@
+"""Images in rows and grids, and the confusion matrix."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..datasets.dataset import Dataset
+from .style import STYLE
+
+
+def image_grid(dataset: Dataset, rows: int = 4) -> Figure:
+    """The first images of each class, a column a class."""
+    columns = [dataset.images[dataset.labels == k][:rows] for k in range(len(dataset.classes))]
+    images = [image for row in zip_longest(*columns) for image in row]
+    return image_row(images, dataset.classes, len(columns))
+
+
+def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -> Figure:
+    """Images (H, W, 3), or (H, W, 1) ink on white, uint8 or 0 to 1, in rows under titles; None leaves a place free."""
+    rows, columns = -(-len(images) // columns), min(columns, len(images))
+    lines = sum(
+        max([title.count("\n") + 1 for title in titles[i * columns :][:columns]], default=0) for i in range(rows)
+    )
+    size = (columns, rows + 0.22 + 0.18 * lines)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        for ax in axes.flat:
+            ax.axis("off")
+        for ax, image in zip(axes.flat, images, strict=False):
+            if image is not None:
+                ax.imshow(np.asarray(image), cmap="gray_r", vmin=0, vmax=255 if np.asarray(image).dtype == "u1" else 1)
+        for ax, title in zip(axes.flat, titles, strict=False):
+            ax.set_title(title, fontsize=9)
+    plt.close(figure)
+    return figure
+
+
+def confusion(matrix: Tensor, classes: Sequence[str], title: str = "") -> Figure:
+    """A confusion matrix (classes, classes): a row each true class, a column each answer. Only mistakes have colour."""
+    counts = np.asarray(matrix)
+    mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        figure, ax = plt.subplots(figsize=(6.6, 5.6), layout="constrained")
+        ax.imshow(mistakes, cmap="Blues", vmin=0, vmax=max(1, mistakes.max()))
+        for (row, column), count in np.ndenumerate(counts):
+            color = "white" if mistakes[row, column] > 0.6 * mistakes.max() else "black"
+            ax.text(column, row, count or "", ha="center", va="center", fontsize=9, color=color)
+        ax.set(xlabel="answer", ylabel="truth", title=title)
+        ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        ax.set_yticks(range(len(classes)), classes)
+    plt.close(figure)
+    return figure

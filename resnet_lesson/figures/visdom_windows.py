@@ -1,0 +1,129 @@
+"""Loss and error in visdom's windows while a network trains, as in Lab 10-6.
+
+It sends what visdom's own client would send, but that client knows no time limit and prints 70 lines where no server
+runs. So visdom need not be installed where training runs; `python -m resnet_lesson visdom` starts the server.
+Source: `_send` in visdom's README, and https://plotly.com/javascript/reference for what is sent.
+"""
+
+import json
+import math
+import time
+
+import requests
+from tqdm.auto import tqdm
+
+from ..models.networks import label
+from ..training.runs import Run
+from .style import PLAIN, RESIDUAL, line_style
+
+PORT = 8097  # visdom's own
+ENVIRONMENT = "resnet_lesson"
+PATIENCE = 2.0  # seconds that a server may be silent before training goes on without it
+WINDOWS = {"loss": ("cross-entropy", {}), "error": ("wrong answers", {"tickformat": ".0%"})}
+
+
+class NotVisdom(Exception):
+    """Another program answers at visdom's address."""
+
+
+class VisdomWindows:
+    """An observer of `train`: draws a run's loss and error in two windows of a visdom server.
+
+    The windows are named "NAME loss" and "NAME error" by the run's name, so that several runs stand side by side. Each
+    shows two lines, training and test, over the iterations, and is drawn whole each time: so nothing is missing after
+    the server was started late or again, or the training was resumed.
+
+    A server that is missing, stopped or stuck costs one line; it is tried again now and then, and training goes on.
+
+    env: visdom's environment, a page of its own. port, server: where the server is.
+    share: at most this share of the time is spent drawing; rows in between wait. The last row is always drawn.
+    retry_seconds: the least time between attempts to reach a server that did not answer.
+    """
+
+    def __init__(
+        self,
+        env: str = ENVIRONMENT,
+        port: int = PORT,
+        server: str = "http://localhost",
+        *,
+        share: float = 0.02,
+        retry_seconds: float = 10.0,
+    ):
+        self.env = env
+        self.address = f"{server if '://' in server else 'http://' + server}:{port}"
+        self.start = "python -m resnet_lesson visdom" + (f" --port {port}" if port != PORT else "")
+        self.share = share
+        self.retry_seconds = retry_seconds
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy for the internet knows nothing of this computer
+        self._answered: bool | None = None  # None: not tried yet
+        self._next = -math.inf
+
+    def __call__(self, run: Run) -> None:
+        """Draw the run's history, unless it was drawn or tried a moment ago."""
+        last = run.history and run.history[-1]["iteration"] == run.recipe["iterations"]
+        begin = time.monotonic()
+        if not run.history or (begin < self._next and not last):
+            return
+        try:
+            for name, window in windows(run).items():
+                self._send(name, window)
+            wait, self._answered = 0.0, True
+        except (requests.RequestException, NotVisdom) as problem:
+            self._say(problem)
+            wait, self._answered = self.retry_seconds, False
+        end = time.monotonic()
+        self._next = end + max(wait, (end - begin) / self.share)
+
+    def _send(self, name: str, window: dict) -> None:
+        body = json.dumps({"win": name, "eid": self.env, **window})
+        answer = self._session.post(f"{self.address}/events", data=body, timeout=PATIENCE)
+        if answer.text != name:  # visdom answers with the window's name
+            raise NotVisdom
+
+    def _say(self, problem: Exception) -> None:
+        """One line when the server is first missed, and one each time it is lost."""
+        if isinstance(problem, NotVisdom):
+            line = f"What answers at {self.address} is not visdom, or wants a password: training goes on without it."
+        elif self._answered:
+            line = f"visdom at {self.address} no longer answers: training goes on, and draws again when it does."
+        else:
+            line = f"No visdom at {self.address}: training goes on, and draws as soon as `{self.start}` runs."
+        if self._answered is not False:
+            tqdm.write(line)
+
+
+def windows(run: Run) -> dict[str, dict]:
+    """What visdom is to draw for a run: by window name, plotly's traces ("data") and "layout", and visdom's "opts"."""
+    network, iterations = run.network["name"], run.column("iteration")
+    style = line_style(network)
+    colors = PLAIN if network.startswith("plain") else RESIDUAL
+    found = {}
+    for quantity, (unit, axis) in WINDOWS.items():
+        title = f"{label(network)} {quantity} · {run.recipe['name']} · {'live' if run.live else 'recorded'}"
+        traces = [
+            {
+                "type": "scatter",
+                "name": name,
+                "x": iterations,
+                # JSON has no word for infinity: where there was no number, the line has a gap.
+                "y": [y if math.isfinite(y) else None for y in run.column(f"{column}_{quantity}")],
+                "mode": "lines+markers" if len(iterations) <= 50 else "lines",  # a single point makes no line
+                "line": {
+                    "color": color,
+                    "width": style["linewidth"],
+                    "dash": "dash" if style["linestyle"] == "--" else "solid",
+                },
+                "marker": {"color": color, "size": 5},
+            }
+            for (name, column), color in zip({"training": "train", "test": "test"}.items(), colors, strict=True)
+        ]
+        layout = {
+            "title": title,
+            "xaxis": {"title": "iteration", "rangemode": "tozero"},
+            "yaxis": {"title": unit, "rangemode": "tozero", **axis},
+            "margin": {"l": 60, "r": 20, "t": 60, "b": 60},
+            "legend": {"x": 1, "y": 1, "xanchor": "right"},  # inside: beside the axes it takes a third of the width
+        }
+        found[f"{run.name} {quantity}"] = {"data": traces, "layout": layout, "opts": {"title": title}}
+    return found

@@ -1,0 +1,47 @@
+"""Files that are there whole or not at all, whatever happens to the process that writes them."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+ABANDONED = 600  # s without a change after which an unfinished folder is nobody's
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a file so that at any moment the old or the new one is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    for attempt in reversed(range(20)):
+        try:
+            return os.replace(partial, path)
+        except PermissionError:  # Windows, while another program reads the old file
+            if os.name != "nt" or attempt == 0:
+                raise
+            time.sleep(0.05)
+
+
+@contextmanager
+def private_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, on the same disk, to prepare in what is then moved there; gone afterwards.
+
+    It has a name of its own, so that two processes do not meet in it. One that a killed process left behind is
+    removed by a later one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix, suffix = f"{path.name}.", ".partial"
+    with tempfile.TemporaryDirectory(suffix, prefix, path.parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+    for left in path.parent.glob(f"{prefix}*{suffix}"):
+        with suppress(OSError):  # its owner has just removed it
+            changed = max(p.stat().st_mtime for p in (left, *left.rglob("*")))
+            if changed < time.time() - ABANDONED:
+                shutil.rmtree(left)

@@ -1,0 +1,194 @@
+"""Loss surfaces: the loss on a line or a plane through a network's weights.
+
+The weights w are millions of numbers; a surface shows the loss at w + a * d + b * e for two random directions d and e.
+A direction is *filter-normalised*: each of its filters is as long as the network's own. Otherwise networks with small
+weights would look rougher than others, though with BN their scale means nothing.
+Source: Li et al., *Visualizing the Loss Landscape of Neural Nets*, https://arxiv.org/abs/1712.09913, section 4.
+"""
+
+import copy
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.fx import symbolic_trace
+from torch.fx.experimental.optimization import fuse
+from tqdm.auto import tqdm
+
+from ..errors import LessonError
+from ..files import replace_file
+from ..machine import autocast, describe
+
+Direction = Mapping[str, Tensor]
+
+
+def filter_direction(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
+    """A random direction in the space of the weights, as long as the network's weights, filter by filter.
+
+    Each filter of a convolution (the weights of one output channel) and each row of a linear layer has normally
+    distributed numbers, rescaled to the norm of the network's filter or row. Biases and BN's parameters have zeros.
+    Returns a tensor for each parameter, by name.
+    """
+    generator, direction = torch.Generator().manual_seed(seed), {}
+    for name, weight in network.named_parameters():
+        if weight.ndim < 2:  # a bias, or BN's
+            direction[name] = torch.zeros_like(weight, requires_grad=False)
+            continue
+        own = weight.detach().flatten(1)
+        random = torch.randn(own.shape, generator=generator).to(own)
+        direction[name] = (random * (own.norm(dim=1) / random.norm(dim=1))[:, None]).view_as(weight)
+    return direction
+
+
+@dataclass
+class Surface:
+    """The loss and the error around a network's weights.
+
+    a: steps along the first direction, (A,); b: along the second, (B,), or (1,) with a zero for a line.
+    loss, error: (B, A), the mean cross-entropy and the share of wrong answers (0 to 1) at each of these weights.
+    about: of what, and how it was computed.
+    """
+
+    a: Tensor
+    b: Tensor
+    loss: Tensor
+    error: Tensor
+    about: dict = field(default_factory=dict)
+
+    @property
+    def centre(self) -> float:
+        """The loss of the network itself."""
+        return float(self.loss[len(self.b) // 2, len(self.a) // 2])
+
+    def save(self, path: Path | str) -> None:
+        """Write everything to one .safetensors file, atomically."""
+        tensors = {name: getattr(self, name).contiguous() for name in ("a", "b", "loss", "error")}
+        content = save(tensors, metadata={"about": json.dumps(self.about)})
+        replace_file(Path(path), lambda file: file.write(content))
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Surface":
+        """Read what `save` wrote. Raises LessonError where the file is missing or is no surface."""
+        try:
+            with safe_open(path, "pt") as file:
+                return cls(*map(file.get_tensor, ("a", "b", "loss", "error")), json.loads(file.metadata()["about"]))
+        except FileNotFoundError:
+            raise LessonError(f"There is no surface {path}: compute it with `surface(...)`, and save it.") from None
+        except (SafetensorError, TypeError, KeyError, ValueError) as error:
+            raise LessonError(f"{path} is no loss surface ({error}): delete it and compute it again.") from error
+
+
+@torch.no_grad()
+def surface(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    first: Direction,
+    second: Direction | None = None,
+    *,
+    span: float = 1.0,
+    points: int = 25,
+    batch_statistics: bool = False,
+    precision: str = "float32",
+    progress: bool = False,
+) -> Surface:
+    """The loss at `points` steps from -span to span along one direction, or at points x points along two.
+
+    images: (N, 3, H, W), normalised, all in one batch; labels: (N,). A span of 1 moves each filter by its own length.
+    batch_statistics: BN takes mean and variance from the images anew at each point. Otherwise it keeps the running ones
+        of the trained network, which no longer fit the moved weights: that makes the far field steeper.
+    precision: "float32", or "bfloat16" for the forward passes.
+
+    The network stays untouched; copies are moved. Raises ValueError for an even number of points (the network would not
+    be among them), a span that leads nowhere, a direction of another network, and labels that do not fit the images.
+    """
+    if not (isinstance(points, int) and points >= 3 and points % 2):
+        raise ValueError(f"points is odd, and at least 3, so that the network itself is in the middle; not {points}.")
+    if not 0 < span < math.inf:
+        raise ValueError(f"span is how far the steps reach, a number above 0 such as 1.0; not {span}.")
+    if images.ndim != 4 or not len(images) or labels.shape != (len(images),):
+        shapes = f"{tuple(images.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"Give images (N, 3, H, W) and one label for each, (N,), at least one; not {shapes}.")
+    directions = [one for one in (first, second) if one is not None]
+    for direction in directions:
+        _check(network, direction)
+    model, start, moves = _movable(network, directions, batch_statistics)
+    images = images.float().contiguous(memory_format=torch.channels_last)
+    steps = torch.linspace(-span, span, points, dtype=torch.float64)
+    steps[points // 2] = 0.0
+    across = steps if second is not None else steps.new_zeros(1)
+    loss, error = torch.empty(2, len(across), points, device=images.device)  # a GPU need not wait for each point
+    bar = tqdm(total=loss.numel(), desc="surface", unit="points", disable=not progress, leave=False)
+    with bar:
+        for j, b in enumerate(across.tolist()):
+            for i, a in enumerate(steps.tolist()):
+                for k, parameter in enumerate(model.parameters()):
+                    parameter.copy_(sum((s * move[k] for s, move in zip((a, b), moves, strict=False)), start[k]))
+                with autocast(images.device, precision):
+                    logits = model(images).float()
+                loss[j, i] = F.cross_entropy(logits, labels)
+                error[j, i] = (logits.argmax(1) != labels).float().mean()
+                bar.update()
+    about = {
+        "network": getattr(network, "spec", None) or type(network).__name__,
+        "images": len(images),
+        "points": points,
+        "span": span,
+        "batch_statistics": batch_statistics,
+        "precision": precision,
+        "machine": describe(images.device),
+    }
+    return Surface(steps.float(), across.float(), loss.cpu(), error.cpu(), about)
+
+
+def _check(network: nn.Module, direction: Direction) -> None:
+    own = {name: parameter.shape for name, parameter in network.named_parameters()}
+    if own != {name: move.shape for name, move in direction.items()}:
+        raise ValueError("The direction is another network's: make it from this one, with filter_direction(network).")
+
+
+def _foldable(network: nn.Module) -> bool:
+    """Whether `fuse` keeps the function: fx can follow it, and no module with parameters runs twice."""
+    try:
+        nodes = symbolic_trace(network).graph.nodes
+    except Exception:  # what fx raises for code that it cannot follow is not one kind
+        return False
+    called = [node.target for node in nodes if node.op == "call_module"]
+    called = [name for name in called if any(True for _ in network.get_submodule(name).parameters())]
+    return len(called) == len(set(called))
+
+
+def _movable(
+    network: nn.Module, directions: Sequence[Direction], batch_statistics: bool
+) -> tuple[nn.Module, list[Tensor], list[list[Tensor]]]:
+    """A copy of the network, its parameters, and each direction as a move of these parameters.
+
+    With fixed statistics BN only scales and shifts, which is written into the convolution before it: the same function
+    in fewer operations. A direction is folded as the difference of two folded networks, in float64.
+    """
+
+    def copy_at(direction: Direction | None) -> nn.Module:
+        moved = copy.deepcopy(network).double().train(batch_statistics)
+        for module in moved.modules():  # a hook on the network is not meant for its copies
+            module._forward_hooks.clear()
+            module._forward_pre_hooks.clear()
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.eval()
+        for name, parameter in moved.named_parameters():
+            parameter.add_(direction[name].to(parameter) if direction else 0)
+        return fuse(moved, inplace=True) if not batch_statistics and _foldable(moved) else moved
+
+    here = copy_at(None)
+    start = [parameter.clone() for parameter in here.parameters()]
+    moves = [
+        [(there - s).float() for there, s in zip(copy_at(direction).parameters(), start, strict=True)]
+        for direction in directions
+    ]
+    return here.float().to(memory_format=torch.channels_last), [s.float() for s in start], moves

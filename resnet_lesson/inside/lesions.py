@@ -1,0 +1,229 @@
+"""Lesions: a trained network with blocks taken out or exchanged, and the paths that a signal takes through it.
+
+Unrolled, a residual network of n blocks is a sum over 2^n paths: each goes through a block's F or around it. Taking one
+block out leaves half of the paths; in a plain network it breaks the only one.
+Source: Veit et al., *Residual Networks Behave Like Ensembles of Relatively Shallow Networks*,
+https://arxiv.org/abs/1605.06431. ReLUs after the additions make the sum an analogy, not an identity.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+from math import comb
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..datasets.batches import Batches
+from ..errors import unknown
+from ..models.resnet import ResNet
+from ..training.evaluation import evaluate
+from .measures import unchanged
+
+
+def blocks_of(network: ResNet) -> dict[str, nn.Module]:
+    """The blocks of a network of the course, plain or residual, by name, first block first.
+
+    Raises TypeError for another network; torchvision's go through `from_torchvision` into one of the course.
+    """
+    inner = "_orig_mod" if hasattr(network, "_orig_mod") else "module"  # of torch.compile; of DataParallel and DDP
+    if isinstance(getattr(network, inner, None), ResNet):
+        raise TypeError(f"Lesions are made in the network itself: give {type(network).__name__}'s own, `.{inner}`.")
+    if not isinstance(network, ResNet):
+        raise TypeError(
+            f"Lesions are made in networks of this course, not in {type(network).__name__}: load its weights into one "
+            "with from_torchvision, and compile it afterwards."
+        )
+    return {f"stages.{i}.{j}": block for i, stage in enumerate(network.stages) for j, block in enumerate(stage)}
+
+
+def droppable(network: ResNet) -> list[str]:
+    """The blocks that can be taken out: all residual ones, and of the plain ones those that keep the shape."""
+    return [name for name, block in blocks_of(network).items() if hasattr(block, "residual") or _keeps_shape(block)]
+
+
+def movable(network: ResNet) -> list[str]:
+    """The blocks that keep the shape: each can be taken out, or change places with another of its stage."""
+    return [name for name, block in blocks_of(network).items() if _keeps_shape(block)]
+
+
+@contextmanager
+def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, str]] = ()) -> Iterator[ResNet]:
+    """Inside, the network lacks some blocks or has them in other places; afterwards it is as it was.
+
+    drop: blocks to take out. Of a residual block the shortcut stays, and F(x) is 0; a plain block becomes the identity.
+    swap: pairs of blocks that keep the same shape, and change places one pair after the other.
+
+    Raises ValueError for a name that does not exist, and for a block that cannot be dropped or swapped.
+    """
+    if isinstance(drop, str):
+        raise ValueError(f"drop is a list of names: drop=[{drop!r}].")
+    blocks, drop, swap = blocks_of(network), list(drop), list(swap)
+    if any(isinstance(pair, str) or len(pair) != 2 for pair in swap):
+        raise ValueError('swap is a list of pairs: swap=[("stages.0.1", "stages.0.2")].')
+    for name in [*drop, *(name for pair in swap for name in pair)]:
+        if name not in blocks:
+            raise ValueError(unknown("block", name, blocks))
+    for name in drop:
+        if name not in droppable(network):
+            raise ValueError(f"{name} changes the shape and has no shortcut: without it the next block gets no input.")
+    for one, other in swap:
+        keep = _keeps_shape(blocks[one]) and _keeps_shape(blocks[other])
+        if not keep or _convolutions(blocks[one])[0].in_channels != _convolutions(blocks[other])[0].in_channels:
+            raise ValueError(f"{one} and {other} cannot change places: swap two blocks that keep the same shape.")
+
+    before = [(module, dict(module._modules)) for module in (*network.stages, *blocks.values())]
+    try:
+        for name in drop:
+            if hasattr(blocks[name], "residual"):
+                blocks[name].residual = Nothing()
+            else:
+                blocks[name].layers = nn.Identity()
+        for one, other in swap:
+            blocks = blocks_of(network)
+            _put(network, one, blocks[other])
+            _put(network, other, blocks[one])
+        yield network
+    finally:
+        for module, children in before:
+            module._modules.update(children)
+
+
+class Nothing(nn.Module):
+    """Zero, whatever comes in; added to something of any shape it leaves that as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(())
+
+
+def _put(network: ResNet, name: str, block: nn.Module) -> None:
+    _, stage, place = name.split(".")
+    network.stages[int(stage)][int(place)] = block
+
+
+def _convolutions(block: nn.Module) -> list[nn.Conv2d]:
+    path = block.residual if hasattr(block, "residual") else block.layers
+    return [module for module in path if isinstance(module, nn.Conv2d)]
+
+
+def _keeps_shape(block: nn.Module) -> bool:
+    first, *_, last = _convolutions(block)
+    return first.in_channels == last.out_channels and all(c.stride == (1, 1) for c in _convolutions(block))
+
+
+Images = Sequence[tuple[Tensor, Tensor]] | Batches  # gone through once for each lesion
+
+
+def error_of(network: ResNet, batches: Images, *, batch_statistics: bool = False) -> float:
+    """The share of wrong answers (0 to 1) over `batches`.
+
+    batch_statistics: BN takes mean and variance from each batch. Otherwise it keeps those of the trained network, and
+        after a lesion what comes to the blocks behind it no longer fits them: a part of the damage.
+    """
+    if not batch_statistics:
+        return evaluate(network, batches)[1]
+    with unchanged(network), torch.no_grad():
+        network.train()
+        wrong = torch.cat([network(images).argmax(1) != labels for images, labels in batches])
+    return wrong.double().mean().item()
+
+
+def drop_each(network: ResNet, batches: Images, *, batch_statistics: bool = False) -> dict[str, float]:
+    """The error over `batches`, as in `error_of`, without each block that can be taken out, one at a time, by name."""
+    return {name: _error(network, batches, batch_statistics, drop=[name]) for name in droppable(network)}
+
+
+def drop_random(
+    network: ResNet,
+    batches: Images,
+    counts: Sequence[int],
+    draws: int = 3,
+    seed: int = 0,
+    *,
+    batch_statistics: bool = False,
+) -> list[list[float]]:
+    """For each count, the errors, as in `error_of`, without that many blocks, drawn at random `draws` times.
+
+    Only blocks that keep the shape are drawn. Raises ValueError for more of them than there are.
+    """
+    _check_draws(counts, draws)
+    names = movable(network)
+    wrong = [count for count in counts if not 0 <= count <= len(names)]
+    if wrong:
+        raise ValueError(f"Of {len(names)} blocks that keep the shape, {wrong[0]} cannot be taken out.")
+    chance = random.Random(seed)
+    return [
+        [_error(network, batches, batch_statistics, drop=chance.sample(names, n)) for _ in range(draws)] for n in counts
+    ]
+
+
+def swap_random(
+    network: ResNet, batches: Images, counts: Sequence[int], draws: int = 3, seed: int = 0
+) -> list[list[float]]:
+    """For each count, the errors (0 to 1) after that many random swaps of two blocks of a stage, `draws` times.
+
+    Raises ValueError where no stage has two blocks that keep the shape.
+    """
+    _check_draws(counts, draws)
+    pairs = [pair for pair in combinations(movable(network), 2) if pair[0].split(".")[1] == pair[1].split(".")[1]]
+    if counts and not pairs:
+        raise ValueError("No stage of this network has two blocks that keep the shape and could change places.")
+    chance = random.Random(seed)
+    return [[_error(network, batches, swap=chance.choices(pairs, k=n)) for _ in range(draws)] for n in counts]
+
+
+def _check_draws(counts: Sequence[int], draws: int) -> None:
+    if draws < 1 or min(counts, default=0) < 0:
+        raise ValueError(f"draws is at least 1, and a count at least 0; not draws={draws}, counts={list(counts)}.")
+
+
+def _error(network: ResNet, batches: Images, batch_statistics: bool = False, **how) -> float:
+    with lesion(network, **how):
+        return error_of(network, batches, batch_statistics=batch_statistics)
+
+
+def path_lengths(network: ResNet) -> list[int]:
+    """How many of the 2^n paths go through 0, 1, ..., n of the n residual blocks: n over k."""
+    n = sum(hasattr(block, "residual") for block in blocks_of(network).values())
+    return [comb(n, k) for k in range(n + 1)]
+
+
+def path_gradients(
+    network: ResNet, images: Tensor, labels: Tensor, lengths: Sequence[int], draws: int = 3, seed: int = 0
+) -> list[float]:
+    """For each length, the mean norm of the loss's gradient at the first block's input that comes by one path so long.
+
+    A path goes through F alone in that many blocks, drawn at random, and by the shortcut alone in all others. The
+    forward pass is the whole network's; only the way back is a single path, as in Veit et al., section 5.
+    images: (N, 3, H, W); labels: (N,). Evaluation mode. Raises ValueError for a plain network, and for a length that
+    is not from 0 to n.
+    """
+    blocks = [name for name, block in blocks_of(network).items() if hasattr(block, "residual")]
+    if not blocks:
+        raise ValueError("A plain network has one path only: give a residual one.")
+    wrong = [length for length in lengths if not 0 <= length <= len(blocks)]
+    if wrong:
+        raise ValueError(f"A path goes through 0 to {len(blocks)} residual blocks, not {wrong[0]}.")
+    _check_draws(lengths, draws)
+    chance, found = random.Random(seed), []
+    with unchanged(network):
+        network.eval()
+        for length in lengths:
+            norms = [_gradient_by(network, images, labels, set(chance.sample(blocks, length))) for _ in range(draws)]
+            found.append(sum(norms) / draws)
+    return found
+
+
+def _gradient_by(network: ResNet, images: Tensor, labels: Tensor, through: set[str]) -> float:
+    with torch.enable_grad():
+        start = x = network.stem(images).detach().requires_grad_()
+        for name, block in blocks_of(network).items():
+            x = getattr(block, "before", nn.Identity())(x)  # of pre-activation blocks, which have no last ReLU
+            by_f, around = block.residual(x), block.shortcut(x)
+            # The sum's value is the network's, its gradient that of one summand.
+            x = by_f + around.detach() if name in through else by_f.detach() + around
+            x = getattr(block, "relu", nn.Identity())(x)
+        loss = F.cross_entropy(network.fc(network.pool(x).flatten(1)), labels)
+        return torch.autograd.grad(loss, start)[0].norm().item()

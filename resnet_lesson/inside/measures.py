@@ -1,0 +1,237 @@
+"""Looking inside a network: what passes through its blocks, and how a function's outputs move with its inputs.
+
+Whatever is measured, the network is afterwards what it was before: weights, gradients, BN statistics, modes and
+hooks, also when the measurement fails.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import unknown
+from ..models.family import StochasticResidual
+
+
+def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The matrix of df_i/dx_j at x: row i says how output i moves, per unit of each input.
+
+    x: (inputs,); f(x): (outputs,). Returns (outputs, inputs).
+    """
+    return torch.func.jacrev(f)(x).detach()
+
+
+BatchNorm = nn.modules.batchnorm._BatchNorm  # of any dimension, and SyncBatchNorm
+
+
+@contextmanager
+def unchanged(network: nn.Module) -> Iterator[None]:
+    """Inside, the network may run, train and go backwards; at the end everything of it is as it was before.
+
+    That is the values of parameters and buffers, gradients, what requires them, and modes. Inside, all gradients begin
+    as None, a compiled network runs as written, so that hooks are called, and stochastic depth leaves nothing out.
+    """
+    random = [(module, module.survival) for module in network.modules() if isinstance(module, StochasticResidual)]
+    for module, _ in random:
+        module.survival = 1.0
+    tensors = [*network.parameters(), *network.buffers()]
+    values = [tensor.detach().clone() for tensor in tensors]
+    gradients = [(parameter, parameter.grad, parameter.requires_grad) for parameter in network.parameters()]
+    modes = [(module, module.training) for module in network.modules()]
+    for parameter, _, _ in gradients:
+        parameter.grad = None
+    compiled = any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in network.modules())
+    try:
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            yield
+    finally:
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.data.copy_(value)  # by .data autograd does not see it: a graph that holds the tensor stays good
+        for parameter, gradient, required in gradients:
+            parameter.grad = gradient
+            parameter.requires_grad_(required)
+        for module, training in modes:
+            module.training = training
+        for module, survival in random:
+            module.survival = survival
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What went through a residual block in one forward pass; the tensors are (N, C, H, W), without gradients.
+
+    x: the block's input. residual: F(x). shortcut: what is added to it (x itself where the shortcut is the identity).
+    output: what leaves the block, after whatever follows the addition.
+    """
+
+    name: str
+    block: nn.Module
+    x: Tensor
+    residual: Tensor
+    shortcut: Tensor
+    output: Tensor
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether x itself is added."""
+        return isinstance(self.block.shortcut, nn.Identity)
+
+
+def residual_blocks(network: nn.Module) -> dict[str, nn.Module]:
+    """The blocks of a network that have a `residual` and a `shortcut`, by name, first block first."""
+    found = {name: module for name, module in network.named_modules() if hasattr(module, "residual")}
+    return {name: module for name, module in found.items() if isinstance(getattr(module, "shortcut", None), nn.Module)}
+
+
+@torch.no_grad()
+def block_passes(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> list[Pass]:
+    """Run `images` (N, 3, H, W) through the network once; what each residual block saw and made, first block first.
+
+    batch_statistics: BN takes mean and variance from these images, as in training. Otherwise it takes the running
+        ones, which mean nothing in a network that was never trained.
+    """
+    blocks = residual_blocks(network)
+    seen: dict[tuple[str, str], Tensor] = {}
+    handles = []
+
+    def keep(name: str, part: str) -> Callable:
+        return lambda module, inputs, output: seen.update(
+            {(name, "x"): inputs[0].clone(), (name, part): output.clone()}
+        )
+
+    with unchanged(network):
+        try:
+            for name, block in blocks.items():
+                handles.append(block.residual.register_forward_hook(keep(name, "residual")))
+                handles.append(block.shortcut.register_forward_hook(keep(name, "shortcut")))
+                handles.append(block.register_forward_hook(keep(name, "output")))
+            network.train(batch_statistics)
+            network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+    parts = ("x", "residual", "shortcut", "output")
+    return [Pass(name, block, *(seen[name, part] for part in parts)) for name, block in blocks.items()]
+
+
+@contextmanager
+def own_statistics(network: nn.Module, images: Tensor) -> Iterator[None]:
+    """Inside, the network is in evaluation mode, and its BN statistics are those of these images (N, 3, H, W).
+
+    So an untrained network can be measured image by image: the running statistics it was made with mean nothing.
+    """
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    momenta = [module.momentum for module in norms]
+    with unchanged(network):
+        try:
+            for module in norms:
+                module.momentum = 1.0  # the running statistics become those of the next batch
+            with torch.no_grad():
+                network.train()(images)
+            network.eval()
+            yield
+        finally:
+            for module, momentum in zip(norms, momenta, strict=True):
+                module.momentum = momentum
+
+
+def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """The norm of the loss's gradient for the weights of each convolution and linear layer, by name, first layer first.
+
+    images: (N, 3, H, W); labels: (N,). In training mode, as in a step of training; projections of shortcuts included.
+    """
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
+    with unchanged(network), torch.enable_grad():
+        network.train()
+        weights = [layer.weight.requires_grad_() for layer in layers.values()]  # those of frozen layers too
+        gradients = torch.autograd.grad(F.cross_entropy(network(images), labels), weights, allow_unused=True)
+    return {name: 0.0 if g is None else g.norm().item() for name, g in zip(layers, gradients, strict=True)}
+
+
+def gradient_correlation(
+    network: nn.Module,
+    images: Tensor,
+    distances: Sequence[float],
+    *,
+    at: str = "",
+    trained: bool = True,
+    seed: int = 0,
+) -> list[float]:
+    """How alike the gradients at neighbouring inputs are: for each distance the mean correlation over the images.
+
+    The gradient is that of a random sum of the outputs, for the pixels. An image's neighbour lies at `distance` (0 to
+    1) of the way to the previous image of the batch. 1: the same gradient; 0: as different as noise.
+    images: (N, 3, H, W), at least two. at: the module whose outputs are meant, by name; by default the network's.
+    trained: BN uses its running statistics; for an untrained network give False, and it uses those of `images`.
+    Source: Balduzzi et al., *The Shattered Gradients Problem*, https://arxiv.org/abs/1702.08591, section 2; there the
+    inputs are numbers on a line, and networks are untrained.
+    Raises ValueError for fewer than two images, a module that does not exist, and a distance beyond the other image.
+    """
+    if len(images) < 2:
+        raise ValueError("Neighbours lie between two images: give at least two.")
+    modules = dict(network.named_modules())
+    if at not in modules:
+        raise ValueError(unknown("module", at, modules))
+    if not images.isfinite().all() or any(not 0 <= distance <= 1 for distance in distances):
+        raise ValueError("Images are finite numbers, and distances from 0 to 1.")
+    others, seen = images.roll(1, 0), []
+
+    def gradient(inputs: Tensor) -> Tensor:
+        inputs = inputs.clone().requires_grad_()
+        network(inputs)
+        outputs = seen.pop()
+        weights = torch.randn(outputs.shape[1:], generator=torch.Generator().manual_seed(seed)).to(outputs)
+        (pixels,) = torch.autograd.grad((outputs * weights).sum(), inputs)
+        pixels = pixels.flatten(1)
+        return F.normalize(pixels - pixels.mean(1, keepdim=True))
+
+    with own_statistics(network, images) if not trained else unchanged(network), torch.enable_grad():
+        network.eval()
+        handle = modules[at].register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
+        try:
+            here = gradient(images)
+            return [(here * gradient(images.lerp(others, r))).sum(1).mean().item() for r in distances]
+        finally:
+            handle.remove()
+
+
+@torch.no_grad()
+def responses(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> dict[str, float]:
+    """The standard deviation of each BN's output, by name, first layer first: the paper's figure 7.
+
+    That is after BN, before ReLU and addition; BN in shortcuts is left out, as the paper does (its option A has none).
+    images: (N, 3, H, W). batch_statistics: as in `block_passes`.
+    """
+    found, handles = {}, []
+
+    def keep(name: str) -> Callable:
+        return lambda module, inputs, output: found.update({name: output.std().item()})
+
+    with unchanged(network):
+        try:
+            for name, module in network.named_modules():
+                if isinstance(module, BatchNorm) and not {"shortcut", "downsample"} & set(name.split(".")):
+                    handles.append(module.register_forward_hook(keep(name)))
+            network.train(batch_statistics)
+            network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+    return found
+
+
+def residual_sizes(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> dict[str, float]:
+    """How large F(x) is beside the shortcut of each residual block: the mean over the images of |F(x)| / |shortcut|.
+
+    |.| is the norm over channels and pixels. Where the shortcut is the identity, it is |F(x)| / |x|: how far H(x) is
+    from x. images: (N, 3, H, W). batch_statistics: as in `block_passes`.
+    """
+    passes = block_passes(network, images, batch_statistics=batch_statistics)
+    return {p.name: (_norms(p.residual) / _norms(p.shortcut)).mean().item() for p in passes}
+
+
+def _norms(tensor: Tensor) -> Tensor:
+    return tensor.flatten(1).norm(dim=1)

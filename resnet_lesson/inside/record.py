@@ -1,0 +1,207 @@
+"""What was measured inside a recorded network, kept beside its record: notebook 07 shows it without CIFAR-10.
+
+inside.json                        responses, sizes of F, gradients, lesions
+surface-0.safetensors, surface-1   loss surfaces, each with directions of its own
+line-fixed, line-batch             a finer line, with BN's statistics fixed and with those of the images
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from .. import machine
+from ..datasets.batches import Batches, Normalisation
+from ..datasets.dataset import Dataset
+from ..errors import LessonError, unknown
+from ..files import replace_file
+from ..models.networks import build
+from ..training.runs import Run
+from . import lesions, measures
+from .landscape import Surface, filter_direction, surface
+
+DISTANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the way to another image
+DISTANCE = 0.01
+COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 52)  # blocks taken out or swapped at once
+SAME = ("weights_sha256", "images", "lesion_images", "draws")  # of what: where these are the same, a number is kept
+SURFACES = {  # name: seeds of the directions, and what is special
+    "surface-0": ((0, 1), {}),
+    "surface-1": ((2, 3), {}),
+    "line-fixed": ((0,), {}),
+    "line-batch": ((0,), {"batch_statistics": True}),
+}
+
+
+@dataclass
+class Inside:
+    """What `measure` found in a run's network. Dicts go by layer or block, first one first; errors are from 0 to 1.
+
+    error: of the whole network, on the images of the lesions. drop_each: without that block.
+    drop_random, swap_random: {"counts": [...], "errors": a list of draws for each count}.
+    with_batch_statistics: "error", "drop_each" and "drop_random" once more, with BN's statistics taken from each batch.
+    responses, residual_sizes, gradient_norms: as in `probes`; the last of the untrained and of the trained network.
+    gradient_correlation: {"distances": ..., "untrained": ..., "trained": ...}, a value for each distance.
+    correlation_by_block: likewise at the output of each block, at the distance about["distance"].
+    path_gradients: {"lengths": ..., "norms": ...}; empty in a plain network, as residual_sizes is.
+    about: of what, and how it was computed.
+    """
+
+    error: float
+    drop_each: dict[str, float]
+    drop_random: dict[str, list]
+    swap_random: dict[str, list]
+    with_batch_statistics: dict
+    responses: dict[str, float]
+    residual_sizes: dict[str, float]
+    gradient_norms: dict[str, dict[str, float]]
+    gradient_correlation: dict[str, list[float]]
+    correlation_by_block: dict[str, dict[str, float]]
+    path_gradients: dict[str, list]
+    about: dict
+    folder: Path | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, run: Run, folder: Path | None = None) -> "Inside":
+        """Read what was measured in a recorded run, from its own folder or another one.
+
+        Raises LessonError where nothing was measured, or it cannot be read.
+        """
+        path = (folder or run.folder or Path("no folder")) / "inside.json"
+        how = f"`python -m resnet_lesson inside {run.name}`"
+        try:
+            return cls(**json.loads(path.read_text()), folder=path.parent)
+        except FileNotFoundError:
+            raise LessonError(f"Nothing was measured inside of {run.name} yet: {how} does it.") from None
+        except ValueError as error:
+            raise LessonError(f"{path} cannot be read ({error}): {how} makes it again.") from error
+        except TypeError as error:  # some of it is missing
+            raise LessonError(f"{path} is not complete, or of another version: {how} goes on.") from error
+
+    def surface(self, name: str = "surface-0") -> Surface:
+        """One of the loss surfaces, named as in `SURFACES`.
+
+        Raises ValueError for another name, and LessonError where it is missing.
+        """
+        if name not in SURFACES:
+            raise ValueError(unknown("surface", name, SURFACES))
+        return Surface.load(self.folder / f"{name}.safetensors")
+
+
+def measure(
+    run: Run,
+    train_set: Dataset,
+    test_set: Dataset,
+    *,
+    images: int = 128,
+    lesion_images: int = 1000,
+    points: int = 25,
+    draws: int = 5,
+    folder: Path | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Inside:
+    """Measure inside a recorded run's network, and write it into `folder`, by default the run's own.
+
+    images: how many of the first training images, without augmentation, for the surfaces; of these, at most 128 for
+    everything else. lesion_images: how many of the first test images for the lesions. points: along each side of a
+    surface, from -1 to 1. draws: random lesions for each count. device: by default the GPU if there is one.
+
+    What is there already, of these weights and images, is kept; a measurement that was stopped goes on. Raises
+    LessonError for a run without folder or weights, and for other images than the run's; ValueError for no images.
+    """
+    if images < 2 or lesion_images < 1 or draws < 1:
+        raise ValueError("measure needs at least 2 images, 1 image for the lesions and 1 draw.")
+    if run.folder is None:
+        raise LessonError(f"{run.name} is not recorded: train it with out=FOLDER.")
+    run.check_data(train_set, test_set)
+    folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
+    network = run.load_weights(build(run.network["name"], **run.network["options"])).to(device).eval()
+    norm = Normalisation.of(train_set, run.recipe["normalisation"])
+    many, answers = next(iter(Batches(train_set.take(images), images, norm, device=device)))
+    few, labels = many[:128], answers[:128]
+    batches = list(Batches(test_set.take(lesion_images), 250, norm, device=device))
+    about = {
+        "run": run.name,
+        "weights_sha256": hashlib.sha256((run.folder / "weights.safetensors").read_bytes()).hexdigest(),
+        "data": run.data,
+        "images": f"the first {len(many)} training images, without augmentation",
+        "lesion_images": f"the first {sum(len(y) for _, y in batches)} test images",
+        "draws": draws,
+        "distance": DISTANCE,
+        "command": machine.command(),
+        "commit": machine.commit(),
+        "machine": machine.describe(device),
+    }
+    for name, (seeds, how) in SURFACES.items():
+        path = folder / f"{name}.safetensors"
+        old = Surface.load(path).about if path.exists() else {}
+        side = points if len(seeds) == 2 else 2 * points + 1
+        if any(old.get(key) != about[key] for key in SAME[:2]) or old.get("points", side) != side:
+            directions = [filter_direction(network, seed) for seed in seeds]
+            found = surface(network, many, answers, *directions, points=side, progress=progress, **how)
+            found.about |= about | {"direction_seeds": seeds}
+            found.save(path)
+
+    untrained = build(run.network["name"], seed=run.network["seed"], **run.network["options"]).to(device)
+    counts = [n for n in COUNTS if n <= len(lesions.movable(network))]
+    stages = [name.split(".")[1] for name in lesions.movable(network)]
+    swaps = counts if len(set(stages)) < len(stages) else []  # without two blocks that could change places
+    lengths = list(range(len(blocks) + 1)) if (blocks := measures.residual_blocks(network)) else []
+
+    def random(kind: Callable, counts: Sequence[int] = counts, **how) -> dict:
+        return {"counts": counts, "errors": kind(network, batches, counts, draws, **how)}
+
+    def correlation(kind: str, distances: Sequence[float], at: str = "") -> list[float]:
+        one, trained = (network, True) if kind == "trained" else (untrained, False)
+        return measures.gradient_correlation(one, few, distances, at=at, trained=trained)
+
+    kinds = ("untrained", "trained")
+    parts = {
+        "error": lambda: lesions.error_of(network, batches),
+        "drop_each": lambda: lesions.drop_each(network, batches),
+        "drop_random": lambda: random(lesions.drop_random),
+        "swap_random": lambda: random(lesions.swap_random, swaps),
+        "with_batch_statistics": lambda: {
+            "error": lesions.error_of(network, batches, batch_statistics=True),
+            "drop_each": lesions.drop_each(network, batches, batch_statistics=True),
+            "drop_random": random(lesions.drop_random, batch_statistics=True),
+        },
+        "responses": lambda: measures.responses(network, few),
+        "residual_sizes": lambda: measures.residual_sizes(network, few),
+        "gradient_norms": lambda: {
+            kind: measures.gradient_norms(one, few, labels)
+            for kind, one in zip(kinds, (untrained, network), strict=True)
+        },
+        "gradient_correlation": lambda: {
+            "distances": DISTANCES,
+            **{kind: correlation(kind, DISTANCES) for kind in kinds},
+        },
+        "correlation_by_block": lambda: {
+            kind: {name: correlation(kind, [DISTANCE], at=name)[0] for name in lesions.blocks_of(network)}
+            for kind in kinds
+        },
+        "path_gradients": lambda: {
+            "lengths": lengths,
+            # Single paths differ by orders of magnitude: many draws, and fewer images for each.
+            "norms": lesions.path_gradients(network, few[:32], labels[:32], lengths, 8 * draws) if blocks else [],
+        },
+    }
+    path = folder / "inside.json"
+    record = {"about": {}}
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        old = json.loads(path.read_text())
+        if all(old["about"].get(key) == about[key] for key in SAME):
+            record = old
+    commits = record["about"].get("commits", {})
+    for name, compute in tqdm(parts.items(), desc="inside", disable=not progress, leave=False):
+        if name not in record:
+            record[name], commits[name] = compute(), about["commit"]
+            record["about"] = about | {"commits": commits}
+            content = (json.dumps(record, indent=1) + "\n").encode()
+            replace_file(path, lambda file, content=content: file.write(content))
+    return Inside.of(run, folder)

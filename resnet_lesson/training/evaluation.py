@@ -1,0 +1,71 @@
+"""What a trained network answers: its predictions, and what they say about it and about several networks together."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import machine
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "float32"
+) -> tuple[Tensor, Tensor]:
+    """The network's logits (N, classes), float32, and the labels (N,) over `batches`, both on the CPU.
+
+    In evaluation mode; each module's mode is put back afterwards. Raises ValueError without any batch.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        logits, labels = [], []
+        for images, truth in batches:
+            with machine.autocast(images.device, precision):
+                logits.append(network(images).float())
+            labels.append(truth)
+    finally:
+        for module, training in modes:
+            module.training = training
+    if not logits:
+        raise ValueError("There are no batches: give a list of them, or Batches, which can be gone through again.")
+    return torch.cat(logits).cpu(), torch.cat(labels).cpu()
+
+
+def score(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy and share of wrong answers (0 to 1)."""
+    wrong = (logits.argmax(1) != labels).double().mean()
+    return float(F.cross_entropy(logits, labels)), float(wrong)
+
+
+def evaluate(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "float32"
+) -> tuple[float, float]:
+    """Mean cross-entropy and share of wrong answers (0 to 1) over `batches`, in evaluation mode."""
+    return score(*predict(network, batches, precision))
+
+
+def ensemble(predictions: Sequence[Tensor]) -> Tensor:
+    """The mean of several networks' softmax probabilities: (N, classes) from logits of that shape each.
+
+    Raises ValueError where there are none, or where they are not about the same images and classes.
+    """
+    shapes = {tuple(logits.shape) for logits in predictions}
+    if len(shapes) != 1:
+        raise ValueError(f"An ensemble needs logits of one shape, for the same images; got {sorted(shapes) or 'none'}.")
+    return torch.stack([logits.softmax(1) for logits in predictions]).mean(0)
+
+
+def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many images of each class (row) got each answer (column): (classes, classes), int64."""
+    classes = logits.shape[1]
+    pairs = labels * classes + logits.argmax(1)
+    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
+
+
+def most_confident_mistakes(logits: Tensor, labels: Tensor, count: int = 10) -> Tensor:
+    """Indices of the wrongly answered images, (count,) or fewer: highest probability of the wrong answer first."""
+    confidence, answer = logits.softmax(1).max(1)
+    wrong = (answer != labels).nonzero()[:, 0]
+    return wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]

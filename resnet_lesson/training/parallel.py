@@ -1,0 +1,119 @@
+"""Several processes that train one network together: torch's DistributedDataParallel under torchrun.
+
+    torchrun --nproc-per-node 2 -m resnet_lesson train --network resnet20
+
+Each process computes its share of every batch, the gradients are averaged, and all take the same step. BN takes its
+statistics from a process's own share. The paper trained so too: batches of 128 on two GPUs (section 4.2).
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import LessonError
+from ..machine import pick_device
+from ..models.family import StochasticResidual
+from .checkpoints import Meter
+
+T = TypeVar("T")
+
+
+@contextmanager
+def processes(device: str | None = None) -> Iterator[str | None]:
+    """Join the processes that torchrun started, and leave them at the end; yields this process's device.
+
+    Without torchrun, one process trains alone, and `device` comes back as it was. Raises LessonError where there are
+    fewer GPUs than processes.
+    """
+    if not dist.is_available() or not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
+        yield device
+        return
+    if (device or pick_device().type).startswith("cuda"):
+        wanted, there = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if wanted > there:
+            raise LessonError(
+                f"{wanted} processes need {wanted} GPUs, and there are {there}: start fewer, or --device cpu."
+            )
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl")
+    else:
+        dist.init_process_group("gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number. Process 0 evaluates, records and speaks."""
+    return dist.get_rank() if size() > 1 else 0
+
+
+def first_alone(make: Callable[[], T]) -> T:
+    """What `make` returns, in process 0 first: what it downloads, the others find."""
+    if size() == 1:
+        return make()
+    if rank() == 0:
+        made = make()
+    dist.barrier()
+    return made if rank() == 0 else make()
+
+
+def wrap(network: nn.Module) -> nn.Module:
+    """The network whose gradients are averaged over the processes, or the network itself where there is one."""
+    if size() == 1:
+        return network
+    # All processes leave out the same blocks, and wait for no gradients of theirs.
+    some_rest = any(isinstance(module, StochasticResidual) for module in network.modules())
+    return DistributedDataParallel(network, find_unused_parameters=some_rest)
+
+
+def check_shares(images: int, batch_size: int) -> None:
+    """Raise LessonError where the processes cannot have equal shares of each batch: the mean of their gradients
+    would not be the batch's."""
+    last = images % batch_size
+    if batch_size % size() or last % size():
+        end = f" and the last one of {last}" if last else ""
+        raise LessonError(
+            f"{size()} processes cannot share batches of {batch_size}{end} equally: start a number of processes that "
+            "divides them (torchrun --nproc-per-node 2)."
+        )
+
+
+def gather(meter: Meter, loss: Tensor) -> float:
+    """Give each process's meter the sums of all; return the mean of their last losses."""
+    if size() > 1:
+        sums = torch.cat([meter.sums, loss.double()[None]])
+        dist.all_reduce(sums)
+        *of_all, losses = sums.tolist()
+        meter.reset(of_all)
+        return losses / size()
+    return float(loss)
+
+
+def agreed(iteration: int, *wishes: bool) -> list[bool]:
+    """For each wish, whether any process has it: so that all stop, save or check at the same iteration.
+
+    On GPUs asking makes each process wait for its GPU, so there nothing is agreed but every tenth iteration.
+    """
+    if size() == 1:
+        return list(wishes)
+    gpu = dist.get_backend() == "nccl"
+    if gpu and iteration % 10:
+        return [False] * len(wishes)
+    device = "cuda" if gpu else "cpu"
+    votes = torch.tensor(wishes, dtype=torch.int32, device=device)
+    dist.all_reduce(votes, dist.ReduceOp.MAX)
+    return votes.bool().tolist()

@@ -1,0 +1,228 @@
+"""The record of a training: what, how, on what, with which result. One folder a run.
+
+run.json                 network, recipe, data, seed, hardware, versions, command, commit, time, status
+history.csv              a row an epoch, or more, as training went
+weights.safetensors      the network at the end (for runs whose weights are worth keeping)
+predictions.safetensors  its logits for the test images, and their labels
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from ..datasets.dataset import Dataset
+from ..errors import LessonError, unknown
+from ..files import replace_file
+from ..machine import DATA
+
+COLUMNS = {  # of history.csv, in order
+    "epoch": int,
+    "iteration": int,  # steps done
+    "lr": float,  # of the last step
+    "train_loss": float,  # mean since the row before, in training mode, on the augmented images
+    "train_error": float,  # share of wrong answers, 0 to 1, likewise
+    "test_loss": float,
+    "test_error": float,
+    "seconds": float,  # of training so far, evaluation included
+}
+
+
+@contextmanager
+def claimed(folder: Path | None) -> Iterator[None]:
+    """The folder for this process alone, as long as it trains. Raises LessonError while another one has it.
+
+    The system gives the lock back when its process ends, however that happens.
+    """
+    if folder is None:
+        yield
+        return
+    key = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0):
+            yield
+    except Timeout:
+        message = f"Somebody else on this machine is training into {folder}: wait for it, or choose another folder."
+        raise LessonError(message) from None
+
+
+@dataclass
+class Run:
+    """A training, running or over. `history` has a dict an epoch (or each `record_every` steps), with the keys of
+    `COLUMNS`.
+
+    machine, commit, threads, captured: of the process that trained last. earlier: the same for each other machine or
+    commit that trained before, with the iteration (`until`) at which it stopped.
+    status: "running", "interrupted", "diverged" or "finished". folder: where it is recorded, or None.
+    live: trained in this session, not read from a record.
+    """
+
+    network: dict
+    recipe: dict
+    data: dict
+    seed: int
+    precision: str
+    threads: int
+    machine: dict
+    processes: int = 1
+    captured: bool = False
+    command: str | None = None
+    commit: str | None = None
+    started: str | None = None
+    earlier: list[dict] = field(default_factory=list)
+    status: str = "running"
+    history: list[dict] = field(default_factory=list)
+    folder: Path | None = None
+    live: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.folder.name if self.folder else f"{self.network['name']} {self.recipe['name']}"
+
+    @property
+    def hardware(self) -> str:
+        """What it was trained on; several machines in their order, if it went on elsewhere."""
+        machines = [*(part["machine"] for part in self.earlier), self.machine]
+        return ", then ".join(name for name, _ in groupby(machine["hardware"] for machine in machines))
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the training so far, pauses between interruption and resumption left out."""
+        return self.history[-1]["seconds"] if self.history else 0.0
+
+    def column(self, name: str) -> list:
+        """One column of the history, a value a row."""
+        return [row[name] for row in self.history]
+
+    def final(self, name: str = "test_error") -> float:
+        """A column's value in the last row: the result. Never the best epoch, which would be
+        chosen by looking at the test set."""
+        return self.history[-1][name]
+
+    def save(self) -> None:
+        """Write run.json and history.csv into `folder`, each atomically."""
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(COLUMNS), lineterminator="\n")
+        writer.writeheader()
+        for row in self.history:
+            writer.writerow({key: round(row[key], 6) if kind is float else row[key] for key, kind in COLUMNS.items()})
+        replace_file(self.folder / "history.csv", lambda file: file.write(table.getvalue().encode()))
+        record = {key: value for key, value in asdict(self).items() if key not in ("history", "folder", "live")}
+        text = json.dumps(record, indent=2) + "\n"
+        replace_file(self.folder / "run.json", lambda file: file.write(text.encode()))
+
+    def save_weights(self, network: nn.Module) -> None:
+        """Write the network's weights and BN statistics as weights.safetensors."""
+        weights = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+        replace_file(self.folder / "weights.safetensors", lambda file: file.write(save(weights)))
+
+    def load_weights(self, network: nn.Module) -> nn.Module:
+        """Put the recorded weights into a network of the same make, and return it.
+
+        Raises LessonError where the file is missing, damaged, or of another network.
+        """
+        path = self.folder / "weights.safetensors"
+        if not path.exists():
+            raise LessonError(f"The run {self.name} was recorded without weights: {path} does not exist.")
+        try:
+            network.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            why = f"{path} is damaged, or of another network than {type(network).__name__} ({type(error).__name__})"
+            raise LessonError(f"{why}: build the network that run.json names, or copy the file again.") from error
+        return network
+
+    def check_data(self, train_set: Dataset, test_set: Dataset) -> None:
+        """Raise LessonError where these are not the images that the run trained and was tested on."""
+        if (train_set.sha256, test_set.sha256) != tuple(self.data[part]["sha256"] for part in ("train", "test")):
+            raise LessonError(f"{self.name} was trained on other images: give the data set that its run.json names.")
+
+    def save_predictions(self, logits: Tensor, labels: Tensor) -> None:
+        """Write the logits (N, classes) and labels (N,) as predictions.safetensors.
+
+        Each image's largest logit is moved to 0, which changes no probability: then half precision, which is finest
+        there, neither overflows nor takes a second-best answer for the best.
+        """
+        shifted = (logits - logits.amax(1, keepdim=True)).clamp(min=-60_000)
+        tensors = {"logits": shifted.half(), "labels": labels.to(torch.int16)}
+        replace_file(self.folder / "predictions.safetensors", lambda file: file.write(save(tensors)))
+
+    def predictions(self) -> tuple[Tensor, Tensor]:
+        """The recorded logits (N, classes), float32, each image's largest 0, for the test images in their order, and
+        the labels (N,).
+
+        Raises LessonError for a run that was recorded without.
+        """
+        path = (self.folder or Path("no folder")) / "predictions.safetensors"
+        if not path.exists():
+            raise LessonError(f"The run {self.name} was recorded without predictions: {path} does not exist.")
+        tensors = load_file(path)
+        return tensors["logits"].float(), tensors["labels"].long()
+
+
+def name_of(
+    network: str,
+    recipe: str,
+    seed: int,
+    *,
+    dataset: str = "cifar10",
+    iterations: int | None = None,
+    shortcut: str | None = None,
+) -> str:
+    """The name of a run's folder: recipe, network and seed, and what else is not as usual."""
+    unusual = (
+        dataset != "cifar10" and dataset,
+        iterations and f"{iterations}steps",
+        shortcut and f"shortcut{shortcut}",
+    )
+    return "-".join([recipe, network, f"seed{seed}", *filter(None, unusual)])
+
+
+def load(folder: Path | str) -> Run:
+    """Read a recorded run. Raises LessonError where the record is missing or incomplete."""
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / "run.json").read_text())
+        with open(folder / "history.csv", newline="") as file:
+            rows = [{key: kind(row[key]) for key, kind in COLUMNS.items()} for row in csv.DictReader(file)]
+        known = {f.name for f in fields(Run)}
+        return Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)
+    except FileNotFoundError as error:
+        there = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
+        if folder.name not in there:
+            raise LessonError(unknown("recorded run", folder.name, there)) from error
+        problem = error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = error
+    raise LessonError(f"The record in {folder} cannot be read ({problem}): delete it and train again.") from problem
+
+
+def shipped() -> Path:
+    """The folder of the runs that come with the course: in a clone data/runs, else in the installed package."""
+    here = DATA / "runs"
+    spec = None if here.exists() else find_spec("resnet_lesson_runs")
+    return Path(spec.submodule_search_locations[0]) if spec else here
+
+
+def recorded(name: str) -> Run:
+    """The run of that name that comes with the course. Raises LessonError with the nearest name otherwise."""
+    return load(shipped() / name)
+
+
+def list_runs(root: Path | str | None = None) -> list[Run]:
+    """All recorded runs under `root`, by name; those of the course by default."""
+    root = Path(root or shipped())
+    return [load(path.parent) for path in sorted(root.glob("*/run.json")) if (path.parent / "history.csv").exists()]

@@ -1,0 +1,163 @@
+"""Transfer learning: a trained network as the start for another task.
+
+Its last linear layer (the head) is exchanged for one with the new classes; the rest (the body) is kept, frozen or
+trained on. Source: Yosinski et al., *How transferable are features in deep neural networks?*,
+https://arxiv.org/abs/1411.1792.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from .. import machine
+from ..datasets.batches import Batches, Normalisation, check_channels
+from ..datasets.dataset import Dataset
+from ..errors import unknown
+from .evaluation import evaluate
+from .loop import step
+from .recipes import Recipe
+from .train import Diverged
+
+
+def head_of(network: nn.Module) -> tuple[str, nn.Linear]:
+    """The name and module of the last linear layer. Raises ValueError where there is none."""
+    linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ValueError(f"{type(network).__name__} has no linear layer, so it has no head to replace or to train.")
+    return linear[-1]
+
+
+def replace_head(network: nn.Module, num_classes: int, *, seed: int | None = None) -> nn.Module:
+    """Exchange the head for a new one with `num_classes` outputs, in place, and return the network.
+
+    Takes networks of the course and torchvision's. With a `seed` the head is always the same, and torch's own random
+    state stays. Raises ValueError for less than two classes and for a network without a linear layer.
+    """
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise ValueError(f"num_classes is a whole number of at least 2 classes, not {num_classes!r}.")
+    name, old = head_of(network)
+    if not name:
+        raise ValueError("This is a linear layer alone, a head without a body: make another nn.Linear.")
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        new = nn.Linear(old.in_features, num_classes)
+    network.set_submodule(name, new.to(old.weight.device, old.weight.dtype).train(old.training))
+    if getattr(network, "spec", None):
+        network.spec = {**network.spec, "options": {**network.spec["options"], "num_classes": num_classes}}
+    return network
+
+
+def freeze(network: nn.Module, except_: str | Sequence[str] = ("fc",)) -> nn.Module:
+    """Keep all of the network as it is except the named modules, which learn; in place, and return the network.
+
+    Frozen parameters get no gradient. Frozen modules stay in evaluation mode also through `network.train()`: BN's
+    running statistics would move otherwise, with requires_grad = False just the same. What an earlier call froze and
+    this one names learns again; `freeze(network, "")` frees everything, `freeze(network, ())` nothing.
+    Raises ValueError for a name that the network does not have.
+    """
+    names, modules = [except_] if isinstance(except_, str) else list(except_), dict(network.named_modules())
+    for name in names:
+        if name not in modules:
+            near = [one for one in modules if one.count(".") < 2 and one]
+            raise ValueError(f"{unknown('module', name, near)} Nothing was frozen.")
+    for name, module in modules.items():
+        learns = any(one in ("", name) or name.startswith(f"{one}.") for one in names)
+        holds = any(one.startswith(f"{name}.") or name == "" for one in names)  # has a part that learns
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(learns)
+            if not learns:
+                parameter.grad = None  # an optimiser moves whatever still has one
+        if learns or holds:
+            vars(module).pop("train", None)
+            module.training = network.training
+        else:
+            module.training = False
+            module.train = partial(_stay, module)  # what network.train() calls on each of its modules
+    return network
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
+
+
+def parameter_groups(network: nn.Module, decay: float = 1.0) -> list[dict]:
+    """The trainable parameters for an optimiser, one group a part of the network, the head first.
+
+    Each group has a `name` and a `scale`: 1 for the head, and `decay` times less for each part further from it
+    (discriminative learning rates, Howard and Ruder, https://arxiv.org/abs/1801.06146). `fine_tune` multiplies the
+    learning rate by it. Raises ValueError where nothing is trainable, or where the head is frozen.
+    """
+    head, layer = head_of(network)
+    parts: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            words = name.split(".")
+            parts.setdefault(".".join(words[: 2 if words[0] == "stages" else 1]), []).append(parameter)
+    if not parts:
+        raise ValueError(
+            f"Every parameter is frozen: nothing would be trained. freeze(network, '{head}') leaves the head."
+        )
+    if not layer.weight.requires_grad:
+        raise ValueError(
+            f"The head {head} is frozen: a new one would stay as random as it is. freeze(network, '{head}')."
+        )
+    if not 0 < decay <= 1:
+        raise ValueError(f"decay is a factor above 0 and up to 1, not {decay}.")
+    backwards = sorted(reversed(parts.items()), key=lambda part: not f"{head}.".startswith(f"{part[0]}."))
+    return [{"params": ours, "name": name, "scale": decay**i} for i, (name, ours) in enumerate(backwards)]
+
+
+FINE_TUNING = Recipe("fine-tuning", 64, batch_size=32, lr=0.1, schedule="one-cycle", warmup=6, nesterov=True,
+                     weight_decay=5e-4, padding=0, flip=False)  # fmt: skip
+
+
+def fine_tune(
+    network: nn.Module,
+    train_set: Dataset,
+    test_set: Dataset,
+    normalisation: Normalisation,
+    recipe: Recipe = FINE_TUNING,
+    *,
+    decay: float = 1.0,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+) -> tuple[float, float]:
+    """Train what of the network is not frozen; return its training error, as met in training, and its test error.
+
+    decay: as in `parameter_groups`. device: a GPU if there is one, unless given. The seed fixes the order of the images
+    and what the network itself draws. A training set smaller than the recipe's batch is one batch. Raises ValueError
+    where the head has another number of outputs than there are classes, where nothing is trainable, and where the head
+    is frozen; Diverged where the loss is no longer a useful number. The network comes back in evaluation mode.
+    """
+    check_channels(network, train_set)
+    name, head = head_of(network)
+    if head.out_features != len(train_set.classes):
+        raise ValueError(
+            f"The head {name} has {head.out_features} outputs, and {train_set.name} has {len(train_set.classes)} "
+            f"classes: replace_head(network, {len(train_set.classes)}) first."
+        )
+    groups = parameter_groups(network, decay)
+    optimiser = torch.optim.SGD(
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay
+    )
+    device = torch.device(device) if device else machine.pick_device()
+    precision = machine.pick_precision(device)
+    network.to(device)
+    options = dict(padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, device=device)
+    batches = Batches(train_set, recipe.batch_size, normalisation, **options)
+    network.train()
+    wrong = seen = 0
+    for iteration, images, labels in batches.steps(0, recipe.iterations):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.lr_at(iteration) * group["scale"]
+        with torch.random.fork_rng(devices=[]):  # what a network itself draws (stochastic depth) is the seed's, too
+            torch.default_generator.manual_seed(seed * 1_000_003 + iteration)
+            loss, logits = step(network, images, labels, optimiser, precision=precision)
+        wrong, seen = wrong + (logits.argmax(1) != labels).sum(), seen + len(labels)
+    if not loss < 1000:
+        raise Diverged(f"Fine-tuning diverged: the loss was {loss:.3g}. Try a lower rate than {recipe.lr:g}.")
+    network.eval()
+    return float(wrong) / seen, evaluate(network, Batches(test_set, 250, normalisation, device=device), precision)[1]

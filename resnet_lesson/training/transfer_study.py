@@ -1,0 +1,206 @@
+"""The comparison of notebook 08: from scratch, a new head alone, or everything, on few and on many examples.
+
+    python -m resnet_lesson transfer --network resnet20 --data quickdraw
+
+trains every combination and records it beside the runs; the notebook trains the same live, on generated drawings.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from tqdm.auto import tqdm
+
+from .. import machine
+from ..datasets.dataset import Dataset
+from ..datasets.doodles10 import doodles10
+from ..datasets.quickdraw import STUDY, quickdraw
+from ..errors import LessonError, unknown
+from ..files import replace_file
+from ..models.networks import build
+from .pretrained import as_photographs, pretrained
+from .recipes import Recipe
+from .runs import shipped
+from .transfer import FINE_TUNING, fine_tune, freeze, replace_head
+
+WAYS = {  # each with the rate of 0.03, 0.1, 0.3 and 1 that did best on other drawings (doodles10, seeds 7 and 8)
+    "from scratch": 0.3,
+    "new head": 1.0,
+    "all layers": 0.1,
+}
+SIZES, SEEDS = (10, 50, 500), (0, 1, 2)  # examples a class; trials of each kind
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: errors from 0 to 1, seconds of wall time."""
+
+    way: str
+    per_class: int
+    seed: int
+    train_error: float
+    test_error: float
+    seconds: float
+
+
+def draw(pool: Dataset, per_class: int, seed: int) -> Dataset:
+    """`per_class` examples of each class, chosen by the seed."""
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
+    return replace(pool, images=pool.images[order], labels=pool.labels[order]).split(per_class)[0]
+
+
+def one_trial(
+    network: str, pool: Dataset, test_set: Dataset, per_class: int, way: str, seed: int, recipe: Recipe = FINE_TUNING
+) -> Trial:
+    """Train once; arguments as in `compare`."""
+    start = pretrained(network, otherwise=None)
+    trained = start.network if way != "from scratch" else build(network, seed=seed)
+    replace_head(trained, len(pool.classes), seed=seed)
+    if way == "new head":
+        freeze(trained)
+    examples, began = draw(pool, per_class, seed), time.monotonic()
+    recipe = replace(recipe, lr=WAYS[way])
+    errors = fine_tune(trained, examples, test_set, start.normalisation, recipe, seed=seed)
+    return Trial(way, per_class, seed, *errors, round(time.monotonic() - began, 1))
+
+
+def compare(
+    network: str,
+    pool: Dataset,
+    test_set: Dataset,
+    sizes: Sequence[int] = SIZES,
+    seeds: Sequence[int] = SEEDS,
+    recipe: Recipe = FINE_TUNING,
+) -> Iterator[Trial]:
+    """Train in each of the `WAYS` with each number of examples a class, once a seed; yield each trial when it is done.
+
+    network: a pretrained network's name, and what is trained from scratch. pool: (N, H, W, 3) images, from which each
+    seed draws its own examples; a seed also fixes the new weights and the order. All trials have the same number of
+    steps, and images are normalised as the pretrained network expects it. Raises LessonError where the pool has too few
+    images of a class.
+    """
+    for combination in product(sizes, WAYS, seeds):
+        yield one_trial(network, pool, test_set, *combination, recipe)
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """Test error, mean ± standard deviation over the seeds: a row each way, a column each number of examples."""
+    sizes = sorted({trial.per_class for trial in trials})
+    lines = [f"{'test error':13}" + "".join(f"{f'{size} a class':>18}" for size in sizes)]
+    for way in dict.fromkeys(trial.way for trial in trials):
+        cells = []
+        for size in sizes:
+            errors = [trial.test_error for trial in trials if (trial.way, trial.per_class) == (way, size)]
+            spread = f" ± {stdev(errors):5.1%}" if len(errors) > 1 else ""
+            cells.append(f"{mean(errors):.1%}{spread}" if errors else "-")
+        lines.append(f"{way:13}" + "".join(f"{cell:>18}" for cell in cells))
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recorded comparison. about: network, data, recipe, machine, command, commit."""
+
+    name: str
+    about: dict
+    trials: tuple[Trial, ...]
+
+
+def record(
+    name: str, network: str, pool: Dataset, test_set: Dataset, recipe: Recipe = FINE_TUNING, root: Path | None = None
+) -> Study:
+    """Run all of `compare` and write it to `root`/NAME/transfer.json after each trial; one that is there goes on.
+
+    Raises LessonError where the folder holds a comparison on other images, with another network or recipe, or begun on
+    another machine.
+    """
+    path = (root or machine.DATA / "runs") / name / "transfer.json"
+    key = {
+        "network": pretrained(network, otherwise=None).source,
+        "data": {"name": pool.name, "classes": list(pool.classes)},
+        "pool": {"images": len(pool), "sha256": pool.sha256},
+        "test": {"images": len(test_set), "sha256": test_set.sha256},
+        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "learning_rates": WAYS,
+        "precision": machine.pick_precision(device := machine.pick_device()),
+        "threads": torch.get_num_threads(),
+        "machine": machine.describe(device),
+    }
+    about = key | {"command": machine.command(), "commit": machine.commit()}
+    trials: list[Trial] = []
+    if path.exists():
+        old = load(path.parent)
+        if any(old.about.get(part) != value for part, value in key.items()):
+            raise LessonError(
+                f"{path.parent} holds another comparison, or one of another machine: choose another --out."
+            )
+        trials = list(old.trials)
+        commits = [*str(old.about.get("commit")).split(" and "), str(about["commit"])]
+        about["commit"] = " and ".join(dict.fromkeys(commits))
+    done = {(trial.per_class, trial.way, trial.seed) for trial in trials}
+    for combination in tqdm([one for one in product(SIZES, WAYS, SEEDS) if one not in done], desc=name):
+        trials.append(one_trial(network, pool, test_set, *combination, recipe))
+        text = json.dumps({"about": about, "trials": [asdict(trial) for trial in trials]}, indent=1) + "\n"
+        replace_file(path, lambda file, text=text: file.write(text.encode()))
+    return load(path.parent)
+
+
+def load(folder: Path) -> Study:
+    """The comparison recorded in `folder`. Raises LessonError where there is none, or where it cannot be read."""
+    path = folder / "transfer.json"
+    try:
+        found = json.loads(path.read_text())
+        return Study(folder.name, found["about"], tuple(Trial(**trial) for trial in found["trials"]))
+    except FileNotFoundError as error:
+        there = sorted(path.parent.name for path in folder.parent.glob("*/transfer.json"))
+        raise LessonError(unknown("recorded comparison", folder.name, there)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LessonError(f"{path} cannot be read ({error}): delete it and record it again.") from error
+
+
+def recorded_study(name: str) -> Study:
+    """The comparison of that name that comes with the course."""
+    return load(shipped() / name)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What `python -m resnet_lesson transfer` takes, and what it does."""
+    parser.add_argument("--network", default="resnet20", help="a trained network of the course (default: resnet20)")
+    parser.add_argument(
+        "--data", choices=("doodles10", "quickdraw"), default="doodles10", help="(default: doodles10, generated)"
+    )
+    parser.add_argument(
+        "--classes", default=None, metavar="CLASS,CLASS", help="of QuickDraw (default: the study post's ten)"
+    )
+    parser.add_argument(
+        "--out", default=None, metavar="NAME", help="folder in data/runs (default: transfer-NETWORK-DATA)"
+    )
+    parser.add_argument("--iterations", type=int, default=300, help="steps of each training (default: 300)")
+    parser.add_argument(
+        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
+    )
+    parser.set_defaults(run=transfer_command)
+
+
+def transfer_command(args: argparse.Namespace) -> int:
+    """Record the comparison in data/runs, and print its table."""
+    start, data, classes = pretrained(args.network, otherwise=None), args.data, args.classes
+    if data == "doodles10" and classes:
+        raise ValueError("--classes are QuickDraw's: add --data quickdraw, or leave them out.")
+    if data == "doodles10":
+        pool, test_set = doodles10(10_000, seed=0), doodles10(2_000, seed=1)
+    else:
+        classes = [name.strip() for name in classes.split(",")] if classes else STUDY
+        data += str(len(classes))
+        pool, test_set = quickdraw(classes, 1500, args.root).split(1000)
+    sets = as_photographs(pool, start.size), as_photographs(test_set, start.size)
+    name = args.out or f"transfer-{args.network}-{data}" + f"-{args.iterations}steps" * (args.iterations != 300)
+    study = record(name, args.network, *sets, FINE_TUNING.scaled(args.iterations))
+    print(f"{study.name}:\n{table(study.trials)}")
+    return 0

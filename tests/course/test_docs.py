@@ -1,0 +1,82 @@
+"""docs/: links lead somewhere, the glossary and the notebooks name each other, what is read aloud makes sense."""
+
+import re
+
+import nbformat
+import pytest
+from support.paths import REPO
+
+DOCS = sorted((REPO / "docs").glob("*.md"))
+PAGES = [*DOCS, REPO / "README.md", REPO / "data" / "README.md"]
+NOTEBOOKS = {path.name: nbformat.read(path, as_version=4) for path in sorted((REPO / "notebooks").glob("*.ipynb"))}
+GLOSSARY = (REPO / "docs" / "glossary.md").read_text(encoding="utf-8")
+TEACHING = (REPO / "docs" / "teaching.md").read_text(encoding="utf-8")
+
+each = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPO)))
+
+
+def prose(path):
+    return re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def anchors(text):
+    """The anchors of headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return [re.sub(r"[^\w\- ]", "", re.sub(r"[*`]", "", heading).lower()).replace(" ", "-") for heading in headings]
+
+
+def words(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+@each
+def test_links_and_anchors_lead_somewhere(path):
+    for link in re.findall(r"(?<!!)\]\((?!https?:)([^)\s]+)\)", prose(path)):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+@each
+def test_headings_are_in_order_and_tables_have_headers(path):
+    levels = [len(mark) for mark in re.findall(r"^(#+) ", prose(path), re.M)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 2 for before, after in zip(levels, levels[1:], strict=False))
+    lines = prose(path).splitlines()
+    for before, rule in zip(lines, lines[1:], strict=False):
+        if re.fullmatch(r"\|(?:\s*:?-+:?\s*\|)+", rule):
+            assert before.startswith("|") and before.count("|") == rule.count("|"), rule
+
+
+def test_nothing_is_left_to_check():
+    assert not re.search(
+        r"\[CHECK|TODO|FIXME|!(?!\[)|[\U0001f300-\U0001faff]", re.sub(r"`[^`]*`", "", TEACHING + GLOSSARY)
+    )
+
+
+def test_terms_are_in_order_and_each_names_its_place():
+    parts = re.split(r"^### ", GLOSSARY, flags=re.M)[1:]
+    terms = [part.splitlines()[0] for part in parts]
+    assert len(terms) >= 50 and terms == sorted(terms, key=str.lower)
+    for part in parts:
+        name, section = re.search(
+            r"Introduced in \[notebook \d\d\]\(\.\./notebooks/(.+?)\), section (\d+)", part
+        ).groups()
+        assert re.search(rf"^## {section}\. ", words(NOTEBOOKS[name]), re.M), part.splitlines()[0]
+
+
+def test_each_term_is_linked_once_from_the_notebook_that_introduces_it():
+    linked = {}
+    for name, notebook in NOTEBOOKS.items():
+        for anchor in re.findall(r"/docs/glossary\.md#([\w-]+)\)", words(notebook)):
+            assert anchor in anchors(GLOSSARY), f"{name}: {anchor}"
+            linked.setdefault(anchor, []).append(name)
+    assert set(linked) == set(anchors(GLOSSARY)[1:])
+    assert {anchor: names for anchor, names in linked.items() if len(names) > 1} == {}
+
+
+def test_the_teachers_guide_has_a_part_for_each_notebook():
+    for name in NOTEBOOKS:
+        assert f"(../notebooks/{name})" in TEACHING, name

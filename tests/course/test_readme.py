@@ -1,0 +1,46 @@
+"""The README's Python runs, its links lead somewhere, and what it says of the runs is in their records."""
+
+import re
+
+import pytest
+from support.paths import REPO
+
+from resnet_lesson.training.runs import list_runs
+
+README = (REPO / "README.md").read_text()
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+
+
+@pytest.mark.parametrize("code", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_python_snippets_run(code, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_there_are_snippets():
+    assert len(SNIPPETS) >= 2
+
+
+def test_links_to_files_lead_somewhere():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert links and [link for link in links if not (REPO / link).exists()] == []
+
+
+def test_pictures_have_alt_texts():
+    pictures = re.findall(r"!\[([^]]*)\]\(([^)]+)\)", README)
+    badges = [alt for alt, path in pictures if "colab-badge" in path]
+    assert all(re.fullmatch(r"Open \d\d in Colab", alt) for alt in badges) and badges
+    others = [alt for alt, path in pictures if "colab-badge" not in path]
+    assert all(len(alt) > 40 for alt in others) and others
+
+
+def test_the_table_of_runs_is_what_the_records_say():
+    for run in list_runs(REPO / "data" / "runs"):
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{run.name}`"))
+        for column in ("train_error", "test_error"):
+            assert f"{run.final(column):.1%}" in row
+
+
+def test_every_notebook_is_in_the_table():
+    names = [path.name for path in (REPO / "notebooks").glob("*.ipynb")]
+    assert names and [name for name in names if f"](notebooks/{name})" not in README] == []

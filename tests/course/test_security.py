@@ -1,0 +1,109 @@
+"""What comes from outside runs no code here, and what the course starts listens to this computer alone."""
+
+import os
+import pickle
+import re
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.paths import REPO
+
+from resnet_lesson import LessonError, build, recipe, shapes10, train
+from resnet_lesson.datasets.cifar10 import CIFAR10_MD5, cifar10
+from resnet_lesson.training.runs import load
+
+SOURCES = {path: path.read_text(encoding="utf-8") for path in sorted((REPO / "resnet_lesson").rglob("*.py"))}
+
+
+class Trap:
+    """Whoever unpickles it makes a folder: the sign that code of the file was run."""
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.sign),)
+
+
+def test_the_trap_works(tmp_path):
+    pickle.loads(pickle.dumps(Trap(tmp_path / "sign")))
+    assert (tmp_path / "sign").exists()
+
+
+def resume(folder):
+    sets = shapes10(64, 8, seed=0), shapes10(32, 8, seed=1)
+    short = recipe("demo").scaled(4)
+    return train(build("resnet8", seed=0), *sets, short, out=folder, progress=False, captured=False, device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["a pickle", "torch.save"])
+def test_a_hostile_checkpoint_runs_nothing(kind, tmp_path):
+    folder = tmp_path / "run"
+    resume(folder)
+    record = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(record.replace('"finished"', '"running"'))  # and now it would go on
+    if kind == "a pickle":
+        (folder / "checkpoint.pt").write_bytes(pickle.dumps(Trap(tmp_path / "sign")))
+    else:
+        torch.save({"network": Trap(tmp_path / "sign")}, folder / "checkpoint.pt")
+    with pytest.raises(LessonError, match="cannot be read"):
+        resume(folder)
+    assert not (tmp_path / "sign").exists()
+    assert (folder / "checkpoint.pt").exists()  # the reader decides what becomes of it
+
+
+def test_hostile_weights_run_nothing(tmp_path):
+    recorded = REPO / "data" / "runs" / "short-resnet8-seed0"
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for path in recorded.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "weights.safetensors").write_bytes(pickle.dumps(Trap(tmp_path / "sign")))
+    with pytest.raises(LessonError):
+        load(folder).load_weights(build("resnet8"))
+    save_file({"stem.conv1.weight": torch.zeros(1)}, folder / "weights.safetensors")
+    with pytest.raises(LessonError):
+        load(folder).load_weights(build("resnet8"))
+    assert not (tmp_path / "sign").exists()
+
+
+def test_hostile_data_runs_nothing(tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in CIFAR10_MD5:
+        (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "sign")))
+    with pytest.raises(LessonError, match="damaged"):
+        cifar10(tmp_path, mirrors=())
+    assert not (tmp_path / "sign").exists()
+
+
+def test_only_checked_bytes_are_unpickled():
+    calls = [
+        (path.name, call)
+        for path, text in SOURCES.items()
+        for call in re.findall(r"\b(?:pickle|torch)\.loads?\(.*", text)
+    ]
+    assert [name for name, call in calls if call.startswith("pickle.")] == ["cifar10.py"]  # after its checksum
+    assert [call for _, call in calls if call.startswith("torch.") and "weights_only=True" not in call] == []
+    assert [
+        path.name for path, text in SOURCES.items() if re.search(r"allow_pickle=True|extractall\(|np\.load\(", text)
+    ] == []
+
+
+def test_servers_are_for_this_computer_alone():
+    makefile = (REPO / "Makefile").read_text()
+    assert re.findall(r"-m jupyterlab .*", makefile) and all(
+        "--ip 127.0.0.1" in one for one in re.findall(r"-m jupyterlab .*", makefile)
+    )
+    assert not re.search(r"token\s*=\s*['\"]|password\s*=\s*['\"]|disable_check_xsrf", makefile)
+    for path, text in SOURCES.items():
+        assert "0.0.0.0" not in text, path
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_no_token_is_stored_in_a_notebook(path):
+    assert (
+        re.findall(r"[?&]token=\w+|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}", path.read_text())
+        == []
+    )

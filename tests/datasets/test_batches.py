@@ -1,0 +1,234 @@
+"""The batches: what the torchvision transforms they replace would give, each image once, the same for a seed."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as TF
+
+from resnet_lesson.datasets.batches import Batches, Normalisation
+from resnet_lesson.datasets.dataset import Dataset
+
+RAW = Normalisation(torch.zeros(3), torch.ones(3))  # bytes as floats
+
+
+def random_data(n=10, height=12, width=9, seed=0):
+    """Random images; the label is the image's number."""
+    images = np.random.RandomState(seed).randint(0, 256, (n, height, width, 3)).astype(np.uint8)
+    return Dataset("random", torch.from_numpy(images), torch.arange(n), ())
+
+
+def epoch_of(batches, *args):
+    """All images and labels of an epoch."""
+    images, labels = zip(*batches.epoch(*args), strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def same(a, b):
+    return len(a) == len(b) and all(
+        torch.equal(p, q) for x, y in zip(a, b, strict=True) for p, q in zip(x, y, strict=True)
+    )
+
+
+# The same images as the usual pipeline
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("padding", [0, 1, 4])
+@pytest.mark.parametrize("height, width", [(32, 32), (12, 9)])
+def test_images_equal_torchvisions_pad_crop_flip_normalise(height, width, padding, flip):
+    data = random_data(24, height, width)
+    mean, std = torch.tensor([125.307, 122.950, 113.865]), torch.tensor([62.993, 62.089, 66.705])
+    batches = Batches(data, 7, Normalisation(mean, std), padding=padding, flip=flip, shuffle=True, seed=5)
+    expected = []
+    for index, top, left, mirrored in zip(*(draw.tolist() for draw in batches.draws(2)), strict=True):
+        image = TF.pad(Image.fromarray(data.images[index].numpy()), padding)
+        image = TF.crop(image, top, left, height, width)
+        image = TF.to_tensor(TF.hflip(image) if mirrored else image)
+        expected.append(TF.normalize(image, (mean / 255).tolist(), (std / 255).tolist()))
+    images, labels = epoch_of(batches, 2)
+    torch.testing.assert_close(images, torch.stack(expected), rtol=0, atol=1e-6)
+    assert labels.tolist() == batches.draws(2)[0].tolist()
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+def test_per_pixel_mean_is_subtracted_before_padding_with_zeros(padding):
+    data = random_data(24)
+    batches = Batches(data, 7, Normalisation.of(data, "pixel"), padding=padding, flip=True, shuffle=True, seed=5)
+    mean_image = data.images.numpy().astype(np.float64).mean(0)
+    border = ((padding, padding), (padding, padding), (0, 0))
+    expected = []
+    for index, top, left, mirrored in zip(*(draw.tolist() for draw in batches.draws(1)), strict=True):
+        image = np.pad((data.images[index].numpy() - mean_image) / 255, border)[top : top + 12, left : left + 9]
+        expected.append((image[:, ::-1] if mirrored else image).transpose(2, 0, 1).copy())
+    images, _ = epoch_of(batches, 1)
+    torch.testing.assert_close(images, torch.from_numpy(np.stack(expected)).float(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind, border", [("channel", False), ("pixel", True)])
+def test_border_is_black_with_the_channel_mean_and_zero_with_the_pixel_mean(kind, border):
+    data = random_data(4)
+    batches = Batches(data, 4, Normalisation.of(data, kind), padding=12)
+    corner = batches.cut(torch.arange(4), torch.zeros(4).long(), torch.zeros(4).long(), torch.zeros(4).bool())
+    outside = corner[:, :, :, :9]
+    assert (outside == 0).all() if border else (outside < -1).all()
+
+
+def test_without_padding_and_flip_images_come_as_they_are():
+    data = random_data(10)
+    images, labels = epoch_of(Batches(data, 4, RAW))
+    assert torch.equal(images, data.images.permute(0, 3, 1, 2).float())
+    assert labels.tolist() == list(range(10)), "and in their order"
+
+
+def test_mirroring_is_left_to_right():
+    data = random_data(3)
+    zero = torch.zeros(3).long()
+    images = Batches(data, 3, RAW).cut(torch.arange(3), zero, zero, torch.tensor([True, False, True]))
+    expected = data.images.permute(0, 3, 1, 2).float()
+    assert torch.equal(images[1], expected[1])
+    assert torch.equal(images[::2], expected[::2].flip(3))
+
+
+def test_images_are_channels_last_floats_and_labels_integers():
+    for images, labels in Batches(random_data(10), 4, RAW, padding=2, flip=True, shuffle=True):
+        assert images.dtype == torch.float32 and labels.dtype == torch.int64
+        assert images.shape == (len(labels), 3, 12, 9)
+        assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_data_set_is_left_as_it_was():
+    data, before = random_data(10), random_data(10)
+    list(Batches(data, 4, Normalisation.of(data), padding=0, flip=True))
+    assert torch.equal(data.images, before.images) and torch.equal(data.labels, before.labels)
+
+
+# Order
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("n, batch_size, sizes", [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 5, [3]), (5, 1, [1] * 5)])
+def test_each_image_comes_exactly_once_an_epoch_and_the_last_batch_may_be_smaller(n, batch_size, sizes, shuffle):
+    batches = Batches(random_data(n), batch_size, RAW, shuffle=shuffle)
+    for epoch in range(3):
+        labels = [labels for _, labels in batches.epoch(epoch)]
+        assert [len(one) for one in labels] == sizes
+        assert sorted(torch.cat(labels).tolist()) == list(range(n))
+    assert len(batches) == len(sizes)
+
+
+def test_labels_stay_with_their_images():
+    data = random_data(50)
+    images, labels = epoch_of(Batches(data, 8, RAW, shuffle=True))
+    assert torch.equal(images, data.images[labels].permute(0, 3, 1, 2).float())
+
+
+def test_the_same_seed_gives_the_same_batches():
+    options = dict(padding=2, flip=True, shuffle=True, seed=3)
+    batches = Batches(random_data(30), 8, RAW, **options)
+    first = list(batches.epoch(4))
+    list(batches.epoch(5))
+    torch.rand(3)
+    assert same(first, list(batches.epoch(4)))
+    assert same(first, list(Batches(random_data(30), 8, RAW, **options).epoch(4)))
+
+
+def test_plain_iteration_is_epoch_0():
+    batches = Batches(random_data(30), 8, RAW, padding=2, flip=True, shuffle=True)
+    assert same(list(batches), list(batches.epoch(0)))
+
+
+def test_drawing_leaves_torchs_random_state_alone():
+    before = torch.get_rng_state()
+    list(Batches(random_data(30), 8, RAW, padding=2, flip=True, shuffle=True))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_other_seeds_and_epochs_have_other_orders_crops_and_flips():
+    n = 200
+    seen = [
+        Batches(random_data(n), 8, RAW, padding=4, flip=True, shuffle=True, seed=seed).draws(epoch)
+        for seed in range(4)
+        for epoch in range(4)
+    ]
+    for which, alike in [(0, 0.05), (1, 0.3), (2, 0.3), (3, 0.7)]:  # by chance: 1/n, 1/9, 1/9, 1/2
+        for i, one in enumerate(seen):
+            for other in seen[:i]:
+                assert (one[which] == other[which]).float().mean() < alike
+
+
+def test_order_is_shuffled():
+    index, *_ = Batches(random_data(200), 8, RAW, shuffle=True).draws(0)
+    assert (index == torch.arange(200)).float().mean() < 0.05
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 9])
+def test_epoch_goes_on_in_the_middle_as_if_never_interrupted(first):
+    batches = Batches(random_data(30), 8, RAW, padding=2, flip=True, shuffle=True, seed=1)
+    assert same(list(batches.epoch(3))[first:], list(batches.epoch(3, first)))
+
+
+@pytest.mark.parametrize("padding", [0, 1, 4])
+def test_crops_take_every_offset_about_equally_often(padding):
+    _, top, left, _ = Batches(random_data(8100, 2, 2), 8, RAW, padding=padding).draws(0)
+    places = 2 * padding + 1
+    both = (top * places + left).bincount(minlength=places**2)
+    assert min(top.min(), left.min()) == 0 and max(top.max(), left.max()) == 2 * padding
+    assert len(both) == places**2
+    expected = 8100 / places**2
+    assert (abs(both - expected) < 5 * expected**0.5).all()
+
+
+def test_about_half_of_the_images_are_mirrored_and_none_when_flip_is_off():
+    data = random_data(10_000, 2, 2)
+    assert abs(Batches(data, 8, RAW, flip=True).draws(0)[3].float().mean() - 0.5) < 0.02
+    assert not Batches(data, 8, RAW, flip=False).draws(0)[3].any()
+
+
+# Normalisation
+
+
+def test_channel_normalisation_is_numpys_mean_and_standard_deviation():
+    images = (
+        np.random.RandomState(1).normal((50, 120, 200), (10, 40, 25), (5003, 4, 6, 3)).clip(0, 255).astype(np.uint8)
+    )
+    data = Dataset("random", torch.from_numpy(images), torch.zeros(5003).long(), ())
+    found = Normalisation.of(data)
+    assert found.mean.dtype == found.std.dtype == torch.float32
+    pixels = images.reshape(-1, 3).astype(np.float64)
+    np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(found.std, pixels.std(0), rtol=1e-6)
+
+
+def test_pixel_normalisation_is_the_mean_image_without_division():
+    data = random_data(5003, 4, 6)
+    found = Normalisation.of(data, "pixel")
+    assert found.mean.shape == (4, 6, 3) and found.mean.dtype == torch.float32
+    np.testing.assert_allclose(found.mean, data.images.numpy().astype(np.float64).mean(0), rtol=1e-6)
+    assert found.std.tolist() == [255.0] * 3
+
+
+def test_normalised_training_images_have_mean_0_and_standard_deviation_1():
+    data = random_data(500)
+    images, _ = epoch_of(Batches(data, 64, Normalisation.of(data)))
+    torch.testing.assert_close(images.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(images.std((0, 2, 3), correction=0), torch.ones(3), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong, near", [("chanel", "channel"), ("pixels", "pixel")])
+def test_unknown_normalisation_suggests_the_nearest(wrong, near):
+    with pytest.raises(ValueError, match=f"no normalisation '{wrong}'.*Did you mean '{near}'.*channel, pixel"):
+        Normalisation.of(random_data(), wrong)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", ["channel", "pixel"])
+def test_gpu_gives_the_batches_of_the_cpu(kind):
+    data = random_data(30)
+    options = dict(padding=2, flip=True, shuffle=True, seed=1)
+    on_cpu, on_gpu = (Batches(data, 8, Normalisation.of(data, kind), **options, device=d) for d in ("cpu", "cuda"))
+    for (images, labels), (expected, expected_labels) in zip(on_gpu.epoch(2), on_cpu.epoch(2), strict=True):
+        assert images.is_cuda and labels.is_cuda
+        torch.testing.assert_close(images.cpu(), expected, rtol=0, atol=1e-6)
+        assert torch.equal(labels.cpu(), expected_labels)

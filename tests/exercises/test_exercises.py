@@ -1,0 +1,226 @@
+"""Each exercise tells right answers from wrong ones, and wrong ones from each other.
+
+tests/answers/ holds the answers, a file a notebook: RIGHT[exercise][style] = answer, and
+WRONG[exercise][kind of mistake] = (answer, the name of the mistake that the check must tell). Where the answer
+has named parts, it is a dict.
+"""
+
+import functools
+import re
+
+import pytest
+import torch
+from answers import RIGHT, WRONG
+from torch import nn
+
+from resnet_lesson import exercises
+from resnet_lesson.models import blocks
+
+NAMES = exercises.names()
+
+
+def check(name, answer):
+    exercise = getattr(exercises, name)
+    return exercise.check(**answer) if isinstance(answer, dict) else exercise.check(answer)
+
+
+@functools.cache
+def report_on(name, kind):
+    """The report on a wrong answer, which several tests read."""
+    return check(name, WRONG[name][kind][0])
+
+
+def pairs(answers):
+    return [pytest.param(name, kind, id=f"{name}-{kind}") for name in answers for kind in answers[name]]
+
+
+def test_there_are_enough_exercises_and_answers():
+    assert len(NAMES) >= 12
+    for name in NAMES:
+        assert len(RIGHT[name]) >= 3, name
+        assert len(WRONG[name]) >= 5, name
+    assert set(RIGHT) == set(WRONG) == set(NAMES)
+
+
+@pytest.mark.parametrize(("name", "style"), pairs(RIGHT))
+def test_right_answers_pass_in_every_style(name, style):
+    report = check(name, RIGHT[name][style])
+    assert report.passed, repr(report)
+
+
+@pytest.mark.parametrize(("name", "kind"), pairs(WRONG))
+def test_wrong_answers_are_told_their_own_mistake(name, kind):
+    _, mistake = WRONG[name][kind]
+    report = report_on(name, kind)
+    assert not report.passed
+    assert mistake in report.mistakes, repr(report)
+    for text in (repr(report), report._repr_html_()):
+        assert "\x1b" not in text and "0x" not in text and "/" + "site-packages" not in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_two_kinds_of_mistakes_share_a_name(name):
+    told = {kind: report_on(name, kind).mistakes for kind in WRONG[name]}
+    for kind, (_, mistake) in WRONG[name].items():
+        others = [k for k in told if k != kind and mistake in told[k] and WRONG[name][k][1] != mistake]
+        assert others == [], f"{mistake!r} is also told to {others}"
+    names = [mistake for _, mistake in WRONG[name].values()]
+    assert len(set(names)) >= max(5, len(names) - 3), "kinds of mistakes that are told the same"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_report_says_all_five_things(name):
+    report = report_on(name, next(iter(WRONG[name])))
+    for text in (repr(report), report._repr_html_()):
+        for heading in ("Tried", "Expected", "Got", "Likely mistake", "Read"):
+            assert heading in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_probe_can_fail(name):
+    """A probe that no wrong answer fails checks nothing that the answers know of."""
+    failed = {finding.tried for kind in WRONG[name] for finding in report_on(name, kind).findings}
+    assert [probe.tried for probe in getattr(exercises, name).probes if probe.tried not in failed] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_check_leaves_no_trace(name):
+    """The reader's random numbers and gradient mode go on as if nothing had been checked."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    check(name, next(iter(RIGHT[name].values())))
+    assert torch.equal(torch.rand(3), expected) and torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_answer_gets_the_same_report(name):
+    kind = next(iter(WRONG[name]))
+    assert repr(check(name, WRONG[name][kind][0])) == repr(report_on(name, kind))
+
+
+def nothing_yet(in_channels, width, stride=1): ...
+
+
+def raises_nothing_yet(in_channels):
+    """To do."""
+    raise NotImplementedError("to do")
+
+
+class OldStyle(nn.Module):
+    def __init__(self, in_channels, width, stride=1):
+        super(OldStyle, self).__init__()  # noqa: UP008
+        self.width = width
+
+    def forward(self, x): ...
+
+
+class Nothing(nn.Module):
+    def __init__(self, in_channels, width, stride=1):
+        super().__init__()
+        ...
+
+    def forward(self, x):
+        pass
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "answer",
+    [None, ..., nothing_yet, raises_nothing_yet, Nothing, OldStyle, {"a": ..., "b": "", "c": None}],
+    ids=lambda answer: getattr(answer, "__name__", str(answer)),
+)
+def test_unattempted_says_so_and_raises_nothing(name, answer):
+    report = check(name, answer)
+    assert not report.passed and not report.attempted
+    assert "not attempted yet" in repr(report) and "not attempted" in report._repr_html_()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hints_come_one_by_one(name):
+    exercise = getattr(exercises, name)
+    exercise._shown = 0
+    texts = [exercise.hint() for _ in range(len(exercise.hints) + 1)]
+    assert len(exercise.hints) >= 3
+    for i, text in enumerate(texts[:-1]):
+        assert all(hint in text for hint in exercise.hints[: i + 1])
+        assert not any(hint in text for hint in exercise.hints[i + 1 :])
+    assert texts[-1] == texts[-2] and "last hint" in texts[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_is_shown_in_colours_and_as_text(name):
+    solution = getattr(exercises, name).solution()
+    assert len(solution) > 50 and "<" in solution._repr_html_() and repr(solution) == solution
+
+
+def text_for(forward):
+    """The report on a plain block with another `forward`, in one line."""
+    block = type("PlainBlock", (blocks.PlainBlock,), {"forward": forward})
+    return " ".join(repr(exercises.plain_block.check(block)).split())
+
+
+def helper(x):
+    return x.no_such_thing()
+
+
+def test_the_students_own_line_is_shown_also_in_a_helper():
+    assert re.search(r"line \d+: `return x.no_such_thing\(\)`", text_for(lambda self, x: helper(x)))
+
+
+def test_an_error_in_a_package_alone_shows_no_line_of_the_package():
+    assert "was raised when your code was called" in repr(exercises.plain_block.check(nn.LSTM))
+
+
+def test_exit_is_caught_and_printing_is_kept_short():
+    assert "our code stopped with SystemExit" in text_for(lambda self, x: exit())
+    report = text_for(lambda self, x: print("here I am") or self.relu(self.layers(x)))
+    assert report.startswith("plain_block: passed") and report.count("here I am") == 5 and "lines more" in report
+
+
+def test_what_beginners_forget_is_named():
+    class NoForward(nn.Module):
+        def __init__(self, in_channels, width, stride=1):
+            super().__init__()
+            self.conv = nn.Conv2d(in_channels, width, 3)
+
+        def call(self, x):
+            return self.conv(x)
+
+    class NoSuper(NoForward):
+        def __init__(self, in_channels, width, stride=1):
+            self.conv = nn.Conv2d(in_channels, width, 3)
+
+    class NoStride(blocks.PlainBlock):
+        def __init__(self, in_channels, width):
+            super().__init__(in_channels, width)
+
+    for answer, words in {
+        NoForward: "no `forward`",
+        NoSuper: "`super().__init__()`",
+        NoStride: "Compare the arguments",
+        torch.zeros(3): "itself, not what it computes",
+    }.items():
+        assert words in " ".join(repr(exercises.plain_block.check(answer)).split())
+
+
+class KeywordStride(blocks.BasicBlock):
+    def __init__(self, in_channels, width, *, stride=1):
+        super().__init__(in_channels, width, stride)
+
+
+class Lazy(blocks.BasicBlock):
+    def __init__(self, in_channels, width, stride=1):
+        super().__init__(in_channels, width, stride)
+        self.residual[0] = nn.LazyConv2d(width, 3, stride, padding=1, bias=False)
+
+
+@pytest.mark.parametrize("answer", [KeywordStride, Lazy])
+def test_constructors_that_students_write(answer):
+    report = exercises.basic_block.check(answer)
+    assert report.passed, repr(report)
+
+
+def test_an_unknown_exercise_names_the_nearest():
+    with pytest.raises(AttributeError, match="basic_block"):
+        exercises.basic_blok  # noqa: B018

@@ -1,0 +1,58 @@
+"""Each exercise stands in one notebook; with its solution pasted in, the notebook runs and the check passes."""
+
+import nbclient
+import nbformat
+import pytest
+from support.paths import REPO
+from support.stubs import PATHS, exercise_in, paste_solution, stubs, text_of
+
+from resnet_lesson import exercises
+
+# What is taught here is not the training: four steps of each do.
+SHORT = """
+import resnet_lesson
+from resnet_lesson.training import transfer, transfer_study
+
+_train, _fine_tune = resnet_lesson.train, transfer.fine_tune
+
+def brief(network, train_set, test_set, recipe, **options):
+    recipe = resnet_lesson.recipe(recipe) if isinstance(recipe, str) else recipe
+    return _train(network, train_set, test_set, recipe.scaled(min(recipe.iterations, 4)), **options)
+
+def brief_tuning(network, train_set, test_set, normalisation, recipe=transfer.FINE_TUNING, **options):
+    return _fine_tune(network, train_set, test_set, normalisation, recipe.scaled(4), **options)
+
+resnet_lesson.train = brief
+transfer.fine_tune = transfer_study.fine_tune = brief_tuning
+"""
+
+
+NOTEBOOKS = [path for path in PATHS if stubs(nbformat.read(path, as_version=4))]
+
+
+def test_every_exercise_stands_in_one_notebook():
+    found = [exercise_in(cell) for path in PATHS for cell in stubs(nbformat.read(path, as_version=4))]
+    assert sorted(found) == sorted(exercises.names())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stubs_are_unattempted_and_help_is_at_hand(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell, following in zip(code, code[1:], strict=False):
+        if exercise_in(cell):
+            assert "not attempted yet" in text_of(cell)
+            assert "# ex.hint()" in following.source and "# ex.solution()" in following.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_with_the_solutions_every_check_passes_and_the_notebook_runs(path):
+    notebook = nbformat.read(path, as_version=4)
+    for cell in stubs(notebook):
+        paste_solution(cell)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(SHORT))
+    resources = {"metadata": {"path": str(REPO / "notebooks")}}
+    nbclient.NotebookClient(notebook, timeout=300, record_timing=False, resources=resources).execute()
+    for cell in stubs(notebook):
+        assert "passed, all" in text_of(cell), f"{exercise_in(cell)}:\n{text_of(cell)}"
