@@ -16,10 +16,14 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a file so that at any moment the old or the new one is there, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     for attempt in reversed(range(20)):
         try:
             return os.replace(partial, path)

@@ -1,6 +1,7 @@
 """What this machine can do: device, number format, and a description for the record."""
 
 import ctypes
+import operator
 import os
 import platform
 import shlex
@@ -141,3 +142,23 @@ def here() -> str:
     full = "train for real" if full_scale() else "show recorded runs"
     hardware = describe(device)["hardware"]
     return f"torch {torch.__version__} on {hardware} ({where}).\nCells marked full scale {full} here."
+
+
+def checked_seed(seed: int) -> int:
+    """The seed as a Python number. Raises ValueError for anything but a whole number from 0 to 2**32 - 1: torch and
+    numpy use 32 bits of it, so a larger one would silently be another's twin."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**32:
+        raise ValueError(f"A seed is a whole number from 0 to {2**32 - 1:,}, not {seed!r}.")
+    return number
+
+
+@contextmanager
+def seeded(seed: int, iteration: int = 0) -> Iterator[None]:
+    """Within it, torch draws what follows from the seed (and the iteration); afterwards it goes on as if it had not."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(checked_seed(seed) * 1_000_003 + iteration)
+        yield

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import unknown
+from ..machine import checked_seed
 from .dataset import Dataset
 
 
@@ -30,7 +31,8 @@ class Normalisation:
     def of(cls, dataset: Dataset, kind: str = "channel") -> "Normalisation":
         """Measure it on a training set.
 
-        "channel": mean and standard deviation of each colour over all pixels.
+        "channel": mean and standard deviation of each colour over all pixels (1 for a colour that is the same
+        everywhere).
         "pixel": the mean image; no division (paper, section 4.2), only scaling by 255. The scale makes
         no difference to a network that normalises right after its first convolution.
         """
@@ -41,7 +43,8 @@ class Normalisation:
             counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in channels])
             mean = (counts * values).sum(1) / counts.sum(1)
             variance = (counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)
-            return cls(mean.float(), variance.sqrt().float())
+            # A colour that is the same everywhere has nothing to scale: it becomes 0, and not 0 / 0.
+            return cls(mean.float(), variance.sqrt().where(variance > 0, 1.0).float())
         if kind == "pixel":
             total = sum(chunk.sum(0, dtype=torch.int64) for chunk in dataset.images.split(5000))
             return cls((total.double() / len(dataset)).float(), torch.full(dataset.images.shape[-1:], 255.0))
@@ -53,7 +56,9 @@ def check_channels(network: nn.Module, dataset: Dataset) -> None:
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     channels = dataset.images.shape[-1]
     if first is not None and first.in_channels != channels:
-        grey = ": as_photographs(dataset), of resnet_lesson.pretrained, makes them three" if channels == 1 else ""
+        grey = (
+            ": as_photographs(dataset), of resnet_lesson.training.pretrained, makes them three" if channels == 1 else ""
+        )
         raise ValueError(f"{dataset.name} has {channels} channel(s), and the network takes {first.in_channels}{grey}.")
 
 
@@ -83,7 +88,8 @@ class Batches:
         device: torch.device | str = "cpu",
     ):
         self.dataset, self.batch_size, self.device = dataset, batch_size, torch.device(device)
-        self.padding, self.flip, self.shuffle, self.seed, self.share = padding, flip, shuffle, seed, share
+        self.padding, self.flip, self.shuffle, self.share = padding, flip, shuffle, share
+        self.seed = checked_seed(seed)
         self.size = dataset.images.shape[1:3]
         border = (0, 0, padding, padding, padding, padding)
         self.images = F.pad(dataset.images, border).to(device)
@@ -92,6 +98,11 @@ class Batches:
         self.per_pixel = self.mean.dim() == 3
         if self.per_pixel:
             self.mean = F.pad(self.mean, border)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of each image."""
+        return self.dataset.images.shape[-1], *self.size
 
     def __len__(self) -> int:
         """Batches in an epoch; the last may be smaller."""

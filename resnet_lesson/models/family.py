@@ -178,6 +178,9 @@ class StochasticResidual(nn.Sequential):
             return x.new_zeros(())  # added to the shortcut, it changes nothing; and F is not computed
         return super().forward(x) / self.survival
 
+    def extra_repr(self) -> str:
+        return f"survival={self.survival:g}"
+
 
 def stochastic_depth(network: ResNet, survival: float = 0.5) -> ResNet:
     """Let each step of training leave out residual functions at random; changes the network in place and returns it.

@@ -8,33 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import LessonError
 from ..files import replace_file
-from .runs import Run, load
+from .loop import Meter
+from .runs import Run, load, writing
+from .weights import Answer, OtherNetwork, put_state, state_of
 
 SAME = ("network", "recipe", "data", "seed", "precision", "processes")  # what makes it the same run
-
-
-class Meter:
-    """Loss and error so far in an epoch. The sums are one tensor on the device, always the same one: a number read at
-    each step would make a GPU wait, and a captured step (captured.py) writes to the place that it was recorded with."""
-
-    def __init__(self, device: torch.device):
-        self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # of the loss, of the wrong answers, of images
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        wrong, images = (logits.argmax(1) != labels).sum(), torch.full_like(loss, len(labels))
-        self.sums += torch.stack([loss.detach() * images, wrong, images])
-
-    def means(self) -> tuple[float, float]:
-        """Mean loss and error (0 to 1) of the images seen."""
-        loss, wrong, images = self.sums.tolist()
-        return loss / images, wrong / images
-
-    def reset(self, sums: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
-        self.sums.copy_(torch.tensor(sums, dtype=torch.float64))
 
 
 @dataclass
@@ -64,20 +46,33 @@ def stop_requests() -> Iterator[Stop]:
 
 
 def save_checkpoint(
-    run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter, iteration: int, seconds: float
+    run: Run,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    *,
+    answer: Answer | None,
+    sums: Sequence[float],
+    iteration: int,
+    seconds: float,
 ) -> None:
-    """Write run.json, history.csv and checkpoint.pt: all that is needed to go on, replaced atomically."""
-    run.save()
+    """Write run.json, history.csv and checkpoint.pt: all that is needed to go on, replaced atomically.
+
+    answer: as `answer_of` gives it. sums: of loss, wrong answers and images since the last row.
+    Raises LessonError where they cannot be written.
+    """
     content = {
-        "network": network.state_dict(),
+        "network": state_of(network),
+        "answer": answer,
         "optimiser": optimiser.state_dict(),
         "history": run.history,
         "started": run.started,
         "iteration": iteration,
         "seconds": seconds,
-        "sums": meter.sums.tolist(),
+        "sums": list(sums),
     }
-    replace_file(run.folder / "checkpoint.pt", lambda file: torch.save(content, file))
+    run.save()
+    with writing(run.folder):
+        replace_file(run.folder / "checkpoint.pt", lambda file: torch.save(content, file))
 
 
 def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> tuple[int, float]:
@@ -86,21 +81,10 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
     Fills in `run`, network, optimiser and meter. Raises LessonError if the folder holds another run, or an unfinished
     one without its checkpoint.
     """
-    if not (run.folder / "run.json").exists():
+    if run.folder is None or not (run.folder / "run.json").exists():
         return 0, 0.0
     old = load(run.folder)
-    here = json.loads(json.dumps({key: getattr(run, key) for key in SAME}))  # tuples become lists, as in the file
-    different = [key for key in SAME if here[key] != getattr(old, key)]
-    if different == ["precision"]:
-        raise LessonError(
-            f"{run.folder} was trained in {old.precision}: precision={old.precision!r} goes on with it "
-            f"(--precision {old.precision} at the command line)."
-        )
-    if different:
-        raise LessonError(
-            f"{run.folder} holds another run, with another {' and '.join(different)}. "
-            "Choose another folder, or delete that one."
-        )
+    _refuse_another(run, old)
     if old.status == "finished":
         run.__dict__.update(old.__dict__)
         run.load_weights(network)
@@ -115,9 +99,11 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
         return 0, 0.0
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-        network.load_state_dict(saved["network"])
+        put_state(network, saved["network"], saved.get("answer"))
         optimiser.load_state_dict(saved["optimiser"])
         meter.reset(saved["sums"])
+    except OtherNetwork:
+        raise
     except Exception as error:
         raise LessonError(
             f"{path} cannot be read ({type(error).__name__}): delete {run.folder} and train again."
@@ -127,3 +113,21 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
         part = {key: getattr(old, key) for key in ("machine", "commit", "threads", "captured")}
         run.earlier = [*old.earlier, {"until": saved["iteration"], **part}]
     return saved["iteration"], saved["seconds"]
+
+
+def _refuse_another(run: Run, old: Run) -> None:
+    """Raise LessonError where the record in the folder is of another run than the one that is about to begin."""
+    here = json.loads(json.dumps({key: getattr(run, key) for key in SAME}))  # tuples become lists, as in the file
+    if "digest" not in old.network:  # recorded before there was one
+        here["network"].pop("digest")
+    different = [key for key in SAME if here[key] != getattr(old, key)]
+    if different == ["precision"]:
+        raise LessonError(
+            f"{run.folder} was trained in {old.precision}: precision={old.precision!r} goes on with it "
+            f"(--precision {old.precision} at the command line)."
+        )
+    if different:
+        raise LessonError(
+            f"{run.folder} holds another run, with another {' and '.join(different)}. "
+            "Choose another folder, or delete that one."
+        )

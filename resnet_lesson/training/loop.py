@@ -1,12 +1,22 @@
-"""The training loop in its shortest form: `train` of training.py puts around the same `step` what makes a run safe."""
+"""The loop of every training here. `fit`, `train` and `fine_tune` are this loop with different listeners."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from .. import machine
+from ..errors import LessonError
+from ..machine import seeded
+
+Listener = Callable[[int, Tensor], object]
+"""Called after each step with the iterations done so far and the step's loss; the loop ends when it returns True."""
+
+
+class Diverged(LessonError):
+    """The loss is no longer a useful number."""
 
 
 def step(
@@ -16,7 +26,7 @@ def step(
     optimiser: torch.optim.Optimizer,
     *,
     precision: str = "float32",
-    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> tuple[Tensor, Tensor]:
     """One iteration: forward, loss, backward, and a step of the optimiser.
 
@@ -35,6 +45,63 @@ def step(
     return value.detach(), logits.detach()
 
 
+def iterate(
+    take_step: Callable[..., Tensor],
+    batches: Iterable[tuple],
+    optimiser: torch.optim.Optimizer,
+    lr_at: Callable[[int], float],
+    *,
+    listeners: Sequence[Listener] = (),
+    seed: int | None = None,
+) -> None:
+    """Take one step for each batch, at the learning rate of its iteration, and tell the listeners.
+
+    take_step: called with a batch; returns the loss. batches: pairs of an iteration's number and its batch.
+    lr_at: the learning rate as a function of the iteration. A group of the optimiser that has a "scale" gets it
+        multiplied by that.
+    seed: fixes what the network itself draws at random in each step, as stochastic depth does.
+    """
+    for iteration, batch in batches:
+        set_rate(optimiser, lr_at(iteration))
+        with nullcontext() if seed is None else seeded(seed, iteration):
+            loss = take_step(batch)
+        if any([listener(iteration + 1, loss) for listener in listeners]):
+            return
+
+
+def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group of the optimiser this learning rate, times the group's "scale" if it has one."""
+    for group in optimiser.param_groups:
+        rate = lr * group.get("scale", 1)
+        if isinstance(group["lr"], Tensor):  # a captured step reads its rate from this place on the GPU
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+class Meter:
+    """Mean loss and error since the last reset.
+
+    The sums are one tensor on the device, always the same one: a number read at each step would make the program wait
+    for the GPU, and a captured step (captured.py) writes to the place it was recorded with.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu"):
+        self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # of the loss, of the wrong answers, of images
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        wrong, images = (logits.argmax(1) != labels).sum(), torch.full_like(loss, len(labels))
+        self.sums += torch.stack([loss.detach() * images, wrong, images])
+
+    def means(self) -> tuple[float, float]:
+        """Mean loss and error (0 to 1) of the images seen."""
+        loss, wrong, images = self.sums.tolist()
+        return loss / images, wrong / images
+
+    def reset(self, sums: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
+        self.sums.copy_(torch.tensor(sums, dtype=torch.float64))
+
+
 def fit(
     network: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
@@ -42,26 +109,39 @@ def fit(
     lr_at: Callable[[int], float],
     epochs: int = 1,
     *,
-    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> list[tuple[float, float]]:
     """Train a network in place; return (mean loss, error from 0 to 1) of each epoch's images, as met in training.
 
     batches: `Batches`, of which each epoch has its own order, crops and flips; or anything that can be gone through
         again every epoch, such as a list or a DataLoader.
     lr_at: the learning rate as a function of the iteration; the first is 0, and epochs do not restart the count.
+
+    Raises ValueError for an epoch without any batch.
     """
-    history, iteration = [], 0
+    meter = Meter(optimiser.param_groups[0]["params"][0].device)
+    history, done = [], 0
+
+    def take_step(batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, labels = batch
+        value, logits = step(network, images, labels, optimiser, loss=loss)
+        meter.add(value, logits, labels)
+        return value
+
+    def count(iterations: int, loss: Tensor) -> None:
+        nonlocal done
+        done = iterations
+
     for epoch in range(epochs):
+        first = done
         network.train()
-        loss_sum = wrong = seen = 0
-        for images, labels in batches.epoch(epoch) if hasattr(batches, "epoch") else batches:
-            for group in optimiser.param_groups:
-                group["lr"] = lr_at(iteration)
-            value, logits = step(network, images, labels, optimiser, loss=loss)
-            # Tensors are added up, not numbers: a number would make a GPU's program wait for the GPU at every step.
-            loss_sum = loss_sum + value * len(labels)
-            wrong = wrong + (logits.argmax(1) != labels).sum()
-            seen += len(labels)
-            iteration += 1
-        history.append((float(loss_sum) / seen, float(wrong) / seen))
+        of_epoch = batches.epoch(epoch) if hasattr(batches, "epoch") else batches
+        iterate(take_step, enumerate(of_epoch, first), optimiser, lr_at, listeners=[count])
+        if done == first:
+            raise ValueError(
+                f"Epoch {epoch} has no batches: give a list, Batches or a DataLoader, which can be gone through again "
+                "every epoch (a generator is empty after the first)."
+            )
+        history.append(meter.means())
+        meter.reset()
     return history

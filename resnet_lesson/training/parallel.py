@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import LessonError
 from ..machine import pick_device
 from ..models.family import StochasticResidual
-from .checkpoints import Meter
+from .loop import Meter
 
 T = TypeVar("T")
 
@@ -92,15 +92,14 @@ def check_shares(images: int, batch_size: int) -> None:
         )
 
 
-def gather(meter: Meter, loss: Tensor) -> float:
-    """Give each process's meter the sums of all; return the mean of their last losses."""
-    if size() > 1:
-        sums = torch.cat([meter.sums, loss.double()[None]])
-        dist.all_reduce(sums)
-        *of_all, losses = sums.tolist()
-        meter.reset(of_all)
-        return losses / size()
-    return float(loss)
+def total(meter: Meter, loss: Tensor) -> tuple[list[float], float]:
+    """The meters' sums over all processes, and the mean of the processes' last losses."""
+    if size() == 1:
+        return meter.sums.tolist(), float(loss)
+    numbers = torch.cat([meter.sums, loss.double()[None]])
+    dist.all_reduce(numbers)
+    *sums, losses = numbers.tolist()
+    return sums, losses / size()
 
 
 def agreed(iteration: int, *wishes: bool) -> list[bool]:

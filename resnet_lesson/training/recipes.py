@@ -29,6 +29,8 @@ class Recipe:
     normalisation: "channel" (mean and standard deviation of each colour) or "pixel" (the paper's:
         subtract the mean image, no division).
     padding, flip: the augmentation: zeros added on each side before a random crop; random mirroring.
+
+    Raises ValueError for a schedule or normalisation that does not exist, and for numbers that make no training.
     """
 
     name: str
@@ -44,6 +46,21 @@ class Recipe:
     normalisation: str = "channel"
     padding: int = 4
     flip: bool = True
+
+    def __post_init__(self):
+        for name, value, known in (
+            ("schedule", self.schedule, ("step", "one-cycle")),
+            ("normalisation", self.normalisation, ("channel", "pixel")),
+        ):
+            if value not in known:
+                raise ValueError(unknown(name, value, known))
+        for name, least in (("iterations", 1), ("batch_size", 1), ("warmup", 0), ("padding", 0), ("weight_decay", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} of the recipe {self.name!r} is at least {least}, not {getattr(self, name)}.")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"The learning rate of the recipe {self.name!r} is above 0, not {self.lr}.")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"The momentum of the recipe {self.name!r} is from 0 to below 1, not {self.momentum}.")
 
     def lr_at(self, iteration: int) -> float:
         """The learning rate of step `iteration` (the first is 0): a function of nothing else."""

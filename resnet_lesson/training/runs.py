@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ from ..datasets.dataset import Dataset
 from ..errors import LessonError, unknown
 from ..files import replace_file
 from ..machine import DATA
+from .weights import answer_of, put_state, state_of
 
 COLUMNS = {  # of history.csv, in order
     "epoch": int,
@@ -56,8 +57,20 @@ def claimed(folder: Path | None) -> Iterator[None]:
         with FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0):
             yield
     except Timeout:
-        message = f"Somebody else on this machine is training into {folder}: wait for it, or choose another folder."
+        message = f"Another process is already training into {folder}: wait for it, or choose another folder."
         raise LessonError(message) from None
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Within it, what cannot be written into a run's folder is said in one line, as LessonError."""
+    try:
+        yield
+    except OSError as error:
+        raise LessonError(
+            f"The run cannot be recorded in {folder} ({error.strerror or error}): free some space there, or choose "
+            "another folder (out=..., or --out at the command line)."
+        ) from error
 
 
 @dataclass
@@ -119,28 +132,38 @@ class Run:
         writer = csv.DictWriter(table, list(COLUMNS), lineterminator="\n")
         writer.writeheader()
         for row in self.history:
-            writer.writerow({key: round(row[key], 6) if kind is float else row[key] for key, kind in COLUMNS.items()})
-        replace_file(self.folder / "history.csv", lambda file: file.write(table.getvalue().encode()))
+            writer.writerow({key: f"{row[key]:.7g}" if kind is float else row[key] for key, kind in COLUMNS.items()})
         record = {key: value for key, value in asdict(self).items() if key not in ("history", "folder", "live")}
         text = json.dumps(record, indent=2) + "\n"
-        replace_file(self.folder / "run.json", lambda file: file.write(text.encode()))
+        with writing(self.folder):
+            replace_file(self.folder / "history.csv", lambda file: file.write(table.getvalue().encode()))
+            replace_file(self.folder / "run.json", lambda file: file.write(text.encode()))
 
-    def save_weights(self, network: nn.Module) -> None:
-        """Write the network's weights and BN statistics as weights.safetensors."""
-        weights = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
-        replace_file(self.folder / "weights.safetensors", lambda file: file.write(save(weights)))
+    def save_weights(self, network: nn.Module, image: tuple[int, ...] | None = None) -> None:
+        """Write the network's weights and BN statistics as weights.safetensors.
+
+        image: the size (C, H, W) of what the network takes. With it, what the network answers to such an image is kept
+        as well, so that the weights are never loaded into a network that computes something else.
+        """
+        weights = {name: tensor.contiguous() for name, tensor in state_of(network).items()}
+        answer = answer_of(network, image) if image else None
+        content = save(weights, metadata={"answer": json.dumps(answer)})
+        with writing(self.folder):
+            replace_file(self.folder / "weights.safetensors", lambda file: file.write(content))
 
     def load_weights(self, network: nn.Module) -> nn.Module:
         """Put the recorded weights into a network of the same make, and return it.
 
-        Raises LessonError where the file is missing, damaged, or of another network.
+        Raises LessonError where the file is missing, damaged, or of a network with other weights or another forward.
         """
         path = self.folder / "weights.safetensors"
         if not path.exists():
             raise LessonError(f"The run {self.name} was recorded without weights: {path} does not exist.")
         try:
-            network.load_state_dict(load_file(path))
-        except (SafetensorError, RuntimeError) as error:
+            with safe_open(path, "pt") as file:
+                answer = json.loads((file.metadata() or {}).get("answer", "null"))
+            put_state(network, load_file(path), answer)
+        except (SafetensorError, RuntimeError, ValueError) as error:
             why = f"{path} is damaged, or of another network than {type(network).__name__} ({type(error).__name__})"
             raise LessonError(f"{why}: build the network that run.json names, or copy the file again.") from error
         return network
@@ -158,7 +181,8 @@ class Run:
         """
         shifted = (logits - logits.amax(1, keepdim=True)).clamp(min=-60_000)
         tensors = {"logits": shifted.half(), "labels": labels.to(torch.int16)}
-        replace_file(self.folder / "predictions.safetensors", lambda file: file.write(save(tensors)))
+        with writing(self.folder):
+            replace_file(self.folder / "predictions.safetensors", lambda file: file.write(save(tensors)))
 
     def predictions(self) -> tuple[Tensor, Tensor]:
         """The recorded logits (N, classes), float32, each image's largest 0, for the test images in their order, and

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import machine
-from ..datasets.batches import Batches, Normalisation, check_channels
+from ..datasets.batches import Batches, Normalisation
 from ..datasets.dataset import Dataset
 from ..errors import unknown
+from .checks import check_sets
 from .evaluation import evaluate
-from .loop import step
+from .loop import Diverged, Meter, iterate, step
 from .recipes import Recipe
-from .train import Diverged
 
 
 def head_of(network: nn.Module) -> tuple[str, nn.Linear]:
@@ -132,32 +132,39 @@ def fine_tune(
     where the head has another number of outputs than there are classes, where nothing is trainable, and where the head
     is frozen; Diverged where the loss is no longer a useful number. The network comes back in evaluation mode.
     """
-    check_channels(network, train_set)
     name, head = head_of(network)
     if head.out_features != len(train_set.classes):
         raise ValueError(
             f"The head {name} has {head.out_features} outputs, and {train_set.name} has {len(train_set.classes)} "
             f"classes: replace_head(network, {len(train_set.classes)}) first."
         )
-    groups = parameter_groups(network, decay)
+    check_sets(network, train_set, test_set, recipe.batch_size)
     optimiser = torch.optim.SGD(
-        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay
+        parameter_groups(network, decay),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
     )
     device = torch.device(device) if device else machine.pick_device()
     precision = machine.pick_precision(device)
-    network.to(device)
+    network.to(device).train()
     options = dict(padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, device=device)
-    batches = Batches(train_set, recipe.batch_size, normalisation, **options)
-    network.train()
-    wrong = seen = 0
-    for iteration, images, labels in batches.steps(0, recipe.iterations):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.lr_at(iteration) * group["scale"]
-        with torch.random.fork_rng(devices=[]):  # what a network itself draws (stochastic depth) is the seed's, too
-            torch.default_generator.manual_seed(seed * 1_000_003 + iteration)
-            loss, logits = step(network, images, labels, optimiser, precision=precision)
-        wrong, seen = wrong + (logits.argmax(1) != labels).sum(), seen + len(labels)
-    if not loss < 1000:
-        raise Diverged(f"Fine-tuning diverged: the loss was {loss:.3g}. Try a lower rate than {recipe.lr:g}.")
+    batches, meter = Batches(train_set, recipe.batch_size, normalisation, **options), Meter(device)
+
+    def take_step(draw: Tensor) -> Tensor:
+        images, labels = batches.take(draw)
+        loss, logits = step(network, images, labels, optimiser, precision=precision)
+        meter.add(loss, logits, labels)
+        return loss
+
+    def diverged(done: int, loss: Tensor) -> None:
+        if done == recipe.iterations and not loss < 1000:
+            raise Diverged(f"Fine-tuning diverged: the loss was {loss:.3g}. Try a lower rate than {recipe.lr:g}.")
+
+    steps = batches.draws_of_steps(0, recipe.iterations)
+    iterate(take_step, steps, optimiser, recipe.lr_at, listeners=[diverged], seed=seed)
+    _, train_error = meter.means()
+    _, test_error = evaluate(network, Batches(test_set, 250, normalisation, device=device), precision)
     network.eval()
-    return float(wrong) / seen, evaluate(network, Batches(test_set, 250, normalisation, device=device), precision)[1]
+    return train_error, test_error

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from resnet_lesson import exercises
 from resnet_lesson.datasets.batches import Batches, Normalisation
 from resnet_lesson.datasets.shapes10 import shapes10
 from resnet_lesson.models.networks import build
@@ -57,6 +58,16 @@ def test_fit_is_the_steps_written_out_bit_for_bit():
     assert_same_weights(one, other)
 
 
+def test_the_exercise_s_solution_is_the_same_loop_bit_for_bit():
+    (one, optimiser), (other, others), shown = tiny(), tiny(), {}
+    exec(exercises.training_loop.solution(), shown)
+    ours = fit(one, LOADED, optimiser, lambda i: 0.01 * (i + 1), 2)
+    theirs = shown["fit"](other, LOADED, others, lambda i: 0.01 * (i + 1), 2)
+    assert_same_weights(one, other)
+    assert [error for _, error in ours] == [error for _, error in theirs]
+    assert [loss for loss, _ in ours] == pytest.approx([loss for loss, _ in theirs])
+
+
 def test_fit_returns_the_mean_loss_and_the_error_of_each_epoch_by_images():
     network, optimiser = tiny()
     history = fit(network, LOADED, optimiser, lambda i: 0.05, epochs=2)
@@ -107,6 +118,14 @@ def test_fit_takes_a_list_or_a_data_loader_too():
     loader = torch.utils.data.DataLoader(list(LOADED.epoch(0)), batch_size=None)
     fit(other, loader, others, lambda i: 0.05, epochs=2)
     assert_same_weights(one, other)
+
+
+def test_fit_says_that_an_epoch_had_no_batches():
+    network, optimiser = tiny()
+    with pytest.raises(ValueError, match="Epoch 0 has no batches"):
+        fit(network, [], optimiser, lambda i: 0.05)
+    with pytest.raises(ValueError, match="Epoch 1 has no batches.*generator"):
+        fit(network, LOADED.epoch(0), optimiser, lambda i: 0.05, epochs=2)
 
 
 def test_fit_with_another_loss():

@@ -1,6 +1,7 @@
 """The recipes: the learning rate at every step, and the numbers of the paper's section 4.2."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -135,3 +136,21 @@ def test_recipes_cannot_be_changed():
         recipe("paper").lr = 0.2
     assert recipe("paper").lr == 0.1
     assert hash(recipe("paper")) == hash(dataclasses.replace(recipe("paper")))
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"schedule": "cosine"}, "no schedule 'cosine'"),
+        ({"schedule": "one-cycel"}, "Did you mean 'one-cycle'"),
+        ({"normalisation": "pixels"}, "Did you mean 'pixel'"),
+        ({"iterations": 0}, "iterations .* at least 1, not 0"),
+        ({"batch_size": -4}, "batch_size .* at least 1"),
+        ({"lr": 0.0}, "learning rate .* above 0"),
+        ({"lr": float("nan")}, "learning rate .* above 0"),
+        ({"momentum": 1.0}, "below 1"),
+    ],
+)
+def test_a_recipe_that_makes_no_training_is_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        replace(PAPER, **change)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from support.paths import REPO
 
+from resnet_lesson import files
 from resnet_lesson.commands import cli
 from resnet_lesson.datasets.batches import Batches, Normalisation
 from resnet_lesson.datasets.cifar10 import CIFAR10_MD5, cifar10
@@ -20,7 +21,6 @@ from resnet_lesson.errors import LessonError
 from resnet_lesson.files import replace_file
 from resnet_lesson.inside.record import SURFACES
 from resnet_lesson.models.networks import build
-from resnet_lesson.training import runs
 from resnet_lesson.training.evaluation import evaluate, score
 from resnet_lesson.training.runs import COLUMNS, Run, list_runs, load
 
@@ -246,7 +246,7 @@ def test_on_windows_a_reader_of_the_old_file_is_waited_for(tmp_path, monkeypatch
         replace(*files)
 
     monkeypatch.setattr(os, "replace", busy)
-    monkeypatch.setattr(runs.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
     with nullcontext() if replaced else pytest.raises(PermissionError):
         replace_file(path, lambda file: file.write(b"new"))
     monkeypatch.undo()

@@ -15,10 +15,9 @@ from resnet_lesson.inside.measures import gradient_norms, unchanged
 from resnet_lesson.models.family import stochastic_depth
 from resnet_lesson.training import transfer
 from resnet_lesson.training.evaluation import predict
-from resnet_lesson.training.loop import step
+from resnet_lesson.training.loop import Diverged, step
 from resnet_lesson.training.pretrained import as_photographs, pretrained
 from resnet_lesson.training.recipes import Recipe
-from resnet_lesson.training.train import Diverged
 from resnet_lesson.training.transfer import FINE_TUNING, fine_tune, freeze, head_of, parameter_groups, replace_head
 
 TINY = Recipe("tiny", 5, batch_size=16, lr=0.1, schedule="one-cycle", warmup=2, nesterov=True, weight_decay=5e-3,
@@ -425,7 +424,7 @@ def test_a_gpu_is_taken_if_there_is_one_unless_another_device_is_given(monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(machine, "pick_precision", lambda device: asked.append(device.type) or "bfloat16")
         seen = []
-        network.fc.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        network.fc.register_forward_hook(lambda _, inputs, out: seen.append(out.dtype) if len(out) > 1 else None)
         fine_tune(network, TRAIN.take(4), TEST.take(4), NORM, TINY.scaled(1))
     assert asked == ["device", "cpu"] and seen == [torch.bfloat16] * 2
     fine_tune(network, TRAIN.take(4), TEST.take(4), NORM, TINY.scaled(1), device="cpu")

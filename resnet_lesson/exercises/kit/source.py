@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import textwrap
 from collections.abc import Iterator, Sequence
+from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -32,14 +33,15 @@ def _imports(module: ModuleType, used: set[str]) -> list[str]:
             node.names = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in used]
             imported |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
             if isinstance(node, ast.ImportFrom) and node.level:
-                node.module, node.level = ".".join(filter(None, (module.__package__, node.module))), 0
+                relative = "." * node.level + (node.module or "")
+                node.module, node.level = resolve_name(relative, module.__package__), 0
             lines += [ast.unparse(node)] if node.names else []
     own = sorted(name for name in used - imported if name in vars(module) and not name.startswith("__"))
     return lines + ([f"from {module.__name__} import {', '.join(own)}"] if own else [])
 
 
 NOT_THE_STUDENTS = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}) + (
-    str(Path(__file__).parents[1]),
+    str(Path(__file__).parents[2]),
     "<",  # code without a file
 )
 

@@ -1,0 +1,77 @@
+"""What can be known before the first step: whether the network and the data sets go together."""
+
+import copy
+
+import torch
+from torch import nn
+
+from ..datasets.batches import check_channels
+from ..datasets.dataset import Dataset
+from ..errors import LessonError
+from . import parallel
+
+
+def check_sets(network: nn.Module, train_set: Dataset, test_set: Dataset, batch_size: int) -> None:
+    """Raise LessonError, or ValueError for a wrong number of channels, where training would fail sooner or later.
+
+    That is: an empty set, test images of another size or with other classes than the training images, a network that
+    does not take such images or has too few outputs, and a last batch that is too small for its BN.
+    """
+    for data, of_what in ((train_set, "training"), (test_set, "test")):
+        if len(data) == 0:
+            raise LessonError(f"The {of_what} set {data.name} has no images: give it at least one.")
+    check_channels(network, train_set)
+    one, other = (tuple(data.images.shape[1:]) for data in (train_set, test_set))
+    if one != other:
+        raise LessonError(
+            f"The training images are {one}, height x width x channels, and the test images {other}: give two sets of "
+            "the same kind."
+        )
+    if train_set.classes != test_set.classes:
+        raise LessonError(
+            f"The training set has the classes {', '.join(train_set.classes)}, the test set "
+            f"{', '.join(test_set.classes)}: labels mean the same only if both have the same, in the same order."
+        )
+    _check_outputs(network, train_set)
+    _check_last_batch(network, train_set, batch_size)
+
+
+def _image(network: nn.Module, data: Dataset) -> torch.Tensor:
+    """The first image as a batch of its own, (1, C, H, W), where the network is."""
+    return data.images[:1].permute(0, 3, 1, 2).float().div(255).to(next(network.parameters()).device)
+
+
+def _check_outputs(network: nn.Module, data: Dataset) -> None:
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            outputs = tuple(network(_image(network, data)).shape)
+    except RuntimeError as error:
+        size = " x ".join(map(str, data.images.shape[1:]))
+        raise LessonError(f"The network does not take images of {size} ({str(error).splitlines()[0]}).") from error
+    finally:
+        for module, training in modes:
+            module.training = training
+    if len(outputs) != 2 or outputs[1] < len(data.classes):
+        raise LessonError(
+            f"{data.name} has {len(data.classes)} classes, so the network has to return (images, {len(data.classes)}) "
+            f"logits, and it returns {outputs} for one image: build it with num_classes={len(data.classes)}."
+        )
+
+
+def _check_last_batch(network: nn.Module, data: Dataset, batch_size: int) -> None:
+    """BN cannot normalise a single value, which is what a last batch of one image with maps of 1x1 would give it."""
+    last = len(data) % batch_size or min(batch_size, len(data))
+    if last // parallel.size() != 1:
+        return
+    try:
+        copy.deepcopy(network).train()(_image(network, data))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise LessonError(
+            f"{len(data):,} images in batches of {batch_size} leave a last batch of one image, and BN has nothing to "
+            f"normalise in its maps of 1x1: take one image away (train_set.take({len(data) - 1})), or another "
+            "batch size."
+        ) from error

@@ -1,0 +1,140 @@
+"""What cannot go well is said before the first step, and before anything is written."""
+
+import errno
+import os
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from resnet_lesson import Batches, LessonError, Normalisation, Recipe, build, files, shapes10, train
+from resnet_lesson.training.runs import load
+from resnet_lesson.training.transfer import fine_tune
+
+TRAIN, TEST = shapes10(40, 8, seed=0), shapes10(20, 8, seed=1)
+RECIPE = Recipe("tiny", 3, batch_size=16, lr=0.05, padding=0)
+
+
+def go(network=None, train_set=TRAIN, test_set=TEST, recipe=RECIPE, **options):
+    network = build("resnet8", seed=0) if network is None else network
+    return train(network, train_set, test_set, recipe, device="cpu", precision="float32", progress=False, **options)
+
+
+def grey(n):
+    data = shapes10(n, 8)
+    return replace(data, images=data.images[..., :1].contiguous())
+
+
+def hundred_classes(n):
+    return replace(shapes10(n, 8), classes=tuple(f"class {k}" for k in range(100)))
+
+
+class Deaf(nn.Sequential):
+    """Takes images of 8x8 only."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(3 * 64, 10))
+
+
+WRONG = {
+    "a grey test set": (dict(test_set=grey(20)), r"training images are \(8, 8, 3\).* test images \(8, 8, 1\)"),
+    "grey images": (dict(train_set=grey(40), test_set=grey(20)), r"1 channel\(s\), and the network takes 3"),
+    "other classes": (dict(test_set=hundred_classes(20)), "in the same order"),
+    "too few outputs": (dict(train_set=hundred_classes(40), test_set=hundred_classes(20)), "num_classes=100"),
+    "images of another size": (dict(network=Deaf(), train_set=shapes10(40, 9), test_set=shapes10(20, 9)), "9 x 9 x 3"),
+    "a last batch of one": (dict(train_set=shapes10(33, 8)), r"last batch of one image.*take\(32\)"),
+    "batches of one": (dict(recipe=replace(RECIPE, batch_size=1)), "batches of 1 leave a last batch of one"),
+}
+
+
+class Small(nn.Sequential):
+    """Its last maps are 1x1, so BN needs two images."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 10))
+
+
+@pytest.mark.parametrize("options, says", WRONG.values(), ids=WRONG)
+def test_what_does_not_go_together_is_said_before_the_first_step(tmp_path, options, says):
+    options = {"network": Small() if "one" in says or "leave" in says else None} | options
+    with pytest.raises((LessonError, ValueError), match=says):
+        go(out=tmp_path / "run", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_last_batch_of_one_is_no_fault_where_bn_has_more_than_one_value():
+    assert go(train_set=shapes10(33, 16), test_set=shapes10(20, 16)).status == "finished"
+
+
+def test_fine_tuning_says_it_too():
+    head = build("resnet8", seed=0)
+    with pytest.raises(LessonError, match="test images"):
+        fine_tune(head, TRAIN, grey(20), Normalisation.of(TRAIN), RECIPE, device="cpu")
+
+
+def test_a_colour_that_is_the_same_everywhere_trains(tmp_path):
+    images = TRAIN.images.clone()
+    images[..., 1] = 7
+    run = go(train_set=replace(TRAIN, images=images), test_set=TEST)
+    assert run.final("train_loss") < 10
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), torch.tensor(3), True])
+def test_any_whole_number_is_a_seed(tmp_path, seed):
+    run = go(seed=seed, out=tmp_path / "run")
+    assert run.seed == int(seed) and load(tmp_path / "run").seed == int(seed)
+
+
+@pytest.mark.parametrize("seed", [2**32, -1, 0.5, "3", None])
+def test_what_is_no_seed_is_refused(seed):
+    """2**32 would be 0's twin: torch and numpy use 32 bits."""
+    for make in (lambda: go(seed=seed), lambda: Batches(TRAIN, 4, Normalisation.of(TRAIN), seed=seed)):
+        with pytest.raises(ValueError, match="A seed is a whole number from 0 to 4,294,967,295"):
+            make()
+
+
+# --- the folder
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_first_step(tmp_path):
+    (tmp_path / "file").write_text("a file")
+    network = build("resnet8", seed=0)
+    network.register_forward_pre_hook(lambda module, _: pytest.fail("it trained") if module.training else None)
+    with pytest.raises(LessonError, match="cannot be recorded in .*file.*choose another folder"):
+        go(network, out=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "a file"
+
+
+def test_a_disk_that_is_nearly_full_is_known_before_the_first_step(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**5))
+    with pytest.raises(LessonError, match="0 MB free, and the checkpoints of this training need 1 MB"):
+        go(out=tmp_path / "run")
+
+
+def test_a_disk_that_fills_up_later_is_said_in_one_line_and_the_last_checkpoint_stays(tmp_path, monkeypatch):
+    real, full = os.fsync, []
+
+    def fsync(descriptor):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    recipe = replace(RECIPE, iterations=9)
+    with pytest.raises(LessonError, match="No space left on device"):
+        go(out=tmp_path / "run", recipe=recipe, observers=[lambda run: full.append(1) if len(run.history) == 2 else 0])
+    assert not list((tmp_path / "run").glob("*.partial"))
+    full.clear()
+    monkeypatch.undo()
+    again = go(out=tmp_path / "run", recipe=recipe)
+    assert again.status == "finished" and again.column("iteration") == [3, 6, 9]
+
+
+def test_a_rate_of_a_millionth_is_recorded_as_such(tmp_path):
+    go(out=tmp_path / "run", recipe=replace(RECIPE, lr=3e-7))
+    assert load(tmp_path / "run").column("lr") == [3e-7]
