@@ -4,7 +4,7 @@ import nbclient
 import nbformat
 import pytest
 from support.paths import REPO
-from support.stubs import PATHS, exercise_in, paste_solution, stubs, text_of
+from support.stubs import PATHS, about_the_exercises, exercise_in, paste_solution, stubs, text_of
 
 from resnet_lesson import exercises
 
@@ -51,6 +51,7 @@ def test_with_the_solutions_every_check_passes_and_the_notebook_runs(path):
     notebook = nbformat.read(path, as_version=4)
     for cell in stubs(notebook):
         paste_solution(cell)
+    notebook.cells = about_the_exercises(notebook.cells)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(SHORT))
     resources = {"metadata": {"path": str(REPO / "notebooks")}}
     nbclient.NotebookClient(notebook, timeout=300, record_timing=False, resources=resources).execute()

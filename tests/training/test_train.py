@@ -128,40 +128,10 @@ def test_resnet8_learns_shapes10_clearly_better_than_chance():
     assert run.final("test_loss") < 2.0 < run.history[0]["train_loss"]
 
 
-@pytest.mark.parametrize("iterations", [1, 2, 3, 4, 8])
-def test_it_makes_as_many_steps_as_the_recipe_says(iterations):
-    network, run = go(recipe=replace(RECIPE, iterations=iterations), network=hooked(0, None))
-    assert network.steps == iterations
-    assert run.history[-1]["iteration"] == iterations
-
-
 SCHEDULES = [
     replace(RECIPE, milestones=(2, 6), warmup=1, weight_decay=3e-4),
     replace(RECIPE, schedule="one-cycle", milestones=(), warmup=3, nesterov=True, weight_decay=5e-4, momentum=0.8),
 ]
-
-
-@pytest.mark.parametrize("recipe", SCHEDULES, ids=lambda recipe: recipe.schedule)
-def test_every_step_uses_the_recipes_learning_rate_momentum_and_weight_decay(recipe):
-    used = []
-    handle = register_optimizer_step_pre_hook(
-        lambda optimiser, *_: used.append((type(optimiser), dict(optimiser.param_groups[0])))
-    )
-    try:
-        network, run = go(recipe=recipe)
-    finally:
-        handle.remove()
-    assert [kind for kind, _ in used] == [torch.optim.SGD] * recipe.iterations
-    rates = [group["lr"] for _, group in used]
-    assert rates == [recipe.lr_at(iteration) for iteration in range(recipe.iterations)]
-    assert len(set(rates)) >= 3
-    for _, group in used:
-        settings = {key: group[key] for key in ("momentum", "nesterov", "weight_decay", "dampening")}
-        assert settings == dict(
-            momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay, dampening=0
-        )
-        assert len(group["params"]) == len(list(network.parameters()))
-    assert run.column("lr") == [rates[2], rates[5], rates[7]]
 
 
 @pytest.mark.parametrize("recipe", SCHEDULES, ids=lambda recipe: recipe.schedule)
@@ -191,6 +161,7 @@ def test_the_weights_are_those_of_sgd_written_by_hand(recipe):
     for row, steps in zip(run.history, (slice(0, 3), slice(3, 6), slice(6, 8)), strict=True):
         mean = sum(a * b for a, b in zip(losses[steps], sizes[steps], strict=True)) / sum(sizes[steps])
         assert row["train_loss"] == pytest.approx(mean, rel=1e-4)
+    assert run.column("lr") == [recipe.lr_at(iteration) for iteration in (2, 5, 7)]
 
 
 def test_the_same_seed_gives_the_same_weights_and_history_to_the_last_bit(uninterrupted):
@@ -232,21 +203,6 @@ def test_the_test_error_is_measured_once_an_epoch_in_evaluation_mode_without_gra
     loss, error = evaluate(network, batches)
     assert run.final("test_loss") == pytest.approx(loss, rel=1e-5)
     assert run.final("test_error") == pytest.approx(error, abs=1e-9)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_evaluate_leaves_the_network_as_it_was(training):
-    network = build("resnet8", seed=0).train(training)
-    before = copy.deepcopy(network)
-    batches = Batches(TEST, 16, Normalisation.of(TRAIN))
-    loss, error = evaluate(network, batches)
-    assert network.training is training and network.stem.bn1.training is training
-    assert_same_weights(network, before)
-    assert all(weight.grad is None for weight in network.parameters())
-    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    logits = before.eval()(images)
-    assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
-    assert error == pytest.approx((logits.argmax(1) != labels).float().mean().item(), abs=1e-6)
 
 
 def test_the_network_is_trained_in_place_and_stays_in_training_mode():
@@ -395,7 +351,7 @@ def test_a_recipe_may_be_given_by_name():
 # --- stopping with Ctrl-C
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("step", [2, 6])
 def test_after_ctrl_c_the_same_call_ends_as_if_never_interrupted(tmp_path, capsys, uninterrupted, step):
     folder = tmp_path / "run"
     network, run = go(folder, network=hooked(step, ctrl_c))
@@ -725,13 +681,6 @@ def test_a_finished_run_without_its_weights_says_so(tmp_path):
     (folder / "weights.safetensors").unlink()
     with pytest.raises(LessonError, match="without weights"):
         go(folder)
-
-
-def test_evaluate_leaves_a_frozen_layer_frozen():
-    network = build("resnet8", seed=0).train()
-    network.stem.bn1.eval()
-    evaluate(network, [(torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))])
-    assert network.training and network.fc.training and not network.stem.bn1.training
 
 
 # --- divergence
