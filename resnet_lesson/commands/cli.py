@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 from .. import machine
@@ -20,8 +21,7 @@ from ..training import parallel, transfer_study
 from ..training.recipes import RECIPES, recipe
 from ..training.runs import list_runs, load, name_of, recorded
 from ..training.train import train
-from . import data_command, doctor, reproduce, visdom_server
-from .grade import command as grade
+from . import data_command, doctor, grade, reproduce, visdom_server
 
 DATASETS = {
     "cifar10": cifar10,
@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
         if argv[0] not in commands:
             top.error(unknown("command", argv[0], commands))
         options = [option for option in commands[argv[0]]._option_string_actions if option.startswith("--")]
-        for word in argv[1:]:
+        for word in takewhile(lambda word: word != "--", argv[1:]):
             if word.startswith("--") and word.split("=")[0] not in options:
                 commands[argv[0]].error(unknown("option", word.split("=")[0], options))
     args = top.parse_args(argv)

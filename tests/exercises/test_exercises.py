@@ -13,7 +13,7 @@ import torch
 from answers import RIGHT, WRONG
 from torch import nn
 
-from resnet_lesson import exercises
+from resnet_lesson import LessonError, PlainBlock, exercises
 from resnet_lesson.models import blocks
 
 NAMES = exercises.names()
@@ -40,6 +40,13 @@ def test_there_are_enough_exercises_and_answers():
         assert len(RIGHT[name]) >= 3, name
         assert len(WRONG[name]) >= 5, name
     assert set(RIGHT) == set(WRONG) == set(NAMES)
+
+
+def test_an_answer_beside_named_parts_is_refused_and_never_dropped():
+    for given in (exercises.cost_by_hand, exercises.plain_block):
+        with pytest.raises(LessonError, match="one answer or named parts, not both .here: basic_macs"):
+            given.check(PlainBlock, basic_macs=1)
+    assert exercises.plain_block.check(answer=PlainBlock).passed
 
 
 @pytest.mark.parametrize(("name", "style"), pairs(RIGHT))

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .report import Finding, Report, Text
+from ...errors import LessonError
+from .report import Finding, Report, Text, hand_in
 from .source import code_of, student_line
 
 
@@ -66,12 +67,27 @@ class Exercise:
 
         return add
 
-    def check(self, answer: object = None, /, **parts) -> Report:
+    def check(self, answer: object = None, **parts) -> Report:
         """Judge an answer: a class or function, or several named `parts`.
 
         Runs every probe, also after a failure, each from the same random seed, and catches what the answer raises.
+        Raises LessonError for an answer beside named parts, since it is not clear which of them is meant.
         """
-        answer = parts or answer
+        if parts and answer is not None:
+            named = ", ".join(parts)
+            raise LessonError(f"Give check() either one answer or named parts, not both (here: {named}).")
+        report = self._judge(parts or answer)
+        passed = report.probes - len(report.findings) if report.attempted else 0
+        hand_in(
+            exercise=self.name,
+            attempted=report.attempted,
+            passed=passed,
+            checks=report.probes,
+            mistakes=report.mistakes,
+        )
+        return report
+
+    def _judge(self, answer: object) -> Report:
         if is_unattempted(answer):
             return Report(self.name, len(self.probes), attempted=False, task=self.task)
         with contextlib.redirect_stdout(io.StringIO()) as printed:  # a print() in forward would bury the report

@@ -1,10 +1,21 @@
 """What a check says, as text and as HTML: in words, without colours that a dark page would spoil."""
 
+import json
+import os
 import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+
+HANDED_IN = "RESNET_LESSON_HANDED_IN"  # the environment variable that names the file of `hand_in`
+
+
+def hand_in(**line: object) -> None:
+    """Append a line of JSON to the file that the environment names, for `grade`; where none is named, do nothing."""
+    if path := os.environ.get(HANDED_IN):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 @dataclass(frozen=True)

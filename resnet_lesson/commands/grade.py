@@ -1,0 +1,328 @@
+"""`python -m resnet_lesson grade`: run students' notebooks, and count the exercises that their code solves.
+
+The code cells of a notebook run in a process and a folder of their own (`grade_cells`), within limits of time and
+memory. Each `check()` in them appends its report to a file, and only these reports count; the outputs stored in a
+notebook are never read. This protects against accidents, not against ill will: the code runs with the rights of the
+person who grades. For notebooks from people you do not know, docs/teaching.md has a container.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from .. import exercises
+from ..errors import LessonError
+from ..exercises.kit.report import HANDED_IN
+from ..files import replace_file
+
+try:
+    import psutil
+except ModuleNotFoundError:  # it comes with Jupyter; the other commands work without
+    psutil = None
+
+MOST_REMARKS = 8  # on one notebook; a name that is missing early makes every later cell fail
+
+
+@dataclass
+class Graded:
+    """What one notebook is worth.
+
+    exercises: the names of those that count; reports: the best one on each, as `check` hands it in; remarks: what else
+    the teacher should know; seconds: how long the cells ran; stopped: why they did not all run, or "".
+    """
+
+    path: Path
+    exercises: list[str] = field(default_factory=list)
+    reports: dict[str, dict] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str = ""
+
+    def passed(self, name: str) -> bool:
+        report = self.reports.get(name)
+        return report is not None and report["passed"] == report["checks"]
+
+    @property
+    def score(self) -> int:
+        """How many exercises are passed."""
+        return sum(map(self.passed, self.exercises))
+
+    def share(self, name: str) -> str:
+        """ "8 of 9", in words because a spreadsheet takes 8/9 for a date; or why there is no number."""
+        report = self.reports.get(name)
+        if report is None:
+            return "not reached" if self.stopped else "not attempted"
+        return f"{report['passed']} of {report['checks']}" if report["attempted"] else "not attempted"
+
+    def verdict(self, name: str) -> str:
+        """ "8 of 9: the stride is missing"."""
+        mistakes = "; ".join(self.reports.get(name, {}).get("mistakes", []))
+        share = f"passed, {self.share(name)}" if self.passed(name) else self.share(name)
+        return f"{share}: {mistakes}" if mistakes else share
+
+    def __str__(self) -> str:
+        head = f"{self.path}: {self.score} of {len(self.exercises)} exercises passed, {self.seconds:.0f} s"
+        width = max(map(len, self.exercises), default=0)
+        return "\n  ".join([head, *(f"{name:{width}}  {self.verdict(name)}" for name in self.exercises), *self.remarks])
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What `python -m resnet_lesson grade` takes, and what it does."""
+    parser.add_argument("paths", nargs="+", type=Path, metavar="NOTEBOOK_OR_FOLDER", help="what students handed in")
+    parser.add_argument("--csv", type=Path, default=None, metavar="FILE", help="write a table with a row per notebook")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write results.json for Gradescope")
+    parser.add_argument("--seconds", type=float, default=600, help="time limit for one notebook (default: 600)")
+    parser.add_argument("--memory", type=float, default=6, metavar="GB", help="limit for one notebook (default: 6)")
+    parser.add_argument("--jobs", type=int, default=1, help="notebooks at a time (default: 1)")
+    parser.set_defaults(run=command)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Grade the notebooks; after each one, write the files again and print a report.
+
+    Raises LessonError where Jupyter is missing, a path does not exist, no notebook is found, or a file cannot be
+    written; ValueError where a limit is not above 0.
+    """
+    if psutil is None:
+        raise LessonError("Grading needs psutil, which comes with Jupyter: pip install jupyterlab")
+    for option in ("seconds", "memory", "jobs"):
+        if not getattr(args, option) > 0:
+            raise ValueError(f"--{option} is a number above 0, not {getattr(args, option):g}.")
+    paths, results, stopping = find(args.paths), [], Event()
+    write(args, results)  # a file that cannot be written is better found now than after thirty notebooks
+    with ThreadPoolExecutor(args.jobs) as pool:
+        try:
+            for graded in pool.map(lambda path: grade(path, args, stopping), paths):
+                results.append(graded)
+                with suppress(LessonError):  # open in Excel just now, perhaps; the last time counts
+                    write(args, results)
+                say(str(graded))
+        except KeyboardInterrupt:
+            print(f"Stopped after {len(results)} of {len(paths)} notebooks. The files you asked for hold those.")
+            return 130
+        finally:
+            stopping.set()  # no notebook goes on running
+    write(args, results)
+    if len(results) > 1:
+        say("\n".join(["", "The class, exercise by exercise:", *summary(results)]))
+    return 0
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """The notebooks among files and in folders, without hidden ones, such as .ipynb_checkpoints and macOS's ._ files.
+
+    Raises LessonError where a path does not exist, or no notebook is found.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.exists():
+            raise LessonError(f"There is no file or folder {path}: give a notebook, or a folder of notebooks.")
+        inside = [one.relative_to(path) for one in sorted(path.rglob("*.ipynb"))] if path.is_dir() else [Path()]
+        shown = [path / one for one in inside if not any(part.startswith(".") for part in one.parts)]
+        found |= dict.fromkeys(one for one in shown if one.is_file())
+    if not found:
+        raise LessonError(f"No notebook (*.ipynb) in {', '.join(map(str, paths))}: give the folder that holds them.")
+    return list(found)
+
+
+def grade(path: Path, limits: argparse.Namespace, stopping: Event) -> Graded:
+    """Run a notebook and collect the best report on each exercise. Whatever the file holds, this raises nothing."""
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8-sig"))
+        cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    except Exception as error:  # of whatever kind: it must not stop the class
+        problem = f"not a notebook that can be read ({type(error).__name__}): save it again in JupyterLab"
+        return Graded(path, remarks=[problem])
+    if not (names := expected("\n".join(cells))):
+        return Graded(path, remarks=["no exercise of the course in it: is it the right notebook?"])
+    last = max((number for number, cell in enumerate(cells, start=1) if "check" in cell), default=0)
+    lines, stopped, seconds = run(cells[:last], limits, stopping)  # what follows the last check changes no result
+    remarks = [line["remark"] for line in lines if "remark" in line]
+    if len(remarks) > MOST_REMARKS:
+        remarks[MOST_REMARKS:] = [f"and {len(remarks) - MOST_REMARKS} more remarks"]
+    remarks += [stopped] if stopped else []
+    graded = Graded(path, names, remarks=remarks, seconds=seconds, stopped=stopped)
+    for report in (line for line in lines if "exercise" in line):
+        best = graded.reports.setdefault(report["exercise"], report)
+        if (report["attempted"], report["passed"]) > (best["attempted"], best["passed"]):
+            graded.reports[report["exercise"]] = report
+    return graded
+
+
+def expected(code: str) -> list[str]:
+    """The exercises of each of the course's notebooks from which the code mentions one: a deleted one counts, too."""
+    chapters = {name: getattr(exercises, name).read.split(",")[0] for name in exercises.names()}
+    mentioned = {chapter for name, chapter in chapters.items() if re.search(rf"\bexercises\.{name}\b", code)}
+    return [name for name, chapter in chapters.items() if chapter in mentioned]
+
+
+def run(cells: list[str], limits: argparse.Namespace, stopping: Event) -> tuple[list[dict], str, float]:
+    """Run the cells in a process of their own; return what it handed in, why it did not end ("" if it did), seconds.
+
+    No process that the cells started is left then, nor the folder they worked in.
+    """
+    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder:
+        here, job, handed_in = Path(folder, "notebooks"), Path(folder, "cells.json"), Path(folder, "handed-in.jsonl")
+        here.mkdir()
+        job.write_text(json.dumps(cells), encoding="utf-8")
+        process = psutil.Popen(
+            [sys.executable, "-m", f"{__package__}.grade_cells", str(job)],
+            cwd=here,
+            env=environment(here, handed_in, limits.jobs),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        stopped, seconds = watch(process, handed_in, limits, stopping)
+        with process.stderr as errors:
+            said = errors.read().decode(errors="replace").strip().splitlines()
+        lines: list[dict] = []
+        with suppress(OSError, ValueError):  # no file, or a last line that is not whole
+            for line in handed_in.read_text(encoding="utf-8").splitlines():
+                lines.append(json.loads(line))
+    if not lines:
+        return lines, f"its process could not start: {said[-1] if said else process.returncode}", seconds
+    if "end" in lines[-1]:
+        return lines, "", seconds
+    if process.returncode == -9 and not stopped:
+        stopped = "its process was killed by the system, most often for want of memory"
+    stopped = stopped or f"its process ended itself (status {process.returncode})"
+    return lines, f"{stopped}, in code cell {max(line.get('cell', 0) for line in lines)}", seconds
+
+
+def environment(here: Path, handed_in: Path, jobs: int) -> dict[str, str]:
+    """This environment, but: a file to report to, no GPU, no windows, a fair share of the cores."""
+    python_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {
+        HANDED_IN: str(handed_in),
+        "CUDA_VISIBLE_DEVICES": "",
+        "IPYTHONDIR": str(here.parent / "ipython"),
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs)),
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "RESNET_LESSON_FULL": "0",
+    }
+
+
+def watch(process: "psutil.Popen", handed_in: Path, limits: argparse.Namespace, stopping: Event) -> tuple[str, float]:
+    """Wait for the process's end, or end it at a limit, together with all that it started; say why, and the seconds."""
+    family, began, stopped = {process}, time.monotonic(), ""
+    try:
+        while process.poll() is None and not stopped:
+            time.sleep(0.1)
+            with suppress(psutil.Error):
+                family.update(process.children(recursive=True))
+            if not handed_in.exists():  # until the first cell it imports torch: that is not the student's time
+                began = time.monotonic()
+            if stopping.is_set():
+                stopped = "the grading was stopped"
+            elif time.monotonic() - began > limits.seconds:
+                stopped = f"it took longer than {limits.seconds:g} s"
+            elif sum(map(memory, family)) > limits.memory * 1e9:
+                stopped = f"it took more than {limits.memory:g} GB of memory"
+    finally:
+        for one in family:
+            with suppress(psutil.Error):
+                one.kill()
+        if hasattr(os, "killpg"):  # those that were started too recently to have been seen
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return stopped, time.monotonic() - began
+
+
+def memory(process: "psutil.Process") -> int:
+    """In bytes; 0 of a process that has ended."""
+    with suppress(psutil.Error):
+        return process.memory_info().rss
+    return 0
+
+
+def write(args: argparse.Namespace, results: list[Graded]) -> None:
+    """Write the files that were asked for. Raises LessonError where one cannot be written."""
+    for path, content in ((args.csv, table), (args.json, gradescope)):
+        if path:
+            try:
+                replace_file(path, lambda file, content=content: file.write(content(results)))
+            except OSError as error:
+                why = f"{path} cannot be written ({error.strerror}). Close it in other programs, or give another name."
+                raise LessonError(why) from error
+
+
+def table(results: list[Graded]) -> bytes:
+    """The class as CSV, with a row per notebook. The mark at its start tells Excel that it is UTF-8."""
+    names = [name for name in exercises.names() if any(name in one.exercises for one in results)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["notebook", "student", *names, "passed", "exercises", "seconds", "remarks"])
+    for one in results:
+        shares = [one.share(name) if name in one.exercises else "" for name in names]
+        mistakes = [f"{name}: {one.verdict(name)}" for name in one.exercises if ": " in one.verdict(name)]
+        row = [one.path, one.path.stem, *shares, one.score, len(one.exercises), round(one.seconds)]
+        writer.writerow([cell(value) for value in [*row, "; ".join([*one.remarks, *mistakes])]])
+    return text.getvalue().encode("utf-8-sig")
+
+
+def cell(value: object) -> str:
+    """A value as a cell of the table that no spreadsheet computes: the name of a file may begin like a formula."""
+    text = printable(str(value))
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
+def gradescope(results: list[Graded]) -> bytes:
+    """One submission as Gradescope's autograder reads it: a test per exercise, each worth one point.
+
+    Source: https://gradescope-autograders.readthedocs.io/en/latest/specs/
+    """
+    tests, several = [], len(results) > 1
+    for one in results:
+        for name in one.exercises:
+            title = f"{one.path.stem}: {name}" if several else name
+            score = int(one.passed(name))
+            tests.append({"name": title, "score": score, "max_score": 1, "output": one.verdict(name)})
+    whole = {
+        "score": sum(one.score for one in results),
+        "execution_time": round(sum(one.seconds for one in results)),
+        "output": "\n".join(f"{one.path.name}: {remark}" for one in results for remark in one.remarks),
+        "tests": tests,
+    }
+    return json.dumps(whole, indent=2).encode()
+
+
+def summary(results: list[Graded]) -> list[str]:
+    """For each exercise, how many passed it and the most frequent mistake: what to talk about in the next lesson."""
+    lines = []
+    for name in exercises.names():
+        asked = [one for one in results if name in one.exercises]
+        mistakes = Counter(mistake for one in asked for mistake in one.reports.get(name, {}).get("mistakes", []))
+        often = "".join(f"; most often: {mistake} ({times})" for mistake, times in mistakes.most_common(1))
+        if asked:
+            lines.append(f"  {name:18} {sum(one.passed(name) for one in asked)} of {len(asked)} passed{often}")
+    return lines
+
+
+def printable(text: str) -> str:
+    """The text without characters that a terminal would obey."""
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+
+
+def say(text: str) -> None:
+    """Print, with escapes for what the output's encoding lacks, as cp1252 lacks Hangul."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(printable(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)

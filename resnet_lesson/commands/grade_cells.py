@@ -1,0 +1,94 @@
+"""The process in which `grade` runs one notebook: `python -m resnet_lesson.commands.grade_cells CELLS.json`.
+
+What happens is handed in, line by line: the cell that begins, what went wrong in it, and the report of each `check()`.
+"""
+
+import functools
+import inspect
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magics.script import ScriptMagics
+from traitlets.config import Config
+
+import resnet_lesson
+
+from .. import machine
+from ..exercises.kit.report import hand_in
+from ..training import recipes, transfer, transfer_study
+from ..training import train as training
+
+STEPS = 4  # of each training: no check depends on how long one is
+
+
+class Shell(InteractiveShell):
+    """IPython without a kernel, which leaves out commands of the system's shell, such as !pip install."""
+
+    def system(self, command):
+        hand_in(remark=f"left out: !{command}"[:200])
+
+    def getoutput(self, command, *_, **__):
+        self.system(command)
+        return []
+
+    def enable_gui(self, gui=None):
+        """`%matplotlib` asks for one; there is none."""
+
+    def ask_exit(self):
+        """Of exit(): the other cells still count."""
+
+
+def shortened(function: Callable) -> Callable:
+    """`train` or `fine_tune`, in at most `STEPS` steps."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def brief(*arguments, **options):
+        given = signature.bind(*arguments, **options)
+        given.apply_defaults()
+        recipe = given.arguments["recipe"]
+        recipe = recipes.recipe(recipe) if isinstance(recipe, str) else recipe
+        given.arguments["recipe"] = recipe.scaled(min(recipe.iterations, STEPS))
+        return function(*given.args, **given.kwargs)
+
+    return brief
+
+
+def prepare() -> InteractiveShell:
+    """Silence, short trainings, a folder for data that is not the course's, and a shell."""
+    os.dup2(1, 2)  # stdout goes nowhere already
+    resnet_lesson.train = training.train = shortened(training.train)
+    transfer.fine_tune = transfer_study.fine_tune = shortened(transfer.fine_tune)
+    resnet_lesson.DATA = machine.DATA = Path.cwd().parent / "data"
+    ScriptMagics.shebang = lambda self, line, cell: hand_in(remark=f"left out: %%script {line}"[:200])  # %%bash, too
+    return Shell.instance(config=Config(HistoryManager={"enabled": False}))  # no database
+
+
+def told(error: BaseException) -> str:
+    """ "NameError: name 'x' is not defined", in one line."""
+    return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}").rstrip(": ")[:200]
+
+
+def main(file: str) -> None:
+    cells = json.loads(Path(file).read_text(encoding="utf-8"))
+    shell = prepare()
+    for number, cell in enumerate(cells, start=1):
+        hand_in(cell=number)
+        try:
+            result = shell.run_cell(cell, store_history=True)
+            error = result.error_before_exec or result.error_in_exec
+        except Exception as raised:  # of IPython itself, such as for a source that cannot be encoded
+            error = raised
+        if error is not None:
+            hand_in(remark=f"code cell {number}: {told(error)}")
+    hand_in(end=True)
+    os._exit(0)  # whatever threads the cells have left behind
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
