@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import unknown
@@ -30,7 +29,8 @@ class Normalisation:
     def of(cls, dataset: Dataset, kind: str = "channel") -> "Normalisation":
         """Measure it on a training set.
 
-        "channel": mean and standard deviation of each colour over all pixels.
+        "channel": mean and standard deviation of each colour over all pixels. A colour that is the same everywhere
+        has a standard deviation of 0; it is divided by 1 instead, and so is 0 everywhere.
         "pixel": the mean image; no division (paper, section 4.2), only scaling by 255. The scale makes
         no difference to a network that normalises right after its first convolution.
         """
@@ -41,7 +41,8 @@ class Normalisation:
             counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in channels])
             mean = (counts * values).sum(1) / counts.sum(1)
             variance = (counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)
-            return cls(mean.float(), variance.sqrt().float())
+            std = torch.where(variance > 0, variance.sqrt(), 1.0)
+            return cls(mean.float(), std.float())
         if kind == "pixel":
             total = sum(chunk.sum(0, dtype=torch.int64) for chunk in dataset.images.split(5000))
             return cls((total.double() / len(dataset)).float(), torch.full(dataset.images.shape[-1:], 255.0))
@@ -53,7 +54,7 @@ def check_channels(network: nn.Module, dataset: Dataset) -> None:
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     channels = dataset.images.shape[-1]
     if first is not None and first.in_channels != channels:
-        grey = ": as_photographs(dataset), of resnet_lesson.pretrained, makes them three" if channels == 1 else ""
+        grey = ": as_photographs, in resnet_lesson.training.pretrained, makes them three" if channels == 1 else ""
         raise ValueError(f"{dataset.name} has {channels} channel(s), and the network takes {first.in_channels}{grey}.")
 
 
@@ -86,12 +87,12 @@ class Batches:
         self.padding, self.flip, self.shuffle, self.seed, self.share = padding, flip, shuffle, seed, share
         self.size = dataset.images.shape[1:3]
         border = (0, 0, padding, padding, padding, padding)
-        self.images = F.pad(dataset.images, border).to(device)
+        self.images = nn.functional.pad(dataset.images, border).to(device)
         self.labels = dataset.labels.to(device)
         self.mean, self.scale = normalisation.mean.to(device), (1 / normalisation.std).to(device)
         self.per_pixel = self.mean.dim() == 3
         if self.per_pixel:
-            self.mean = F.pad(self.mean, border)
+            self.mean = nn.functional.pad(self.mean, border)
 
     def __len__(self) -> int:
         """Batches in an epoch; the last may be smaller."""
