@@ -1,7 +1,7 @@
 """Batches of images, cropped, mirrored and normalised for a whole batch at once, on the device.
 
-The usual pipeline decodes, crops and flips one image at a time in worker processes. Here the whole
-padded set lies on the device as bytes; one indexing operation cuts a batch out of it.
+The usual pipeline decodes, crops and flips one image at a time in worker processes. Here the whole padded set is on the
+device as bytes, and one indexing operation cuts a batch out of it.
 """
 
 from collections.abc import Iterator
@@ -66,8 +66,8 @@ class Batches:
     seed: fixes order, crops and flips of every epoch, on every device.
     share: (k, n) leaves every n-th image of each batch, from the k-th on: what process k of n computes.
 
-    Per-channel normalisation comes after the padding, as in torchvision's usual list of transforms
-    (the border is black). The per-pixel mean is subtracted before it (the border is zero).
+    Per-channel normalisation follows the padding, as in torchvision's usual list of transforms (the border is black).
+    The per-pixel mean is subtracted before it (the border is zero).
     """
 
     def __init__(
