@@ -119,9 +119,9 @@ def _fetch(path: Path, n: int, why_not_here: str) -> np.ndarray:
             drawings = _first(response.raw.read(size), n)
     except Unusable as why:
         raise LessonError(
-            f"QuickDraw's {path.name} {why_not_here} in {path.parent} and could not be fetched: {host_of(address)}: "
-            f"{why}. Copy such files there from somebody who has them (a USB stick will do), run this again when "
-            f"online, or use doodles10(), generated drawings that need no download."
+            f"QuickDraw's {path.name} could not be fetched: {host_of(address)}: {why}. In {path.parent} it "
+            f"{why_not_here}. Copy such files there from somebody who has them (a USB stick will do), run this again "
+            f"when online, or use doodles10(), generated drawings that need no download."
         ) from why
     with private_folder(path) as temporary:
         np.save(temporary / path.name, drawings)

@@ -11,7 +11,7 @@ def alone(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("RESNET_LESSON_CIFAR10_URL", raising=False)
     monkeypatch.delenv("RESNET_LESSON_QUICKDRAW_URL", raising=False)
-    monkeypatch.setattr(download, "PATIENCE", download.Patience(rate=100_000, after=0.2, connect=1, stall=0.3))
+    monkeypatch.setattr(download, "PATIENCE", download.Patience(rate=100_000, after=0.3, connect=2, stall=0.5))
 
 
 @pytest.fixture

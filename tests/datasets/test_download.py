@@ -49,8 +49,8 @@ def test_the_first_mirror_that_works_is_the_only_one_asked(server, tmp_path, cap
 
 
 BAD = {
-    "silent": "stalled, nothing arrived for 0.3 s",
-    "stalls": "stalled, nothing arrived for 0.3 s",
+    "silent": "stalled, nothing arrived for 0.5 s",
+    "stalls": "stalled, nothing arrived for 0.5 s",
     "drips": "slow, 2 kB/s over 0 s (under 100)",
     "truncates": "broke off before the end of the file",
     "lies": "sent something else than the published file (wrong checksum)",
