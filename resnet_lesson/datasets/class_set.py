@@ -36,7 +36,7 @@ def bundle(file: Path, root: Path) -> tuple[str, list[str]]:
             packed = temporary / file.name
             with tarfile.open(packed, "w") as tar:
                 for name, path in members.items():
-                    tar.add(path, name, recursive=False, filter=_anonymous)
+                    _add(tar, name, path)
             with open(packed, "rb") as content:
                 digest = hashlib.file_digest(content, "sha256").hexdigest()
             os.replace(packed, file)
@@ -127,9 +127,8 @@ def _found(root: Path) -> Iterator[tuple[str, Path]]:
                 yield f"{kind}/{path.name}", path
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without the owner's name and the time: the same files make the same bytes."""
-    member.uid = member.gid = member.mtime = 0
-    member.uname = member.gname = ""
-    member.mode = 0o644
-    return member
+def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
+    member = tarfile.TarInfo(name)  # without the owner's name and the time: the same files make the same bytes
+    member.size = path.stat().st_size
+    with open(path, "rb") as content:
+        tar.addfile(member, content)

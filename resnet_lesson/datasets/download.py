@@ -41,11 +41,7 @@ PATIENCE = Patience()
 class Unusable(Exception):
     """Why a mirror or a file cannot be used, in a few words."""
 
-
-class TooSlow(Unusable):
-    def __init__(self, rate: float, seconds: float):
-        super().__init__(f"slow, {rate / 1000:.0f} kB/s over {seconds:.0f} s (under {PATIENCE.rate / 1000:.0f})")
-        self.rate = rate  # bytes/s
+    rate: float | None = None  # bytes/s, of a mirror that is only slow
 
 
 def fetch(mirrors: Iterable[str], checksum: str, path: Path, *, otherwise: str) -> None:
@@ -66,7 +62,7 @@ def fetch(mirrors: Iterable[str], checksum: str, path: Path, *, otherwise: str) 
                 return _fetch_from(url, checksum, path, slowest)
             except Unusable as why:
                 print(f"{host_of(url)}: {why}.")
-                if isinstance(why, TooSlow):
+                if why.rate is not None:
                     slow[url] = why.rate
         candidates = sorted(slow, key=slow.__getitem__, reverse=True)
         if candidates:
@@ -93,7 +89,7 @@ def _fetch_from(url: str, checksum: str, path: Path, slowest: float) -> None:
 
 
 def _save(response: requests.Response, out: BinaryIO, host: str, slowest: float) -> None:
-    """Write what arrives to the file, under a progress bar with the host's name. Raises TooSlow below that rate."""
+    """Write what arrives to the file, under a progress bar with the host's name. Raises Unusable below that rate."""
     size = int(response.headers.get("Content-Length", 0)) or None
     start, done = time.monotonic(), 0
     with tqdm(total=size, desc=host, unit="B", unit_scale=True) as bar:
@@ -104,7 +100,10 @@ def _save(response: requests.Response, out: BinaryIO, host: str, slowest: float)
             done += len(chunk)
             seconds = time.monotonic() - start
             if seconds > PATIENCE.after and done < slowest * seconds:
-                raise TooSlow(done / seconds, seconds)
+                rate = done / seconds
+                why = Unusable(f"slow, {rate / 1000:.0f} kB/s over {seconds:.0f} s (under {slowest / 1000:.0f})")
+                why.rate = rate
+                raise why
 
 
 @contextmanager
