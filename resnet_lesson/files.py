@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-ABANDONED = 600  # s without a change after which an unfinished folder is nobody's
+ABANDONED = 86_400  # s after which an unfinished folder is nobody's: no download takes a day
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -38,7 +38,7 @@ def private_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, on the same disk, to prepare in what is then moved there; gone afterwards.
 
     It has a name of its own, so that two processes do not meet in it. One that a killed process left behind is
-    removed by a later one.
+    removed by a later one, after a day.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix, suffix = f"{path.name}.", ".partial"
@@ -46,6 +46,5 @@ def private_folder(path: Path) -> Iterator[Path]:
         yield Path(folder)
     for left in path.parent.glob(f"{prefix}*{suffix}"):
         with suppress(OSError):  # its owner has just removed it
-            changed = max(p.stat().st_mtime for p in (left, *left.rglob("*")))
-            if changed < time.time() - ABANDONED:
+            if left.stat().st_mtime < time.time() - ABANDONED:
                 shutil.rmtree(left)

@@ -21,7 +21,7 @@ from ..training import parallel, transfer_study
 from ..training.recipes import RECIPES, recipe
 from ..training.runs import list_runs, load, name_of, recorded
 from ..training.train import train
-from . import data_command, doctor, grade, reproduce, visdom_server
+from . import data, doctor, grade, reproduce, visdom_server
 
 DATASETS = {
     "cifar10": cifar10,
@@ -82,7 +82,7 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     reproduce.options(p, DATASETS)
 
     p = command("data", "Put CIFAR-10 in place (170 MB), or QuickDraw drawings, or a class set; or make a class set.")
-    data_command.options(p)
+    data.options(p)
 
     p = command("runs", "List the recorded runs with their final errors, or draw their curves.")
     p.add_argument("names", nargs="*", metavar="NAME", help="only these runs (default: all)")
@@ -118,7 +118,7 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     p = command("grade", "Run students' notebooks, each in a process of its own, and count the checks that they pass.")
     grade.options(p)
 
-    p = command("doctor", "Say what works on this machine, what the notebooks will do, and how to mend the rest.")
+    p = command("doctor", "Say what works on this machine, what the notebooks will do, and how to fix the rest.")
     p.add_argument(
         "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
     )

@@ -1,7 +1,7 @@
 """Batches of images, cropped, mirrored and normalised for a whole batch at once, on the device.
 
-The usual pipeline decodes, crops and flips one image at a time in worker processes. Here the whole
-padded set lies on the device as bytes; one indexing operation cuts a batch out of it.
+The usual pipeline decodes, crops and flips one image at a time in worker processes. Here the whole padded set is on the
+device as bytes, and one indexing operation cuts a batch out of it.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import unknown
@@ -31,8 +30,8 @@ class Normalisation:
     def of(cls, dataset: Dataset, kind: str = "channel") -> "Normalisation":
         """Measure it on a training set.
 
-        "channel": mean and standard deviation of each colour over all pixels (1 for a colour that is the same
-        everywhere).
+        "channel": mean and standard deviation of each colour over all pixels. A colour that is the same everywhere
+        has a standard deviation of 0; it is divided by 1 instead, and so is 0 everywhere.
         "pixel": the mean image; no division (paper, section 4.2), only scaling by 255. The scale makes
         no difference to a network that normalises right after its first convolution.
         """
@@ -43,8 +42,8 @@ class Normalisation:
             counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in channels])
             mean = (counts * values).sum(1) / counts.sum(1)
             variance = (counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)
-            # A colour that is the same everywhere has nothing to scale: it becomes 0, and not 0 / 0.
-            return cls(mean.float(), variance.sqrt().where(variance > 0, 1.0).float())
+            std = torch.where(variance > 0, variance.sqrt(), 1.0)
+            return cls(mean.float(), std.float())
         if kind == "pixel":
             total = sum(chunk.sum(0, dtype=torch.int64) for chunk in dataset.images.split(5000))
             return cls((total.double() / len(dataset)).float(), torch.full(dataset.images.shape[-1:], 255.0))
@@ -56,9 +55,7 @@ def check_channels(network: nn.Module, dataset: Dataset) -> None:
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     channels = dataset.images.shape[-1]
     if first is not None and first.in_channels != channels:
-        grey = (
-            ": as_photographs(dataset), of resnet_lesson.training.pretrained, makes them three" if channels == 1 else ""
-        )
+        grey = ": as_photographs, in resnet_lesson.training.pretrained, makes them three" if channels == 1 else ""
         raise ValueError(f"{dataset.name} has {channels} channel(s), and the network takes {first.in_channels}{grey}.")
 
 
@@ -70,8 +67,8 @@ class Batches:
     seed: fixes order, crops and flips of every epoch, on every device.
     share: (k, n) leaves every n-th image of each batch, from the k-th on: what process k of n computes.
 
-    Per-channel normalisation comes after the padding, as in torchvision's usual list of transforms
-    (the border is black). The per-pixel mean is subtracted before it (the border is zero).
+    Per-channel normalisation follows the padding, as in torchvision's usual list of transforms (the border is black).
+    The per-pixel mean is subtracted before it (the border is zero).
     """
 
     def __init__(
@@ -92,12 +89,12 @@ class Batches:
         self.seed = checked_seed(seed)
         self.size = dataset.images.shape[1:3]
         border = (0, 0, padding, padding, padding, padding)
-        self.images = F.pad(dataset.images, border).to(device)
+        self.images = nn.functional.pad(dataset.images, border).to(device)
         self.labels = dataset.labels.to(device)
         self.mean, self.scale = normalisation.mean.to(device), (1 / normalisation.std).to(device)
         self.per_pixel = self.mean.dim() == 3
         if self.per_pixel:
-            self.mean = F.pad(self.mean, border)
+            self.mean = nn.functional.pad(self.mean, border)
 
     @property
     def shape(self) -> tuple[int, int, int]:

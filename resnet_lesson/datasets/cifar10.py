@@ -1,5 +1,6 @@
 """CIFAR-10: downloaded once from one of several mirrors, checked on every call."""
 
+import hashlib
 import os
 import pickle
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ from ..errors import LessonError
 from ..files import private_folder
 from ..machine import DATA, full_scale
 from .dataset import Dataset
-from .download import fetch, has_md5, unpack
+from .download import Unusable, fetch, unpack
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
+CIFAR10_FOLDER = "cifar-10-batches-py"  # in the archive, and in `root`
 CIFAR10_ARCHIVE = "cifar-10-python.tar.gz"
 CIFAR10_ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
 CIFAR10_MIRRORS = (  # byte-identical; the original last, as it sends 50 to 80 kB/s since June 2026
@@ -35,46 +37,42 @@ CIFAR10_MD5 = {  # the published files, as in torchvision.datasets.CIFAR10
 }
 
 
-class _NotWhole(LessonError):
-    """A file of the data is missing or damaged."""
-
-
 def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS) -> tuple[Dataset, Dataset]:
-    """CIFAR-10: 50,000 training and 10,000 test images, uint8 (N, 32, 32, 3), 5,000 + 1,000 a class.
+    """CIFAR-10: 50,000 training and 10,000 test images, uint8 (N, 32, 32, 3), 5,000 + 1,000 per class.
 
     Read from `root`/cifar-10-batches-py/, where torchvision keeps it too; every file is checked on every call. If one
-    is missing or damaged, all come from `root`/cifar-10-python.tar.gz, or else from the first of the `mirrors` that
-    delivers (170 MB, removed after unpacking; an archive that was in `root` before stays). The environment variable
-    RESNET_LESSON_CIFAR10_URL, one address or several with spaces between, takes the place of `mirrors`: for a class
-    that serves the archive itself.
+    is missing or damaged, it is unpacked from `root`/cifar-10-python.tar.gz, or else from the first of the `mirrors`
+    that delivers (170 MB, removed after unpacking; an archive that was in `root` before stays). The environment
+    variable RESNET_LESSON_CIFAR10_URL, one address or several with spaces between, takes the place of `mirrors`: for a
+    class that serves the archive itself.
 
     Raises LessonError when the data is neither there nor to be had, or the disk is full or may not be written.
     Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
     https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    folder = Path(root) / "cifar-10-batches-py"
+    root = Path(root)
     try:
-        return _read_cifar(folder)
-    except _NotWhole as error:
-        problem = error
-    mirrors = os.environ.get("RESNET_LESSON_CIFAR10_URL", "").split() or mirrors
-    otherwise = (
-        f"{problem}: copy {CIFAR10_ARCHIVE} from somebody (a USB stick will do) to {root}, or use shapes10(), which "
-        f"needs no download, or run this again when online."
-    )
+        return read(root / CIFAR10_FOLDER)
+    except Unusable as why:
+        otherwise = (
+            f"{why}: copy {CIFAR10_ARCHIVE} from somebody (a USB stick will do) to {root}, or use shapes10(), which "
+            f"needs no download, or run this again when online."
+        )
     try:
-        with private_folder(folder) as temporary:
-            archive = Path(root) / CIFAR10_ARCHIVE
-            if not archive.exists():
-                archive = temporary / CIFAR10_ARCHIVE
-            fetch(mirrors, CIFAR10_ARCHIVE_MD5, archive, otherwise=otherwise)
-            unpack(archive, folder, CIFAR10_MD5)
+        _fetch(root, mirrors_of_class() or mirrors, otherwise)
+        return read(root / CIFAR10_FOLDER)
+    except Unusable as why:
+        raise LessonError(f"{why}, and {CIFAR10_ARCHIVE} did not hold a right one.") from why
     except OSError as error:
         raise LessonError(
             f"CIFAR-10 cannot be written to {root} ({error.strerror or error}): free 400 MB there or name another "
             f"folder, cifar10(root=...)."
         ) from error
-    return _read_cifar(folder)
+
+
+def mirrors_of_class() -> list[str]:
+    """The addresses that RESNET_LESSON_CIFAR10_URL names."""
+    return os.environ.get("RESNET_LESSON_CIFAR10_URL", "").split()
 
 
 def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | None:
@@ -92,7 +90,29 @@ def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | Non
         return None
 
 
-def _read_cifar(folder: Path) -> tuple[Dataset, Dataset]:
+def _fetch(root: Path, mirrors: Sequence[str], otherwise: str) -> None:
+    folder = root / CIFAR10_FOLDER
+    with private_folder(folder) as temporary:
+        archive = root / CIFAR10_ARCHIVE
+        if not archive.exists():
+            archive = temporary / CIFAR10_ARCHIVE
+        fetch(mirrors, f"md5:{CIFAR10_ARCHIVE_MD5}", archive, otherwise=otherwise)
+        unpack(archive, {f"{CIFAR10_FOLDER}/{name}": folder / name for name in CIFAR10_MD5}.get, checked)
+
+
+def checked(path: Path) -> bytes:
+    """What one of CIFAR-10's files holds. Raises Unusable if these are not the published bytes."""
+    if not path.is_file():
+        raise Unusable("is missing")
+    content = path.read_bytes()
+    # (MD5 suffices: two files with one MD5 can be made, but not a second file with the MD5 of a given one.)
+    if hashlib.md5(content).hexdigest() != CIFAR10_MD5[path.name]:
+        raise Unusable("is damaged")
+    return content
+
+
+def read(folder: Path) -> tuple[Dataset, Dataset]:
+    """CIFAR-10 from that folder. Raises Unusable, which names the first file that is missing or damaged."""
     train = _read_batches([folder / f"data_batch_{i}" for i in range(1, 6)])
     test = _read_batches([folder / "test_batch"])
     return train, test
@@ -101,15 +121,12 @@ def _read_cifar(folder: Path) -> tuple[Dataset, Dataset]:
 def _read_batches(files: list[Path]) -> Dataset:
     parts = []
     for path in files:
-        if not path.is_file():
-            raise _NotWhole(f"{path} is missing")
-        content = path.read_bytes()
         # Unpickling runs whatever code the bytes contain. So they are checked first, and what is unpickled are the
-        # bytes that were checked, not the file once more. (MD5 suffices: two files with one MD5 can be made, but not
-        # a second file with the MD5 of a given one.)
-        if not has_md5(content, CIFAR10_MD5[path.name]):
-            raise _NotWhole(f"{path} is damaged")
-        parts.append(pickle.loads(content, encoding="bytes"))
+        # bytes that were checked, not the file once more.
+        try:
+            parts.append(pickle.loads(checked(path), encoding="bytes"))
+        except Unusable as why:
+            raise Unusable(f"{path} {why}") from why
     pixels = np.concatenate([part[b"data"] for part in parts]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([part[b"labels"] for part in parts])
     images = torch.from_numpy(pixels.transpose(0, 2, 3, 1).copy())

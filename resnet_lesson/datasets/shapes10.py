@@ -1,4 +1,4 @@
-"""shapes10: ten generated shapes, the data set that needs no network and no file."""
+"""shapes10: ten generated shapes, a data set for lessons that run offline."""
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ SHAPES10_CLASSES = (
 def shapes10(n: int = 4096, size: int = 16, seed: int = 0) -> Dataset:
     """Generated images: a bright shape, turned, scaled and shifted, on a darker textured ground.
 
-    `n` images of `size` x `size` pixels, ten classes in equal numbers. Needs no network and no file;
-    a seed gives the same bytes on every machine. Another seed is other images of the same kind: take
-    one for training, another for testing. Raises ValueError for fewer than 8 pixels or no image.
+    `n` images, uint8 (n, `size`, `size`, 3), ten classes in equal numbers. A seed gives the same bytes on every
+    machine, offline. Another seed gives other images of the same kind: take one for training, another for testing.
+    Raises ValueError for fewer than 8 pixels or no image.
     """
     if size < 8 or n < 1:
         raise ValueError(f"shapes10 makes 1 image or more of at least 8x8 pixels, not {n} of {size}x{size}.")
-    # RandomState's stream is frozen by numpy, and below are only operations that IEEE 754 rounds
-    # exactly (no sine, no sum of floats): that is what makes the bytes the same everywhere.
+    # RandomState's stream is frozen by numpy, and below are only operations that IEEE 754 rounds exactly (no sine, no
+    # sum of floats). That makes the bytes the same everywhere.
     random = np.random.RandomState(seed)
     labels = random.permutation(np.arange(n) % 10)
     images = np.concatenate([_draw_shapes(random, labels[i : i + 1000], size) for i in range(0, n, 1000)])
@@ -54,7 +54,7 @@ def _draw_shapes(random: np.random.RandomState, labels: np.ndarray, size: int) -
 
 
 def _inside(labels: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Whether each point (u, v) of each image lies in that image's shape; bool (n, H, W)."""
+    """Whether each point (u, v) of each image is inside that image's shape; bool (n, H, W)."""
     inside = np.empty(u.shape, dtype=bool)
     for label in range(10):
         a, b = u[labels == label], v[labels == label]

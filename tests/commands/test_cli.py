@@ -7,7 +7,7 @@ import sys
 import pytest
 from support.commands import call
 
-from resnet_lesson.commands import cli, doctor
+from resnet_lesson.commands import cli
 from resnet_lesson.datasets.shapes10 import shapes10
 from resnet_lesson.training.runs import load
 
@@ -112,18 +112,6 @@ def test_cost_prints_the_layers_and_the_total(capsys):
     status, printed, _ = call(capsys, "cost", "resnet20")
     assert status == 0 and "stages.2.2.residual.conv2" in printed
     assert printed.splitlines()[-1].split() == ["total", "269,722", "40,551,040"]
-
-
-def test_doctor_tells_what_is_fine_and_what_is_not(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "LAB", ("matplotlib", "no-such-package"))
-    status, printed, _ = call(capsys, "doctor", "--root", str(tmp_path))
-    assert status == 0 and "ok  torch " in printed and "--  no-such-package" in printed
-    assert "--  CIFAR-10 is not in" in printed and "shapes10" in printed
-    broken = tmp_path / "cifar-10-batches-py"
-    broken.mkdir()
-    (broken / "data_batch_1").write_bytes(b"half a file")
-    status, printed, _ = call(capsys, "doctor", "--root", str(tmp_path))
-    assert status == 1 and "BAD CIFAR-10" in printed and "To mend" in printed
 
 
 def test_it_runs_as_a_module():

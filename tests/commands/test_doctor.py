@@ -1,50 +1,74 @@
 """The doctor names the usual trouble of a class's machines, and what to do about it."""
 
 import errno
-import http.server
+import io
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections import namedtuple
 
+import numpy as np
 import pytest
 import torch
 from jupyter_client import kernelspec
+from support import web
+from support.commands import call
+from support.paths import REPO
 
-import resnet_lesson
 from resnet_lesson.commands import doctor
+from resnet_lesson.datasets import cifar10
+from resnet_lesson.datasets.quickdraw import STUDY
 
 
 def found(words, root):
-    """The row whose finding has these words: fine, finding, what to do."""
-    return next(row for row in doctor.checks(root) if words in row[1])
+    """The row whose finding has these words."""
+    return next(row for row in doctor.checks(root) if words in row.found)
 
 
 def test_an_old_python_is_told_so_before_anything_else():
     code = "import sys; sys.version_info = (3, 9, 2); import resnet_lesson"
-    where = os.path.dirname(os.path.dirname(resnet_lesson.__file__))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=where)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO)
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ImportError: This course needs Python 3.11") and "this is Python 3.9" in last
 
 
+@pytest.mark.parametrize("trouble, status", [(False, 0), (True, 1)])
+def test_it_prints_a_line_for_each_check_and_exits_by_what_is_needed(capsys, tmp_path, monkeypatch, trouble, status):
+    monkeypatch.setattr(doctor, "_kernel", lambda: doctor.Check("ok", "a kernel"))
+    monkeypatch.setattr(doctor, "_device", lambda: [doctor.Check("BAD" if trouble else "ok", "the GPU", "a driver")])
+    code, out, _ = call(capsys, "doctor", "--root", str(tmp_path))
+    assert code == status
+    assert ("\nBAD the GPU. To fix it: a driver\n" if trouble else "\nok  the GPU\n") in out
+    assert f"\n--  CIFAR-10 is not in {os.path.relpath(tmp_path)} (not needed for the notebooks; " in out
+    assert "Cells marked 'full scale'" in out
+
+
+def test_packages_that_are_missing_or_broken(monkeypatch, tmp_path):
+    def broken(name):
+        raise RuntimeError("two versions at once")
+
+    monkeypatch.setattr(doctor, "PACKAGES", {"no-such-package": "BAD", "numpy": "BAD"})
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    missing, broken = found("no-such-package", tmp_path), found("numpy", tmp_path)
+    assert missing.level == "BAD" and "not installed" in missing.found and "make lab" in missing.fix
+    assert broken.level == "BAD" and broken.found.endswith("does not import: two versions at once")
+
+
 def test_a_gpu_that_torch_cannot_use(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor.machine, "pick_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    fine, what, mend = found("NVIDIA GPU", tmp_path)
-    assert fine is False and torch.__version__ in what and "CUDA build" in mend
+    row = found("NVIDIA GPU", tmp_path)
+    assert row.level == "BAD" and torch.__version__ in row.found and "CUDA build" in row.fix
 
 
-@pytest.mark.parametrize("python, fine", [("/elsewhere/bin/python", False), (sys.executable, True), ("python", True)])
-def test_the_kernel_is_this_python_or_another(python, fine, monkeypatch, tmp_path):
+@pytest.mark.parametrize("python, level", [("/elsewhere/bin/python", "BAD"), (sys.executable, "ok"), ("python", "ok")])
+def test_the_kernel_is_this_python_or_another(python, level, monkeypatch, tmp_path):
     spec = namedtuple("Spec", "argv")([python, "-m", "ipykernel_launcher"])
     monkeypatch.setattr(kernelspec.KernelSpecManager, "get_kernel_spec", lambda self, name: spec)
-    said = found("notebooks run with", tmp_path)
-    assert said[0] is fine and (fine or python in said[1] and "make lab" in said[2])
+    row = found("notebooks run with", tmp_path)
+    assert row.level == level and (level == "ok" or python in row.found and "make lab" in row.fix)
 
 
 def test_no_kernel_at_all(monkeypatch, tmp_path):
@@ -52,16 +76,7 @@ def test_no_kernel_at_all(monkeypatch, tmp_path):
         raise kernelspec.NoSuchKernel(name)
 
     monkeypatch.setattr(kernelspec.KernelSpecManager, "get_kernel_spec", none)
-    assert found("no kernel", tmp_path)[0] is False
-
-
-def test_a_port_that_is_taken(monkeypatch, tmp_path):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(doctor, "PORT", other.getsockname()[1])
-        fine, _, mend = found("is taken", tmp_path)
-    assert fine is None and "--port" in mend
-    assert found("is free for visdom", tmp_path)[0] is True
+    assert found("no kernel", tmp_path).level == "BAD"
 
 
 def test_a_full_disk_and_a_folder_of_somebody_else(monkeypatch, tmp_path):
@@ -70,43 +85,42 @@ def test_a_full_disk_and_a_folder_of_somebody_else(monkeypatch, tmp_path):
 
     usage = namedtuple("Usage", "total used free")(10**9, 10**9 - 5, 5)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     root = tmp_path / "not" / "yet"
-    assert found("of disk free", root)[0] is False
-    fine, what, mend = found("cannot be written", root)
-    assert fine is False and "Permission denied" in what and "--root" in mend
+    assert found("of disk free", root).level == "BAD"
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    row = found("cannot be written", root)
+    assert row.level == "BAD" and "Permission denied" in row.found and "--root" in row.fix
 
 
-class Mirror(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/gone":
-            return self.send_error(404)
-        self.send_response(200)
-        self.end_headers()
-        try:
-            while True:
-                self.wfile.write(b"0" * (10_000 if self.path == "/slow" else 1_000_000))
-                if self.path == "/slow" and done.wait(0.2):
-                    return None
-        except OSError:
-            return None
+def test_data_that_is_missing_damaged_or_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", "http://127.0.0.1:9/x")  # the doctor only looks
+    assert found("CIFAR-10", tmp_path).level == "--"
+    (tmp_path / cifar10.CIFAR10_FOLDER).mkdir()
+    (tmp_path / cifar10.CIFAR10_FOLDER / "data_batch_1").write_bytes(b"half")
+    row = found("CIFAR-10", tmp_path)
+    assert row.level == "BAD" and row.found.endswith("data_batch_1 is damaged") and "resnet_lesson data" in row.fix
+    monkeypatch.setattr(cifar10, "read", lambda folder: None)
+    assert found("CIFAR-10", tmp_path).level == "ok"
 
-    def log_message(self, *args):
-        pass
-
-
-done = threading.Event()
+    one = io.BytesIO()
+    np.save(one, np.zeros((1, 784), np.uint8))
+    (tmp_path / "quickdraw").mkdir()
+    for name in ("apple", "zebra"):
+        (tmp_path / "quickdraw" / f"{name}.npy").write_bytes(one.getvalue())
+    row = found("QuickDraw", tmp_path)
+    assert row.level == "--" and "1 of the 10 classes" in row.found and "data --quickdraw" in row.fix
+    for name in STUDY:
+        (tmp_path / "quickdraw" / f"{name}.npy").write_bytes(one.getvalue())
+    assert found("QuickDraw", tmp_path).level == "ok"
 
 
 def test_mirrors_fast_slow_and_gone(monkeypatch):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        start = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", f"{start}/fast {start}/slow {start}/gone http://127.0.0.1:9/x")
-        fast, slow, gone, dead = doctor.mirrors(seconds=1)
-        done.set()
-        server.shutdown()
-    assert fast[0] is True and "MB/s" in fast[1]
-    assert slow[0] is None and "minutes" in slow[2] and "data --from" in slow[2]
-    assert gone[0] is None and "404" in gone[1]
-    assert dead[0] is None and "no connection" in dead[1]
+    monkeypatch.setenv("NO_PROXY", "*")
+    with web.serving(x=bytes(10_000_000)) as server, web.refusing() as dead:
+        addresses = *(f"{server.url}/{behaviour}/x" for behaviour in ("good", "slow", "missing")), dead
+        monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", " ".join(addresses))
+        fast, slow, gone, dead = doctor.mirrors(seconds=0.2)
+    assert fast.level == "ok" and "MB/s" in fast.found
+    assert slow.level == "--" and "minutes" in slow.fix and "data --from" in slow.fix
+    assert gone.level == "--" and "404" in gone.found
+    assert dead.level == "--" and "no connection" in dead.found

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from .. import machine
-from ..datasets.bundle import bundle, unbundle
 from ..datasets.cifar10 import cifar10
+from ..datasets.class_set import bundle, unbundle
 from ..datasets.quickdraw import STUDY, quickdraw
 
 
@@ -44,11 +44,7 @@ def run(args: argparse.Namespace) -> int:
         drawings = quickdraw(classes, each, args.root)
         print(f"QuickDraw is in {args.root}: {each:,} drawings of each of {', '.join(drawings.classes)}.")
     elif args.bundle:
-        digest, members = bundle(args.bundle, args.root)
-        print(f"{args.bundle}: {len(members)} files, {args.bundle.stat().st_size / 1e6:.0f} MB. To unpack it:")
-        print(f"  python -m resnet_lesson data --from {args.bundle.name}")
-        print("To serve it on the local network: `python -m http.server` in a folder that holds nothing else, and")
-        print(f'  python -m resnet_lesson data --from "http://THIS-COMPUTER:8000/{args.bundle.name}#sha256={digest}"')
+        _print_bundle(args.bundle, *bundle(args.bundle, args.root))
     elif args.source:
         placed = unbundle(args.source, args.root)
         print(f"In place and checked: {len(placed)} files, {', '.join(sorted({one.split('/')[0] for one in placed}))}.")
@@ -56,3 +52,10 @@ def run(args: argparse.Namespace) -> int:
         train_set, test_set = cifar10(args.root)
         print(f"CIFAR-10 is in {args.root}: {len(train_set):,} training and {len(test_set):,} test images, checked.")
     return 0
+
+
+def _print_bundle(file: Path, digest: str, members: list[str]) -> None:
+    print(f"{file}: {len(members)} files, {file.stat().st_size / 1e6:.0f} MB. To unpack it:")
+    print(f"  python -m resnet_lesson data --from {file.name}")
+    print("To serve it on the local network: `python -m http.server` in a folder that holds nothing else, and")
+    print(f'  python -m resnet_lesson data --from "http://THIS-COMPUTER:8000/{file.name}#sha256={digest}"')

@@ -1,0 +1,26 @@
+"""A server in place of the mirrors, for whoever asks; for all, little patience and nothing from outside."""
+
+import pytest
+from support import web
+
+from resnet_lesson.datasets import download
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.delenv("RESNET_LESSON_CIFAR10_URL", raising=False)
+    monkeypatch.delenv("RESNET_LESSON_QUICKDRAW_URL", raising=False)
+    monkeypatch.setattr(download, "PATIENCE", download.Patience(rate=100_000, after=0.3, connect=2, stall=0.5))
+
+
+@pytest.fixture
+def server():
+    with web.serving() as server:
+        yield server
+
+
+@pytest.fixture
+def refusing():
+    with web.refusing() as url:
+        yield url
