@@ -179,7 +179,7 @@ CARD = "# A title\n\n| | |\n|---|---|\n" + "\n".join(
     f"| **{name}** | none |" for name in ("Question", "You will be able to", "Time", "Download")
 )
 EXPLORER = (
-    "from resnet_lesson.figures import explorers\nlive.explorer(lambda n=3: f'<b>nine is {n ** 2}</b>', n=(0, 9, 1))"
+    "from resnet_lesson.figures import explorers\nexplorers.explorer(lambda n=3: f'<b>nine is {n ** 2}</b>', n=(0, 9, 1))"
 )
 
 
