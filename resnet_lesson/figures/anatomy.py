@@ -5,7 +5,7 @@ from the network it shows.
 """
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -128,29 +128,22 @@ def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
     kind = type(block).__name__
     shortcut = getattr(block, "shortcut", None)
     path = "layers" if shortcut is None else "residual"
-    if not isinstance(block, nn.Module) or not isinstance(getattr(block, path, None), nn.Module):
+    if not isinstance(block, nn.Module) or not isinstance(getattr(block, path, None), nn.Sequential):
         raise ValueError(
             f"{kind} is not a block of this course. Give a PlainBlock, BasicBlock or Bottleneck, or a block of your "
-            "own with `residual`, `shortcut` and `relu`; for a whole network use network_diagram."
+            "own with `residual` (an nn.Sequential), `shortcut` and `relu`; for a whole network use network_diagram."
         )
-    parts = {path: [], "shortcut": [], "relu": []}
-    layers = _cost(block, input_shape, f"This {kind}").layers
-    for layer in layers:
-        part, *names = layer.name.split(".")
-        if part == "before" and layer.kind == "Identity":  # of a pre-activation block that keeps the shape
-            continue
-        if len(names) > 1 and part == path:  # inside of a layer that is made of several: one box stands for all
-            if parts[part] and parts[part][-1][0] == names[0]:
-                continue
-            before = parts[part][-1][2] if parts[part] else tuple(input_shape)
-            name = f"{part}.{names[0]}"
-            layer = replace(layer, name=name, output=_behind(block.get_submodule(name), before))
-        step = (layer.name.split(".")[-1], describe(block.get_submodule(layer.name)), layer.output)
-        parts.setdefault(part, []).append(step)
-    if len(parts) > 3 or (parts["relu"] and layers[-1].name != "relu"):
+    ran = _cost(block, input_shape, f"This {kind}").layers
+    parts = [layer.name.split(".")[0] for layer in ran if layer.kind != "Identity"]
+    if not {path, "shortcut", "relu"}.issuperset(parts) or "relu" in parts[:-1]:
         raise ValueError(f"{kind} runs layers beside `{path}`, `shortcut` and a last `relu`; no diagram shows these.")
+    steps, shape = [], tuple(input_shape)
+    for name, layer in getattr(block, path).named_children():
+        shape = _behind(layer, shape)
+        steps.append((name, describe(layer), shape))
+    after = (("relu", describe(block.relu), shape),) if parts[-1] == "relu" else ()
     said = None if shortcut is None else describe_shortcut(shortcut)
-    return BlockAnatomy(tuple(input_shape), tuple(parts[path]), said, tuple(parts["relu"]))
+    return BlockAnatomy(tuple(input_shape), tuple(steps), said, after)
 
 
 def block_text(block: nn.Module, input_shape: Shape) -> str:
@@ -174,6 +167,19 @@ class NetworkAnatomy:
         return f"{self.words}, {len(self.shortcuts)} shortcuts ({dotted} of them change the shape): {layers}"
 
 
+def _box(layer: nn.Module, output: Shape) -> tuple[str, Shape] | None:
+    """A layer's text in the column of a network, and its output's height and width; None for one without a box."""
+    if isinstance(layer, nn.Conv2d):
+        groups = f", {layer.groups} groups" * (layer.groups > 1)
+        kernel = "x".join(map(str, layer.kernel_size))
+        return f"{kernel} conv, {layer.out_channels}{groups}{stride(layer)}", output[1:]
+    if isinstance(layer, nn.Linear):
+        return f"fc {layer.out_features}", (1, 1)
+    if "Pool" in type(layer).__name__:
+        return describe(layer) + stride(layer), output[1:]
+    return None
+
+
 def network_anatomy(network: nn.Module, input_shape: Shape, title: str = "This network") -> NetworkAnatomy:
     """Convolutions, linear layers and poolings in the order of the forward pass, and the course's shortcuts.
 
@@ -183,23 +189,15 @@ def network_anatomy(network: nn.Module, input_shape: Shape, title: str = "This n
     blocks = [name for name, m in network.named_modules() if name and hasattr(m, "residual") and hasattr(m, "shortcut")]
     boxes, entered, shortcuts, shape = [], {}, {}, tuple(input_shape)
     for layer in cost.layers:
-        module = network.get_submodule(layer.name)
         block = next((name for name in blocks if layer.name.startswith(f"{name}.")), None)
         part, *inner = layer.name.removeprefix(f"{block}.").split(".") if block else [None]
-        if len(inner) > 1 and part == "residual":
+        if part == "residual" and len(inner) > 1:
             continue  # inside of a layer that is made of several, such as squeeze-and-excitation
         entered.setdefault(block, (len(boxes) - 1, shape))
         shape = layer.output
-        if part == "shortcut":
-            continue  # an arc stands for it
-        if isinstance(module, nn.Conv2d):
-            groups = f", {module.groups} groups" * (module.groups > 1)
-            kernel = "x".join(map(str, module.kernel_size))
-            boxes.append((f"{kernel} conv, {module.out_channels}{groups}{stride(module)}", shape[1:]))
-        elif isinstance(module, nn.Linear):
-            boxes.append((f"fc {module.out_features}", (1, 1)))
-        elif "Pool" in layer.kind:
-            boxes.append((describe(module) + stride(module), shape[1:]))
+        box = _box(network.get_submodule(layer.name), shape)
+        if box and part != "shortcut":  # for that, there is an arc
+            boxes.append(box)
         if part == "residual":
             start, before = entered[block]
             shortcuts[block] = (start, len(boxes) - 1, shape != before)

@@ -1,13 +1,13 @@
 """Explorers: a figure or table that follows sliders and buttons, and is a still picture where no kernel runs.
 
-The controls need ipywidgets (the `lab` extra). Without it, on GitHub and on a printed page the explorer shows what it
+The controls are ipywidgets (the `lab` extra). Without them, on GitHub and on a printed page the explorer shows what it
 begins with.
 """
 
 import base64
-import html
 import inspect
 import io
+import threading
 from collections.abc import Callable, Mapping
 from html import escape
 from itertools import pairwise
@@ -27,18 +27,12 @@ from .diagrams import block_diagram
 from .inside import scale_of, surface_view
 from .style import RESIDUAL, line_style
 
-try:
-    import ipywidgets
-except ModuleNotFoundError:  # the still picture needs none
-    ipywidgets = None
-
 FOR_PEOPLE = (ValueError, LessonError)  # their messages say what to do; shown instead of a figure
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def _start(name: str, control, parameter: inspect.Parameter | None):
     """The value that a control begins with: the argument's default in `draw`, or else the first one offered."""
-    if ipywidgets and isinstance(control, ipywidgets.Widget):
-        return control.value
     if isinstance(control, (bool, str)):
         return control
     if isinstance(control, (list, Mapping)) and control:
@@ -46,9 +40,7 @@ def _start(name: str, control, parameter: inspect.Parameter | None):
     elif isinstance(control, tuple) and len(control) in (2, 3):
         offered = control[:2]
     else:
-        raise ValueError(
-            f"{name}={control!r} is no control: give (low, high, step), a list, True or False, or a widget."
-        )
+        raise ValueError(f"{name}={control!r} is no control: give (low, high, step), a list, True or False.")
     if parameter is None or parameter.default is parameter.empty:
         return offered[0]
     value = parameter.default
@@ -59,38 +51,50 @@ def _start(name: str, control, parameter: inspect.Parameter | None):
 
 def _widget(name: str, control, value, label_width: str):
     """The widget for a control, with a label as wide as the longest, so that none is cut off."""
-    if not isinstance(control, ipywidgets.Widget):
-        if not isinstance(control, (list, Mapping)):
-            control = ipywidgets.interactive.widget_from_abbrev(control, value)
-        elif len(control) <= 5:
-            control = ipywidgets.ToggleButtons(options=control, value=value, style={"button_width": "auto"})
-            control.add_class("widget-inline-hbox")  # its label in line with the others
-        else:
-            kind = ipywidgets.SelectionSlider if isinstance(value, (int, float)) else ipywidgets.Dropdown
-            control = kind(options=control, value=value)
-        control.layout.width = f"min(100%, {label_width} + 24em)"
-    control.description = control.description or name.replace("_", " ")
-    control.style.description_width = label_width
-    return control
+    import ipywidgets
+
+    if isinstance(control, (list, Mapping)) and len(control) <= 5:
+        widget = ipywidgets.ToggleButtons(options=control, value=value, style={"button_width": "auto"})
+        widget.add_class("widget-inline-hbox")  # its label in line with the others
+    elif isinstance(control, list) and isinstance(value, (int, float)):
+        widget = ipywidgets.SelectionSlider(options=control, value=value)
+    else:
+        widget = ipywidgets.interactive.widget_from_abbrev(control, value)
+    widget.description = name.replace("_", " ")
+    widget.style.description_width = label_width
+    widget.layout.width = f"min(100%, {label_width} + 24em)"
+    return widget
 
 
 class Explorer:
-    """What `explorer` returns. `controls`: the widgets by name; `output`: the HTML widget that shows the result."""
+    """What `explorer` returns. `controls`: the widgets by name; `output`: the HTML widget that shows the result.
 
-    def __init__(self, draw: Callable[..., Figure | str], controls: dict):
+    Without ipywidgets there are no controls and `output` is None.
+    """
+
+    def __init__(self, draw: Callable[..., Figure | str], controls: Mapping):
         parameters = inspect.signature(draw).parameters
         values = {name: _start(name, control, parameters.get(name)) for name, control in controls.items()}
-        self.draw, self.controls, self.view = draw, {}, None
+        self.draw, self.controls, self.output, self.view = draw, {}, None, None
         self._words = f"{draw.__name__}: " + ", ".join(f"{name}={value!r}" for name, value in values.items())
         self._still = self._render(values, FOR_PEOPLE)
-        if ipywidgets:
-            labels = [getattr(control, "description", "") or name for name, control in controls.items()]
-            width = f"{max(map(len, labels), default=0) + 1}ch"
-            self.controls = {name: _widget(name, control, values[name], width) for name, control in controls.items()}
-            self.output = ipywidgets.HTML(self._still["text/html"])
-            for control in self.controls.values():
-                control.observe(self._update, names="value")
-            self.view = ipywidgets.VBox([*self.controls.values(), self.output])
+        # JupyterLab may send the controls' news to several threads of the kernel.
+        self._one_at_a_time = threading.RLock()
+        try:
+            self._add_controls(controls, values)
+        except Exception as problem:  # an old or damaged ipywidgets: the picture is still worth showing
+            self.controls, self.output, self.view = {}, None, None
+            print(f"Only the picture, without controls ({problem}): pip install --upgrade ipywidgets")
+
+    def _add_controls(self, controls: Mapping, values: Mapping) -> None:
+        import ipywidgets
+
+        width = f"{max(map(len, controls), default=0) + 1}ch"
+        self.controls = {name: _widget(name, control, values[name], width) for name, control in controls.items()}
+        self.output = ipywidgets.HTML(self._still["text/html"])
+        for control in self.controls.values():
+            control.observe(self._update, names="value")
+        self.view = ipywidgets.VBox([*self.controls.values(), self.output])
 
     @property
     def values(self) -> dict:
@@ -98,7 +102,10 @@ class Explorer:
         return {name: control.value for name, control in self.controls.items()}
 
     def _update(self, change) -> None:
-        self.output.value = self._render(self.values, Exception)["text/html"]  # what is raised here, nobody would see
+        with self._one_at_a_time:  # and with the newest values, so that the last picture belongs to them
+            self.output.value = self._render(self.values, Exception)[
+                "text/html"
+            ]  # nobody would see what is raised here
 
     def _render(self, values: dict, caught: type[Exception] | tuple) -> dict[str, str]:
         """What `draw` makes of the values, or has against them, as {MIME type: content}; always some HTML."""
@@ -106,14 +113,14 @@ class Explorer:
             result = self.draw(**values)
         except caught as error:
             kind = "" if isinstance(error, FOR_PEOPLE) else f"{type(error).__name__}: "
-            return {"text/html": f'<p role="alert"><b>Not possible.</b> {html.escape(f"{kind}{error}")}</p>'}
+            return {"text/html": f'<p role="alert"><b>Not possible.</b> {escape(f"{kind}{error}")}</p>'}
         if isinstance(result, str):
             return {"text/html": result}
         buffer = io.BytesIO()
         result.savefig(buffer, format="png")
         plt.close(result)
         png = base64.b64encode(buffer.getvalue()).decode()
-        alt = html.escape(result.get_label() or self.draw.__name__)
+        alt = escape(result.get_label() or self.draw.__name__)
         wide, high = result.canvas.get_width_height()
         picture = f'<img alt="{alt}" width="{wide}" height="{high}" style="max-width:100%;height:auto" '
         return {"image/png": png, "text/html": f'{picture}src="data:image/png;base64,{png}">'}
@@ -123,17 +130,19 @@ class Explorer:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         """The widgets, and what they begin with for readers without a kernel: as PNG, or else as HTML."""
-        live = {} if self.view is None else self.view._repr_mimebundle_()
         kind = next(iter(self._still))
-        return {**live, kind: self._still[kind], "text/plain": self._words}
+        bundle = {kind: self._still[kind], "text/plain": self._words}
+        if self.view is not None:  # by its id, because ipywidgets 7 makes no such bundle itself
+            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
+        return bundle
 
 
 def explorer(draw: Callable[..., Figure | str], **controls) -> Explorer:
     """A control for each argument of `draw`, and below them the figure or HTML that `draw(**values)` returns.
 
-    A control is (low, high, step) for a slider, a list (or {label: value}) to choose from, True or False for a box to
-    tick, or any widget with a value. It begins with the argument's default in `draw`, or else with the first value.
-    A ValueError that `draw` raises is shown as a message in place of the figure.
+    A control is (low, high, step) for a slider, a list (or {label: value}) to choose from, and True or False for a box
+    to tick. It begins with the argument's default in `draw`, or else with the first value. A ValueError that `draw`
+    raises is shown as a message in place of the figure.
 
     explorer(lambda n=3: f"<b>{n ** 2}</b>", n=(0, 9, 1))
     """
@@ -143,10 +152,11 @@ def explorer(draw: Callable[..., Figure | str], **controls) -> Explorer:
 def shapes(block="basic", in_channels=64, width=64, stride=1, shortcut="B", size=32) -> Figure:
     """The diagram of a block, titled with the Python that makes it."""
     kind = {"plain": PlainBlock, "basic": BasicBlock, "bottleneck": Bottleneck}[block]
-    options = "" if kind is PlainBlock else f", shortcut={shortcut!r}"
+    options = {"stride": stride} if kind is PlainBlock else {"stride": stride, "shortcut": shortcut}
     with torch.device("meta"):  # only shapes are wanted
-        module = kind(in_channels, width, stride, shortcut=shortcut)
-    title = f"{kind.__name__}({in_channels}, {width}, stride={stride}{options})"
+        module = kind(in_channels, width, **options)
+    said = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    title = f"{kind.__name__}({in_channels}, {width}, {said})"
     return block_diagram(module, (in_channels, size, size), title)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
-from .style import STYLE
+from .style import styled
 
 
 def image_grid(dataset: Dataset, rows: int = 4) -> Figure:
@@ -19,38 +19,34 @@ def image_grid(dataset: Dataset, rows: int = 4) -> Figure:
     return image_row(images, dataset.classes, len(columns))
 
 
+@styled
 def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -> Figure:
     """Images (H, W, 3), or (H, W, 1) ink on white, uint8 or 0 to 1, in rows under titles; None leaves a place free."""
     rows, columns = -(-len(images) // columns), min(columns, len(images))
-    lines = sum(
-        max([title.count("\n") + 1 for title in titles[i * columns :][:columns]], default=0) for i in range(rows)
-    )
-    size = (columns, rows + 0.22 + 0.18 * lines)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-        for ax in axes.flat:
-            ax.axis("off")
-        for ax, image in zip(axes.flat, images, strict=False):
-            if image is not None:
-                ax.imshow(np.asarray(image), cmap="gray_r", vmin=0, vmax=255 if np.asarray(image).dtype == "u1" else 1)
-        for ax, title in zip(axes.flat, titles, strict=False):
-            ax.set_title(title, fontsize=9)
-    plt.close(figure)
+    lines = [title.count("\n") + 1 for title in titles]
+    height = 0.22 + rows + 0.18 * sum(max(lines[i * columns :][:columns], default=0) for i in range(rows))
+    figure, axes = plt.subplots(rows, columns, figsize=(columns, height), squeeze=False, layout="constrained")
+    for ax, image, title in zip_longest(axes.flat, images, titles[: rows * columns]):
+        ax.axis("off")
+        if image is not None:
+            image = np.asarray(image)
+            ax.imshow(image, cmap="gray_r", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+        ax.set_title(title or "", fontsize=9)
     return figure
 
 
+@styled
 def confusion(matrix: Tensor, classes: Sequence[str], title: str = "") -> Figure:
     """A confusion matrix (classes, classes): a row each true class, a column each answer. Only mistakes have colour."""
     counts = np.asarray(matrix)
     mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
-    with plt.rc_context({**STYLE, "axes.grid": False}):
-        figure, ax = plt.subplots(figsize=(6.6, 5.6), layout="constrained")
-        ax.imshow(mistakes, cmap="Blues", vmin=0, vmax=max(1, mistakes.max()))
-        for (row, column), count in np.ndenumerate(counts):
-            color = "white" if mistakes[row, column] > 0.6 * mistakes.max() else "black"
-            ax.text(column, row, count or "", ha="center", va="center", fontsize=9, color=color)
-        ax.set(xlabel="answer", ylabel="truth", title=title)
-        ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        ax.set_yticks(range(len(classes)), classes)
-    plt.close(figure)
+    figure, ax = plt.subplots(figsize=(6.6, 5.6), layout="constrained")
+    ax.imshow(mistakes, cmap="Blues", vmin=0, vmax=max(1, mistakes.max()))
+    for (row, column), count in np.ndenumerate(counts):
+        color = "white" if mistakes[row, column] > 0.6 * mistakes.max() else "black"
+        ax.text(column, row, count or "", ha="center", va="center", fontsize=9, color=color)
+    ax.set(xlabel="answer", ylabel="truth", title=title)
+    ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    ax.set_yticks(range(len(classes)), classes)
+    ax.grid(False)
     return figure

@@ -1,7 +1,7 @@
-"""Figures of what is inside a trained network: loss surfaces and lesions, in the style of `plots`."""
+"""Figures of what is inside a trained network: loss surfaces and lesions."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,20 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, PercentFormatter
+from matplotlib.ticker import NullLocator
 
 from ..inside.landscape import Surface
 from ..inside.record import Inside
 from ..models.networks import label
-from .style import STYLE, line_style
+from .style import in_percent, legend, line_style, noted, panels, styled
+
+__all__ = ["contours", "dropped_blocks", "lesion_curves", "noted", "provenance", "scale_of", "slices", "surface_view"]
 
 COLOURS = "viridis"  # even steps for colour-blind eyes and in grey
-
-
-def noted(figure: Figure, note: str) -> Figure:
-    """The figure with a line of small print below: where its numbers come from."""
-    figure.supxlabel(note, fontsize=9, color="#444444")
-    return figure
 
 
 def provenance(found: Sequence[Inside]) -> str:
@@ -34,13 +30,24 @@ def provenance(found: Sequence[Inside]) -> str:
 
 
 def scale_of(surfaces: Sequence[Surface]) -> LogNorm:
-    """One logarithmic colour scale, from the lowest to the highest loss of all these surfaces."""
+    """One logarithmic colour scale, from the lowest to the highest loss of all these surfaces.
+
+    Raises ValueError for a loss that has no logarithm.
+    """
     losses = np.concatenate([np.empty(0), *(one.loss.numpy().ravel() for one in surfaces)])
     if not losses.size or not np.isfinite(losses).all() or losses.min() <= 0:
         raise ValueError("A logarithmic scale needs finite losses above 0: compute the surface with a smaller span.")
     return LogNorm(losses.min(), losses.max())
 
 
+def _plane(one: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The steps a (N,), b (M,) and losses (M, N) of a surface. Raises ValueError for a line."""
+    if len(one.b) < 2:
+        raise ValueError("This surface is a line: draw it with `slices`.")
+    return one.a.numpy(), one.b.numpy(), one.loss.numpy()
+
+
+@styled
 def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
     """Loss surfaces side by side as contour lines, on the same logarithmic colour scale; a cross marks the network.
 
@@ -48,34 +55,27 @@ def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
     Raises ValueError for a line, which has no surface.
     """
     scale = scale_of(list(surfaces.values()))
-    _check_planes(surfaces.values())
+    for one in surfaces.values():
+        _plane(one)
     columns = min(columns, len(surfaces))
     rows = math.ceil(len(surfaces) / columns)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(3 * columns + 0.6, 3.1 * rows), squeeze=False, layout="constrained"
-        )
-        for ax, (title, one) in zip(axes.flat, surfaces.items(), strict=False):
-            _contour(ax, one, scale)
-            ax.set_title(title, fontsize=11)
-        for ax in axes.flat[len(surfaces) :]:
-            ax.axis("off")
-        bar = figure.colorbar(plt.cm.ScalarMappable(scale, COLOURS), ax=axes, shrink=0.9, label="loss")
-        _loss_ticks(bar.ax.yaxis, scale.vmin, scale.vmax)
-    plt.close(figure)
+    size = (3 * columns + 0.6, 3.1 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for ax, (title, one) in zip(axes.flat, surfaces.items(), strict=False):
+        _contour(ax, one, scale)
+        ax.set_title(title, fontsize=11)
+    for ax in axes.flat[len(surfaces) :]:
+        ax.axis("off")
+    bar = figure.colorbar(plt.cm.ScalarMappable(scale, COLOURS), ax=axes, shrink=0.9, label="loss")
+    _loss_ticks(bar.ax.yaxis, scale.vmin, scale.vmax)
     return figure
 
 
-def _check_planes(surfaces: Iterable[Surface]) -> None:
-    if any(len(one.b) < 2 for one in surfaces):
-        raise ValueError("This surface is a line: draw it with `slices`.")
-
-
 def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
-    doublings = math.log2(scale.vmax / scale.vmin)
-    lines = 4 if doublings < 8 else 2 if doublings < 16 else 1  # for each doubling of the loss
-    steps = np.arange(math.floor(lines * math.log2(scale.vmin)), math.ceil(lines * math.log2(scale.vmax)) + 1)
-    x, y, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
+    x, y, loss = _plane(one)
+    low, high = math.log2(scale.vmin), math.log2(scale.vmax)
+    lines = 4 if high - low < 8 else 2 if high - low < 16 else 1  # for each doubling of the loss
+    steps = np.arange(math.floor(lines * low), math.ceil(lines * high) + 1)
     ax.pcolormesh(x, y, loss, norm=scale, cmap=COLOURS, shading="gouraud", rasterized=True)
     ax.contour(x, y, loss, levels=2.0 ** (steps / lines), colors="white", linewidths=0.6)
     ax.plot(0, 0, marker="+", ms=10, mew=2, color="white")
@@ -98,34 +98,31 @@ def _loss_ticks(axis: Axis, low: float, high: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One entry for each name of any panel."""
-    named = {name: line for ax in axes for line, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named.keys(), loc="outside right center")
-
-
-def slices(panels: Mapping[str, Mapping[str, Surface]]) -> Figure:
+@styled
+def slices(found: Mapping[str, Mapping[str, Surface]]) -> Figure:
     """The loss along lines (the rows b = 0 of surfaces), on a log scale.
 
-    panels: {title: {network name: surface or line}}, a panel each title, in it a line each name.
+    found: {title: {network name: surface or line}}, a panel each title, in it a line each name.
     """
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(4.2 * len(panels) + 1, 3.6), sharey=True, squeeze=False, layout="constrained"
-        )
-        for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
-            for name, one in lines.items():
-                ax.plot(one.a, one.loss[len(one.b) // 2], label=label(name), **line_style(name))
-            ax.set(title=title, xlabel="a: step, in filter lengths", yscale="log")
-            _loss_ticks(ax.yaxis, *ax.get_ylim())
-        axes[0, 0].set_ylabel("loss")
-        _legend(figure, axes[0])
-    plt.close(figure)
+    figure, axes = panels(list(found), 4.2, 3.6, beside=1)
+    for ax, surfaces in zip(axes, found.values(), strict=True):
+        for name, one in surfaces.items():
+            ax.plot(one.a, one.loss[len(one.b) // 2], label=label(name), **line_style(name))
+        ax.set(xlabel="a: step, in filter lengths", yscale="log")
+        _loss_ticks(ax.yaxis, *ax.get_ylim())
+    axes[0].set_ylabel("loss")
+    legend(figure)
     return figure
 
 
+@styled
 def surface_view(
-    one: Surface, title: str = "", azimuth: float = -60, height: float = 35, cut: float = 0.0, scale: LogNorm = None
+    one: Surface,
+    title: str = "",
+    azimuth: float = -60,
+    height: float = 35,
+    cut: float = 0.0,
+    scale: LogNorm | None = None,
 ) -> Figure:
     """A surface three times: in space, from above, and along the line b = `cut`, all with the loss on a log scale.
 
@@ -133,83 +130,65 @@ def surface_view(
     scale: as `scale_of` makes it, for several surfaces; by default this one's own.
     """
     scale = scale or scale_of([one])
-    _check_planes([one])
-    row = int((one.b - cut).abs().argmin())
-    a, b, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
-    low, high = math.log10(scale.vmin), math.log10(scale.vmax)
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(11, 3.8), layout="constrained")
-        space = figure.add_subplot(1, 3, 1, projection="3d")
-        x, y = np.meshgrid(a, b)
-        space.plot_surface(
-            x, y, np.log10(loss), facecolors=plt.get_cmap(COLOURS)(scale(loss)), rcount=99, ccount=99, shade=False
-        )
-        space.plot(a, a * 0 + b[row], np.log10(loss[row]), color="red", lw=2, zorder=10)
-        space.view_init(height, azimuth)
-        ticks = _between(scale.vmin, scale.vmax)
-        space.set(xlabel="a", ylabel="b", zlim=(low, high), title=f"loss of {title}")
-        space.set_zticks([math.log10(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
-        above = figure.add_subplot(1, 3, 2)
-        _contour(above, one, scale)
-        above.axhline(b[row], color="red", lw=1.5)
-        above.set_title("from above")
-        line = figure.add_subplot(1, 3, 3)
-        line.plot(a, loss[row], color="red")
-        line.set(
-            title=f"along b = {b[row]:.2f}", xlabel="a", ylabel="loss", yscale="log", ylim=(scale.vmin, scale.vmax)
-        )
-        _loss_ticks(line.yaxis, scale.vmin, scale.vmax)
+    a, b, loss = _plane(one)
+    row = int(np.abs(b - cut).argmin())
+    figure = plt.figure(figsize=(11, 3.8), layout="constrained")
+    space = figure.add_subplot(1, 3, 1, projection="3d")
+    colours = plt.get_cmap(COLOURS)(scale(loss))
+    space.plot_surface(*np.meshgrid(a, b), np.log10(loss), facecolors=colours, rcount=99, ccount=99, shade=False)
+    space.plot(a, a * 0 + b[row], np.log10(loss[row]), color="red", lw=2, zorder=10)
+    space.view_init(height, azimuth)
+    space.set(xlabel="a", ylabel="b", zlim=np.log10([scale.vmin, scale.vmax]), title=f"loss of {title}")
+    ticks = _between(scale.vmin, scale.vmax)
+    space.set_zticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
+
+    above = figure.add_subplot(1, 3, 2, title="from above")
+    _contour(above, one, scale)
+    above.axhline(b[row], color="red", lw=1.5)
+    along = figure.add_subplot(1, 3, 3, title=f"along b = {b[row]:.2f}", xlabel="a", ylabel="loss")
+    along.plot(a, loss[row], color="red")
+    along.set(yscale="log", ylim=(scale.vmin, scale.vmax))
+    _loss_ticks(along.yaxis, scale.vmin, scale.vmax)
     figure.set_label(f"{title}: its loss surface in space, from above, and along b = {b[row]:.2f}")
-    plt.close(figure)
     return figure
 
 
+@styled
 def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str, float], chance: float = 0.9) -> Figure:
     """The error without each block: a panel each network name, a bar each block, first block left.
 
     found: error (0 to 1) by block; whole: error of the whole network. The first block of each stage is hatched.
     """
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(found), figsize=(4.6 * len(found), 3.4), sharey=True, squeeze=False, layout="constrained"
-        )
-        for ax, (name, errors) in zip(axes[0], found.items(), strict=True):
-            style = line_style(name)
-            bars = ax.bar(range(len(errors)), errors.values(), color=style["color"], width=0.7)
-            for bar, block in zip(bars, errors, strict=True):
-                if block.endswith(".0"):
-                    bar.set(hatch="///", edgecolor="white")
-            ax.axhline(whole[name], color="black", lw=1.5, label="the whole network")
-            ax.axhline(chance, color="black", lw=1, ls=":", label="guessing")
-            ax.set(title=label(name), xlabel="block taken out, first one left", ylim=(0, 1), xticks=[])
-            ax.set_axisbelow(True)
-            ax.yaxis.set_major_formatter(PercentFormatter(1))
-        axes[0, 0].set_ylabel("wrong answers")
-        _legend(figure, axes[0])
-    plt.close(figure)
+    figure, axes = panels([label(name) for name in found], 4.6, 3.4)
+    for ax, (name, errors) in zip(axes, found.items(), strict=True):
+        bars = ax.bar(range(len(errors)), errors.values(), color=line_style(name)["color"], width=0.7)
+        for bar, block in zip(bars, errors, strict=True):
+            if block.endswith(".0"):
+                bar.set(hatch="///", edgecolor="white")
+        ax.axhline(whole[name], color="black", lw=1.5, label="the whole network")
+        ax.axhline(chance, color="black", lw=1, ls=":", label="guessing")
+        ax.set(xlabel="block taken out, first one left", ylim=(0, 1), xticks=[])
+        ax.set_axisbelow(True)
+    in_percent(axes, "wrong answers")
+    legend(figure)
     return figure
 
 
-def lesion_curves(panels: Mapping[str, Mapping[str, tuple[float, Mapping]]]) -> Figure:
+@styled
+def lesion_curves(lesions: Mapping[str, Mapping[str, tuple[float, Mapping]]]) -> Figure:
     """Error against how many blocks are taken out or exchanged: a panel each title, in it a line each network name.
 
-    panels: {title: {network name: (error of the whole network, {"counts": ..., "errors": draws for each count})}}.
+    lesions: {title: {network name: (error of the whole network, {"counts": ..., "errors": draws for each count})}}.
     A dot each draw, a line through the means, from the whole network on.
     """
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(4.6 * len(panels) + 1, 3.4), sharey=True, squeeze=False, layout="constrained"
-        )
-        for ax, (title, networks) in zip(axes[0], panels.items(), strict=True):
-            for name, (whole, random) in networks.items():
-                counts, errors = [0, *random["counts"]], [[whole], *random["errors"]]
-                style = line_style(name)
-                for count, draws in zip(counts, errors, strict=True):
-                    ax.plot([count] * len(draws), draws, "o", ms=2.5, color=style["color"], alpha=0.6)
-                ax.plot(counts, [np.mean(draws) for draws in errors], label=label(name), **style)
-            ax.set(title=title, xlabel="how many", ylim=(0, 1))
-            ax.yaxis.set_major_formatter(PercentFormatter(1))
-        axes[0, 0].set_ylabel("wrong answers")
-        _legend(figure, axes[0])
-    plt.close(figure)
+    figure, axes = panels(list(lesions), 4.6, 3.4, beside=1)
+    for ax, networks in zip(axes, lesions.values(), strict=True):
+        for name, (whole, random) in networks.items():
+            counts, errors, style = [0, *random["counts"]], [[whole], *random["errors"]], line_style(name)
+            for count, draws in zip(counts, errors, strict=True):
+                ax.plot([count] * len(draws), draws, "o", ms=2.5, color=style["color"], alpha=0.6)
+            ax.plot(counts, [np.mean(draws) for draws in errors], label=label(name), **style)
+        ax.set(xlabel="how many", ylim=(0, 1))
+    in_percent(axes, "wrong answers")
+    legend(figure)
     return figure

@@ -1,11 +1,34 @@
 """The course's figures, in one style: plain networks dashed and warm, residual ones solid and cool,
-deeper ones thicker, in every notebook alike. The colours are safe for colour-blind eyes and differ in
-grey, and the ground is white, so that figures read the same in a light and a dark notebook."""
+deeper ones thicker, in every notebook alike. The relatives of notebook 09 are solid too, each with a
+colour and a marker of its own. The colours are safe for colour-blind eyes and differ in grey, and the
+ground is white, so that figures read the same in a light and a dark notebook."""
 
+import functools
 import re
+from collections.abc import Callable, Iterable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 PLAIN = ("#e69f00", "#b03a00")  # shallow, deep
 RESIDUAL = ("#56b4e9", "#00467f")
+KINDS = {  # what a network's name matches: its colours, shallow and deep, and its marker
+    r"plain\d+": (PLAIN, "o"),
+    r"resnet\d+": (RESIDUAL, "o"),
+    r"preresnet\d+": (("#3fc1a0", "#00604a"), "s"),
+    r"seresnet\d+": (("#c39bd9", "#5b2a86"), "^"),
+    r"sdresnet\d+": (("#a8a8a8", "#444444"), "D"),
+    r"resnet\d+d": (("#e58fc0", "#8e1f5f"), "v"),
+    r".*resnext.*": (("#7fcf6a", "#1f6b1a"), "P"),
+    r"wrn.*|wide_resnet.*": (("#d8a48f", "#7a3b2e"), "X"),
+    r"lab10_6": (("#8f9be0", "#2f3b8f"), "*"),
+}
+OTHERS = ("#b0b0b0", "#000000"), "h"  # a network of the reader's own
+SPARE = "p<>d8H"  # markers of no kind
 STYLE = {
     "figure.facecolor": "white",
     "figure.dpi": 100,
@@ -27,18 +50,87 @@ STYLE = {
 def depth(name: str) -> int:
     """The number of layers in a network's name; 50 where it has none, as lab10_6 has.
 
-    >>> depth("plain56")
-    56
+    >>> depth("plain56"), depth("wrn28_10"), depth("lab10_6")
+    (56, 28, 50)
     """
-    return int((re.match(r"(?:plain|resnet)(\d+)", name) or [0, 50])[1])
+    found = re.search(r"(?:plain|resnet|resnext|wrn)(\d+)", name)
+    return int(found[1]) if found else 50
+
+
+def _kind(name: str) -> tuple[tuple[str, str], str]:
+    return next((kind for pattern, kind in KINDS.items() if re.fullmatch(pattern, name)), OTHERS)
 
 
 def line_style(name: str) -> dict:
-    """How to draw a network of that name: colour, dashes, width."""
-    plain = name.startswith("plain")
-    deep = depth(name) > 32
+    """How to draw a network of that name: colour and dashes by its kind, a darker and thicker line with its depth."""
+    shallow, deep = (np.array(to_rgb(colour)) for colour in _kind(name)[0])
+    layers = np.log(depth(name))
+    between = zip(shallow, deep, 0.3 * deep, strict=True)
     return {
-        "color": (PLAIN if plain else RESIDUAL)[deep],
-        "linestyle": "--" if plain else "-",
-        "linewidth": 2.8 if deep else 1.6,
+        "color": to_hex([np.interp(layers, np.log([20, 56, 1001]), channel) for channel in between]),
+        "linestyle": "--" if name.startswith("plain") else "-",
+        "linewidth": round(float(np.interp(layers, np.log([8, 20, 56, 1001]), [1.0, 1.6, 2.8, 6.0])), 2),
     }
+
+
+def styles(names: Iterable[str]) -> dict[str, dict]:
+    """`line_style` and a marker for each name of one figure, so that no two are told apart by their colour alone."""
+    found: dict[str, dict] = {}
+    for name in dict.fromkeys(names):
+        style = {**line_style(name), "marker": _kind(name)[1]}
+        alike = [
+            other["marker"]
+            for other in found.values()
+            if other["linestyle"] == style["linestyle"] and abs(other["linewidth"] - style["linewidth"]) < 1
+        ]
+        if style["marker"] in alike:
+            style["marker"] = next((marker for marker in SPARE if marker not in alike), style["marker"])
+        found[name] = style
+    return found
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """`draw` in the course's style. Its figure is returned and not also shown: a cell that ends in it shows it once."""
+
+    @functools.wraps(draw)
+    def drawn(*args, **kwargs) -> Figure:
+        with plt.rc_context(STYLE):
+            figure = draw(*args, **kwargs)
+        plt.close(figure)
+        return figure
+
+    return drawn
+
+
+def panels(titles: Sequence[str], width: float, height: float, beside: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each title, side by side on the same scale.
+
+    width, height: of a panel, in inches; beside: the room for a legend, which `legend` fills.
+    """
+    size = (width * len(titles) + beside, height)
+    figure, axes = plt.subplots(1, len(titles), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
+    return figure, list(axes[0])
+
+
+def in_percent(axes: Sequence[Axes], ylabel: str) -> None:
+    """Write the errors (0 to 1) of these panels in percent."""
+    axes[0].set_ylabel(ylabel)
+    for ax in axes:
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def legend(figure: Figure) -> None:
+    """Name the lines of all panels, each name once, to the right of them."""
+    named: dict = {}
+    for ax in figure.axes:
+        for line, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            named.setdefault(name, line)
+    figure.legend(named.values(), named.keys(), loc="outside right center")
+
+
+def noted(figure: Figure, note: str) -> Figure:
+    """The figure with a line of small print below: where its numbers come from."""
+    figure.supxlabel(note, fontsize=9, color="#444444")
+    return figure

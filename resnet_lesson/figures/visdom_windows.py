@@ -1,7 +1,7 @@
 """Loss and error in visdom's windows while a network trains, as in Lab 10-6.
 
-It sends what visdom's own client would send, but that client knows no time limit and prints 70 lines where no server
-runs. So visdom need not be installed where training runs; `python -m resnet_lesson visdom` starts the server.
+`python -m resnet_lesson visdom` starts the server. What is sent is what visdom's own client would send; but that one
+knows no time limit and prints 70 lines where no server runs, and so need not be installed where training runs.
 Source: `_send` in visdom's README, and https://plotly.com/javascript/reference for what is sent.
 """
 
@@ -19,78 +19,55 @@ from .style import PLAIN, RESIDUAL, line_style
 PORT = 8097  # visdom's own
 ENVIRONMENT = "resnet_lesson"
 PATIENCE = 2.0  # seconds that a server may be silent before training goes on without it
+PAUSE = 10.0  # seconds until a server that did not answer is tried again
 WINDOWS = {"loss": ("cross-entropy", {}), "error": ("wrong answers", {"tickformat": ".0%"})}
-
-
-class NotVisdom(Exception):
-    """Another program answers at visdom's address."""
 
 
 class VisdomWindows:
     """An observer of `train`: draws a run's loss and error in two windows of a visdom server.
 
-    The windows are named "NAME loss" and "NAME error" by the run's name, so that several runs stand side by side. Each
+    The windows are named "NAME loss" and "NAME error" by the run's name, so that several runs are side by side. Each
     shows two lines, training and test, over the iterations, and is drawn whole each time: so nothing is missing after
-    the server was started late or again, or the training was resumed.
+    the server was started late or again, or the training was resumed. The last row is always drawn; drawing takes at
+    most a fiftieth of the time.
 
     A server that is missing, stopped or stuck costs one line; it is tried again now and then, and training goes on.
 
     env: visdom's environment, a page of its own. port, server: where the server is.
-    share: at most this share of the time is spent drawing; rows in between wait. The last row is always drawn.
-    retry_seconds: the least time between attempts to reach a server that did not answer.
     """
 
-    def __init__(
-        self,
-        env: str = ENVIRONMENT,
-        port: int = PORT,
-        server: str = "http://localhost",
-        *,
-        share: float = 0.02,
-        retry_seconds: float = 10.0,
-    ):
+    def __init__(self, env: str = ENVIRONMENT, port: int = PORT, server: str = "http://localhost"):
         self.env = env
         self.address = f"{server if '://' in server else 'http://' + server}:{port}"
-        self.start = "python -m resnet_lesson visdom" + (f" --port {port}" if port != PORT else "")
-        self.share = share
-        self.retry_seconds = retry_seconds
+        self._start = "python -m resnet_lesson visdom" + (f" --port {port}" if port != PORT else "")
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy for the internet knows nothing of this computer
-        self._answered: bool | None = None  # None: not tried yet
-        self._next = -math.inf
+        self._missed = False
+        self._next = -math.inf  # no drawing before this time
 
     def __call__(self, run: Run) -> None:
         """Draw the run's history, unless it was drawn or tried a moment ago."""
-        last = run.history and run.history[-1]["iteration"] == run.recipe["iterations"]
         begin = time.monotonic()
+        last = run.history and run.history[-1]["iteration"] == run.recipe["iterations"]
         if not run.history or (begin < self._next and not last):
             return
         try:
             for name, window in windows(run).items():
                 self._send(name, window)
-            wait, self._answered = 0.0, True
-        except (requests.RequestException, NotVisdom) as problem:
-            self._say(problem)
-            wait, self._answered = self.retry_seconds, False
-        end = time.monotonic()
-        self._next = end + max(wait, (end - begin) / self.share)
+            self._missed = False
+            pause = 50 * (time.monotonic() - begin)
+        except requests.RequestException:
+            if not self._missed:
+                tqdm.write(f"No visdom at {self.address}: training goes on, and draws as soon as `{self._start}` runs.")
+            self._missed = True
+            pause = PAUSE
+        self._next = time.monotonic() + pause
 
     def _send(self, name: str, window: dict) -> None:
         body = json.dumps({"win": name, "eid": self.env, **window})
         answer = self._session.post(f"{self.address}/events", data=body, timeout=PATIENCE)
         if answer.text != name:  # visdom answers with the window's name
-            raise NotVisdom
-
-    def _say(self, problem: Exception) -> None:
-        """One line when the server is first missed, and one each time it is lost."""
-        if isinstance(problem, NotVisdom):
-            line = f"What answers at {self.address} is not visdom, or wants a password: training goes on without it."
-        elif self._answered:
-            line = f"visdom at {self.address} no longer answers: training goes on, and draws again when it does."
-        else:
-            line = f"No visdom at {self.address}: training goes on, and draws as soon as `{self.start}` runs."
-        if self._answered is not False:
-            tqdm.write(line)
+            raise requests.RequestException("another program answers")
 
 
 def windows(run: Run) -> dict[str, dict]:
@@ -109,14 +86,10 @@ def windows(run: Run) -> dict[str, dict]:
                 # JSON has no word for infinity: where there was no number, the line has a gap.
                 "y": [y if math.isfinite(y) else None for y in run.column(f"{column}_{quantity}")],
                 "mode": "lines+markers" if len(iterations) <= 50 else "lines",  # a single point makes no line
-                "line": {
-                    "color": color,
-                    "width": style["linewidth"],
-                    "dash": "dash" if style["linestyle"] == "--" else "solid",
-                },
-                "marker": {"color": color, "size": 5},
+                "line": {"color": color, "width": 2, "dash": "dash" if style["linestyle"] == "--" else "solid"},
+                "marker": {"size": 5},
             }
-            for (name, column), color in zip({"training": "train", "test": "test"}.items(), colors, strict=True)
+            for name, column, color in zip(("training", "test"), ("train", "test"), colors, strict=True)
         ]
         layout = {
             "title": title,

@@ -175,7 +175,7 @@ def write_trials(folder):
         "error": ["import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()", "1 / 0", "print('not reached')"],
         "wide": [show.format("<div style='overflow: hidden'><div style='width: 1200px'>wide</div></div>")],
         "still": [
-            "from resnet_lesson.figures import explorers\nlive.explorer(lambda n=0: 'always the same', n=(0, 9, 1))"
+            "from resnet_lesson.figures.explorers import explorer\nexplorer(lambda n=0: 'always the same', n=(0, 9, 1))"
         ],
     }
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -178,9 +178,8 @@ def test_a_figure_keeps_its_white_ground_in_the_dark(visit):
 CARD = "# A title\n\n| | |\n|---|---|\n" + "\n".join(
     f"| **{name}** | none |" for name in ("Question", "You will be able to", "Time", "Download")
 )
-EXPLORER = (
-    "from resnet_lesson.figures import explorers\nlive.explorer(lambda n=3: f'<b>nine is {n ** 2}</b>', n=(0, 9, 1))"
-)
+EXPLORER = """from resnet_lesson.figures.explorers import explorer
+explorer(lambda n=3: f"<b>nine is {n ** 2}</b>", n=(0, 9, 1))"""
 
 
 def trial(path, *sources):

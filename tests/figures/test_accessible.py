@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.paths import REPO
 
-from resnet_lesson.figures.style import PLAIN, RESIDUAL, STYLE, line_style
+from resnet_lesson.figures.style import PLAIN, RESIDUAL, STYLE, depth, styles
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 
@@ -50,13 +50,49 @@ def test_the_measure_is_wcags():
 
 
 @pytest.mark.parametrize("cones", CONES)
-def test_shallow_and_deep_differ_in_grey_and_the_kinds_by_their_dashes(cones):
+def test_shallow_and_deep_differ_in_grey(cones):
     for pair in (PLAIN, RESIDUAL):
         assert contrast(*pair, cones) > 2
-    names = ("plain20", "plain56", "resnet20", "resnet56")
-    for one, other in combinations(map(line_style, names), 2):
-        by_form = one["linestyle"] != other["linestyle"] or abs(one["linewidth"] - other["linewidth"]) > 1
-        assert by_form, "two lines that only a colour tells apart"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["plain20", "plain56", "resnet20", "resnet56"],
+        ["plain20", "plain32", "plain44", "plain56", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"],
+        ["resnet20", "preresnet20", "seresnet20", "sdresnet20", "resnet20d", "wrn10_2", "resnext29_8x64d", "lab10_6"],
+        ["wrn28_2", "wrn28_10", "wide_resnet50_2", "resnet50", "resnext50_32x4d", "MyNetwork", "YourNetwork"],
+    ],
+    ids=["the four", "depths", "the family", "widths and the reader's own"],
+)
+def test_networks_in_one_figure_are_told_apart_also_without_their_colour(names):
+    found = styles(names)
+    for (first, one), (second, other) in combinations(found.items(), 2):
+        by_form = (
+            one["linestyle"] != other["linestyle"]
+            or one["marker"] != other["marker"]
+            or abs(one["linewidth"] - other["linewidth"]) >= 1
+        )
+        assert by_form, f"only a colour tells {first} and {second} apart"
+
+
+def test_plain_is_dashed_and_warm_residual_solid_and_cool_and_deeper_is_thicker_and_darker():
+    names = ["plain20", "plain56", "plain110", "resnet20", "resnet56", "resnet110"]
+    found = styles(names)
+    for name, style in found.items():
+        red, _, blue = matplotlib.colors.to_rgb(style["color"])
+        assert (style["linestyle"], red > blue) == (("--", True) if name.startswith("plain") else ("-", False))
+    for kind in (names[:3], names[3:]):
+        shallow_to_deep = [found[name] for name in kind]
+        assert shallow_to_deep == sorted(shallow_to_deep, key=lambda style: style["linewidth"])
+        lightness = [luminance(style["color"]) for style in shallow_to_deep]
+        assert lightness == sorted(lightness, reverse=True) and len(set(lightness)) == 3
+    assert {"#e69f00", "#b03a00"} <= {style["color"] for style in found.values()}
+
+
+def test_depth_is_read_from_the_name():
+    names = {"plain20": 20, "resnet110": 110, "preresnet164": 164, "wrn28_10": 28, "resnext29_8x64d": 29, "lab10_6": 50}
+    assert {name: depth(name) for name in names} == names
 
 
 def test_words_are_dark_on_white():
