@@ -2,9 +2,9 @@
 
     python tools/gpu.py --minutes 25
 
-Each step is a command of the course. What it prints goes to build/gpu/STEP.txt, its records go to data/my-runs. Give the
-command again whenever you have a GPU for a while: a step that has finished left build/gpu/STEP.done and is skipped, a
-training that was stopped goes on.
+Each step is a command of the course. What it prints goes to build/gpu/STEP.txt, its records go to data/my-runs. Give
+the command again whenever you have a GPU for a while: a step that has finished left build/gpu/STEP.done and is skipped,
+and a training that was stopped goes on.
 
 Several trainings share the GPU. Where NVIDIA's MPS is installed it is started for them and ended afterwards: without it
 only one process at a time has the GPU.

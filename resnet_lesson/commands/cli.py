@@ -99,9 +99,12 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:  # `... | head` has read enough; Python's own last flush must not fail either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    except (LessonError, ValueError, OSError) as error:
+    except (LessonError, ValueError) as error:
         status = 2
         print(error, file=sys.stderr)
+    except OSError as error:  # a file or folder that cannot be written or read, a connection that broke
+        status = 2
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
     except KeyboardInterrupt:
         status = 130
         print(f"Stopped. The same command goes on: {PROGRAM} {shlex.join(argv)}", file=sys.stderr)

@@ -10,7 +10,7 @@ import sys
 import pytest
 from support.commands import call
 
-from resnet_lesson.commands import doctor, inside, runs, shared, train
+from resnet_lesson.commands import inside, runs, shared, train
 from resnet_lesson.datasets.shapes10 import shapes10
 from resnet_lesson.training.runs import load, own, shipped
 
@@ -115,7 +115,7 @@ def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
         ("runs my-run", "no recorded run 'my-run'"),
         ("runs --figure curves.bmp", ".png, .svg, .pdf"),
         ("runs --figure curves", ".png, .svg, .pdf"),
-        ("runs --figure /dev/null/curves.png", "/dev/null"),
+        ("runs --figure /dev/null/curves.png", "/dev/null: File exists"),
         ("inside", "required: NAME"),
         ("inside paper-resnet2O-seed0", "Did you mean 'paper-resnet20-seed0'?"),
         ("inside paper-resnet20-seed0 --device gpu", "choose cpu, cuda or mps"),
@@ -232,18 +232,6 @@ def test_cost_prints_the_layers_and_the_total(capsys):
     status, printed, _ = call(capsys, "cost", "resnet20")
     assert status == 0 and "stages.2.2.residual.conv2" in printed
     assert printed.splitlines()[-1].split() == ["total", "269,722", "40,551,040"]
-
-
-def test_doctor_tells_what_is_fine_and_what_is_not(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "LAB", ("matplotlib", "no-such-package"))
-    status, printed, _ = call(capsys, "doctor", "--root", str(tmp_path))
-    assert status == 0 and "ok  torch " in printed and "--  no-such-package" in printed
-    assert "--  CIFAR-10 is not in" in printed and "shapes10" in printed
-    broken = tmp_path / "cifar-10-batches-py"
-    broken.mkdir()
-    (broken / "data_batch_1").write_bytes(b"half a file")
-    status, printed, _ = call(capsys, "doctor", "--root", str(tmp_path))
-    assert status == 1 and "BAD CIFAR-10" in printed and "To mend" in printed
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell with pipes")
