@@ -13,7 +13,7 @@ from ..datasets.shapes10 import shapes10
 from ..errors import LessonError, unknown
 from ..training.pretrained import as_photographs
 from ..training.recipes import RECIPES
-from ..training.runs import Run
+from ..training.runs import Run, shipped
 
 DATASETS: dict[str, Callable[[Path], tuple[Dataset, Dataset]]] = {
     "cifar10": cifar10,
@@ -39,6 +39,14 @@ def device_name(text: str) -> str:
         return str(machine.pick_device(text))
     except LessonError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def out_folder(text: str) -> Path:
+    """Reads the folder of a new record for argparse: anywhere but among the records that come with the course."""
+    folder, courses = Path(text), shipped().resolve()
+    if courses in (folder.resolve(), *folder.resolve().parents):
+        raise argparse.ArgumentTypeError(f"{text} is where the course's own records are: choose another folder")
+    return folder
 
 
 def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:

@@ -1,7 +1,6 @@
 """`python -m resnet_lesson train`."""
 
 import argparse
-from pathlib import Path
 
 from .. import machine
 from ..figures.visdom_windows import PORT, VisdomWindows
@@ -11,7 +10,7 @@ from ..training import parallel
 from ..training.recipes import recipe
 from ..training.runs import name_of, own
 from ..training.train import train
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, out_folder
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -24,7 +23,7 @@ def options(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--out",
-        type=Path,
+        type=out_folder,
         help="folder of the record (default: RECIPE-NETWORK-seedSEED, and what else is not as usual, in data/my-runs)",
     )
     p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")

@@ -85,7 +85,8 @@ def test_another_run_in_the_folder_is_refused_in_one_line(capsys, tmp_path):
 def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
     words = [*TINY, "--out", str(tmp_path / "run")]
     words[words.index("resnet8")] = "resnet18"
-    assert call(capsys, *words)[0] == 0
+    status, _, error = call(capsys, *words)
+    assert status == 0, error
     assert load(tmp_path / "run").network["options"] == {"num_classes": 10}
 
 
@@ -106,6 +107,8 @@ def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
         ("train --network plain20 --precision float16", "choose from"),
         ("train --network plain20 --device gpu", "choose cpu, cuda or mps"),
         ("train --network plain20 --device cuda:99", "The device 'cuda:99' cannot be used here"),
+        (f"train --network plain20 --out {shipped()}/short-plain20-seed0", "where the course's own records are"),
+        (f"reproduce table6 --out {shipped()}", "where the course's own records are"),
         ("train --network plain20 --root nofolder/x --dataset shapes10 --record-every 0", "at least 1, not 0"),
         ("cost resnet55", "Did you mean 'resnet56'?"),
         ("cost resnet20 --size -3", "a whole number from 4 to 4096, not -3"),
