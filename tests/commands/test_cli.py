@@ -83,7 +83,8 @@ def test_another_run_in_the_folder_is_refused_in_one_line(capsys, tmp_path):
 
 
 def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
-    words = [*TINY, "--out", str(tmp_path / "run")]
+    # In bfloat16 oneDNN reads memory that nobody wrote, for a stride of 2 on the 1x1 maps that 16x16 images end in.
+    words = [*TINY, "--precision", "float32", "--out", str(tmp_path / "run")]
     words[words.index("resnet8")] = "resnet18"
     status, _, error = call(capsys, *words)
     assert status == 0, error
