@@ -23,7 +23,7 @@ from ..training.recipes import Recipe, recipe
 from ..training.runs import Run, load, name_of, own, shipped
 from ..training.table6 import NETWORKS, counts, recipe_of, table6
 from .children import ended_by_ctrl_c, start, stop
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, one_of, out_folder
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, one_of, refuse_courses_folder
 
 TELLING = ("plain20", "resnet20", "plain56", "resnet56")
 TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
@@ -55,7 +55,7 @@ def options(p: argparse.ArgumentParser) -> None:
     add_dataset(p)
     p.add_argument("--iterations", type=number(int, 1), help="scale the recipe to this many steps, to try it out")
     add_device(p)
-    p.add_argument("--out", type=out_folder, help="folder of the records (default: data/my-runs)")
+    p.add_argument("--out", type=Path, help="folder of the records (default: data/my-runs)")
     add_root(p)
     p.set_defaults(run=command)
 
@@ -125,6 +125,7 @@ def plan(args: argparse.Namespace, chosen: Recipe) -> list[Job]:
 
 def command(args: argparse.Namespace) -> int:
     """Train what is missing and print the table. Exit status: 0, 1 if a training failed, 130 if it was stopped."""
+    refuse_courses_folder(args.out)
     for network in args.networks:
         build(network)  # raises ValueError for one that does not exist
         if not re.fullmatch(r"(plain|resnet)\d+", network) or network in IMAGENET_NAMES:

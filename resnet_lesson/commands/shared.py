@@ -41,12 +41,11 @@ def device_name(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def out_folder(text: str) -> Path:
-    """Reads the folder of a new record for argparse: anywhere but among the records that come with the course."""
-    folder, courses = Path(text), shipped().resolve()
-    if courses in (folder.resolve(), *folder.resolve().parents):
-        raise argparse.ArgumentTypeError(f"{text} is where the course's own records are: choose another folder")
-    return folder
+def refuse_courses_folder(out: Path | None) -> None:
+    """Raise LessonError where a new record would go among those that come with the course."""
+    courses = shipped().resolve()
+    if out and courses in (out.resolve(), *out.resolve().parents):
+        raise LessonError(f"{out} is where the course's own records are: choose another folder, or leave --out out.")
 
 
 def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:

@@ -1,6 +1,7 @@
 """`python -m resnet_lesson train`."""
 
 import argparse
+from pathlib import Path
 
 from .. import machine
 from ..figures.visdom_windows import PORT, VisdomWindows
@@ -10,7 +11,7 @@ from ..training import parallel
 from ..training.recipes import recipe
 from ..training.runs import name_of, own
 from ..training.train import train
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, out_folder
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, refuse_courses_folder
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def options(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--out",
-        type=out_folder,
+        type=Path,
         help="folder of the record (default: RECIPE-NETWORK-seedSEED, and what else is not as usual, in data/my-runs)",
     )
     p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")
@@ -48,6 +49,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Train, and say how it ended. Exit status: 0, or 130 where it was stopped."""
+    refuse_courses_folder(args.out)
     chosen = recipe(args.recipe)
     if args.iterations is not None:
         chosen = chosen.scaled(args.iterations)

@@ -1,6 +1,7 @@
 """`python -m resnet_lesson transfer`: record the comparison of notebook 08."""
 
 import argparse
+from pathlib import Path
 
 from ..datasets.doodles10 import doodles10
 from ..datasets.quickdraw import STUDY, quickdraw
@@ -9,7 +10,7 @@ from ..training.pretrained import as_photographs, pretrained
 from ..training.runs import own
 from ..training.transfer import FINE_TUNING
 from ..training.transfer_study import record, table
-from .shared import add_root, number, out_folder
+from .shared import add_root, number, refuse_courses_folder
 
 STEPS = 300
 
@@ -19,7 +20,7 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--network", default="resnet20", help="a trained network of the course (default: resnet20)")
     p.add_argument("--data", choices=("doodles10", "quickdraw"), default="doodles10", help="(default: doodles10)")
     p.add_argument("--classes", metavar="CLASS,CLASS", help="of QuickDraw (default: the study post's ten)")
-    p.add_argument("--out", type=out_folder, help="folder of the record (default: data/my-runs/transfer-NETWORK-DATA)")
+    p.add_argument("--out", type=Path, help="folder of the record (default: data/my-runs/transfer-NETWORK-DATA)")
     p.add_argument("--iterations", type=number(int, 1), default=STEPS, help=f"of each training (default: {STEPS})")
     add_root(p)
     p.set_defaults(run=command)
@@ -27,6 +28,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Train what is missing, and print the table."""
+    refuse_courses_folder(args.out)
     start, data = pretrained(args.network, otherwise=None), args.data
     if data == "doodles10":
         if args.classes:
