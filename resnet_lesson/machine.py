@@ -4,26 +4,72 @@ import ctypes
 import operator
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 
 import torch
+
+from .errors import LessonError
 
 # The folder of a clone, or, for an installed package, wherever the reader works.
 COURSE = Path(__file__).parents[1] if (Path(__file__).parents[1] / "environment.yml").exists() else Path.cwd()
 DATA = COURSE / "data"
 
+PLACES = ("--out", "--root")  # options that take a folder of this machine
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def pick_device() -> torch.device:
-    """The first CUDA GPU, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def pick_device(name: str | torch.device | None = None) -> torch.device:
+    """The device of that name: "cpu", "cuda" (or one of several GPUs, "cuda:1") or "mps", Apple's GPU.
+
+    None or "auto": the first CUDA GPU that works here, or else the CPU. Apple's GPU is never picked unasked. Raises
+    LessonError for another name, and for a device that is not here or does not work with this torch.
+    """
+    name = str(name or "auto")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() and _gpu_works() else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise LessonError(f"There is no device {name!r}: choose cpu, cuda or mps, or leave the device out.")
+    if problem := _problem(name):
+        raise LessonError(f"The device {name!r} cannot be used here: {problem}. Choose cpu, or leave the device out.")
+    return torch.device(name)
+
+
+@cache
+def _problem(device: str) -> str | None:
+    """Why that device does not work here, or None: then it has run a small operation. Tried once in each process.
+
+    torch's is_available() is no proof: it is also true for a GPU too old for this torch, where every operation fails.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        return "this torch finds no CUDA GPU"
+    if device == "mps" and not torch.backends.mps.is_available():
+        return "this torch finds no Apple GPU"
+    try:
+        with warnings.catch_warnings(action="ignore"):  # torch's own say the same in many lines
+            torch.ones(8, device=device).sum().item()
+    except RuntimeError as error:
+        return str(error).partition("\n")[0].rstrip(".")
+    return None
+
+
+@cache
+def _gpu_works() -> bool:
+    """Whether the first CUDA GPU works; where it does not, a line says why, once in each process."""
+    problem = _problem("cuda")
+    if problem:
+        print(f"There is a GPU, but it does not work with this torch ({problem}): the CPU is used.", file=sys.stderr)
+    return problem is None
 
 
 def pick_precision(device: torch.device) -> str:
@@ -107,13 +153,17 @@ def versions(*packages: str) -> dict[str, str | None]:
 
 
 def command() -> str | None:
-    """The command line, if this is `python -m resnet_lesson ...`; without --root, the place of the data sets here."""
-    if Path(sys.argv[0]).parent.name == "resnet_lesson":
-        several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
-        start = "python" if several == "1" else f"torchrun --nproc-per-node {several}"
-        words = [w for before, w in zip(sys.argv, sys.argv[1:], strict=False) if "--root" not in (before, w[:6])]
-        return f"{start} -m resnet_lesson {shlex.join(words)}"
-    return None
+    """The command line, if this is `python -m resnet_lesson ...`, without the places on this machine: the folders given
+    with --out and --root are left out, and of a path only the last part stays."""
+    if Path(sys.argv[0]).parent.name != "resnet_lesson":
+        return None
+    several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
+    start = "python" if several == "1" else f"torchrun --nproc-per-node {several}"
+    words = []
+    for before, word in pairwise(sys.argv):
+        if before not in PLACES and word.partition("=")[0] not in PLACES:
+            words.append(re.split(r"[/\\]", word.rstrip("/\\"))[-1])
+    return f"{start} -m resnet_lesson {shlex.join(words)}"
 
 
 def commit() -> str | None:
@@ -130,15 +180,18 @@ def commit() -> str | None:
 
 
 def full_scale() -> bool:
-    """Whether cells marked *full scale* train for real: with a CUDA GPU, unless RESNET_LESSON_FULL says 0 or 1."""
+    """Whether cells marked *full scale* train for real: with a CUDA GPU that works, unless RESNET_LESSON_FULL says 0 or
+    1."""
     asked = os.environ.get("RESNET_LESSON_FULL", "")
-    return asked != "0" if asked else torch.cuda.is_available()
+    return asked != "0" if asked else pick_device().type == "cuda"
 
 
 def here() -> str:
     """What a notebook found here, and what its cells marked *full scale* will therefore do; two lines."""
     device = pick_device()
     where = "GPU" if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    if torch.backends.mps.is_available():
+        where += "; Apple's GPU is here too, for device='mps'"
     full = "train for real" if full_scale() else "show recorded runs"
     hardware = describe(device)["hardware"]
     return f"torch {torch.__version__} on {hardware} ({where}).\nCells marked full scale {full} here."

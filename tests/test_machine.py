@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_lesson import machine
+from resnet_lesson import LessonError, build, machine
 
 CPU = torch.device("cpu")
 QUESTIONS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
@@ -54,10 +54,82 @@ def test_other_devices_get_float32():
     assert machine.pick_precision(torch.device("mps")) == "float32"
 
 
-@pytest.mark.parametrize("there, picked", [(True, "cuda"), (False, "cpu")])
-def test_a_gpu_is_picked_where_there_is_one(monkeypatch, there, picked):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert machine.pick_device().type == picked
+@pytest.fixture
+def fresh():
+    """What was found out about this machine's devices is forgotten, before and after."""
+    machine._problem.cache_clear()
+    machine._gpu_works.cache_clear()
+    yield
+    machine._problem.cache_clear()
+    machine._gpu_works.cache_clear()
+
+
+@pytest.fixture
+def gpu(monkeypatch, fresh):
+    """`gpu(problem)` makes this a machine whose GPU works (None), or where each operation on it fails."""
+
+    def make(problem=None):
+        def ones(*shape, device):
+            if problem:
+                raise RuntimeError(f"{problem}\nCUDA kernel errors might be reported later.")
+            return torch.zeros(shape)
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch, "ones", ones)
+
+    return make
+
+
+TOO_OLD = "CUDA error: no kernel image is available for execution on the device"
+
+
+@pytest.mark.parametrize("name", [None, "auto"])
+def test_a_gpu_is_picked_where_one_works_and_a_line_says_once_why_another_is_not(gpu, capsys, monkeypatch, name):
+    monkeypatch.delenv("RESNET_LESSON_FULL", raising=False)
+    gpu(TOO_OLD)
+    assert [machine.pick_device(name).type for _ in range(3)] == ["cpu"] * 3 and machine.full_scale() is False
+    said = capsys.readouterr().err
+    assert TOO_OLD in said and said.count("\n") == 1 and "the CPU is used" in said
+
+
+@pytest.mark.parametrize("name", [None, "auto", "cuda", "cuda:0", torch.device("cuda")])
+def test_a_gpu_that_computes_is_picked_and_makes_full_scale(gpu, capsys, monkeypatch, name):
+    monkeypatch.delenv("RESNET_LESSON_FULL", raising=False)
+    gpu()
+    assert machine.pick_device(name).type == "cuda" and machine.full_scale() is True
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["gpu", "CUDA", "cuda:", "cuda:x", "meta", "0", "cpu:1"])
+def test_a_device_that_does_not_exist_is_one_line(name):
+    with pytest.raises(LessonError, match=f"There is no device '{name}': choose cpu, cuda or mps, or leave .*out.$"):
+        machine.pick_device(name)
+
+
+@pytest.mark.parametrize("name, why", [("cuda", "finds no CUDA GPU"), ("cuda:3", "no CUDA"), ("mps", "no Apple GPU")])
+def test_a_device_that_is_not_here_is_one_line(monkeypatch, fresh, name, why):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(LessonError, match=f"'{name}' cannot be used here: .*{why}.* Choose cpu, or leave"):
+        machine.pick_device(name)
+    assert machine.pick_device().type == machine.pick_device("cpu").type == "cpu"
+
+
+def test_a_gpu_that_was_asked_for_and_does_not_work_is_an_error(gpu):
+    gpu(TOO_OLD)
+    with pytest.raises(LessonError, match=f"'cuda' cannot be used here: {TOO_OLD}. Choose cpu"):
+        machine.pick_device("cuda")
+
+
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs Apple's GPU")
+def test_apples_gpu_is_named_used_by_choice_and_agrees_with_the_cpu():
+    assert machine.pick_device().type == "cpu" and "Apple's GPU is here" in machine.here()
+    images, labels = torch.rand(16, 3, 16, 16), torch.arange(16) % 10
+    losses = []
+    for device in (CPU, machine.pick_device("mps")):
+        logits = build("resnet8", seed=0).to(device)(images.to(device))
+        losses.append(torch.nn.functional.cross_entropy(logits, labels.to(device)).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_autocast_computes_in_the_precision_and_names_the_known_ones_for_another():
@@ -117,28 +189,24 @@ def test_full_scale_is_asked_for_by_the_environment(monkeypatch, value, full):
     assert machine.full_scale() is full
 
 
-def test_full_scale_is_for_every_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.delenv("RESNET_LESSON_FULL", raising=False)
-    assert machine.full_scale() is True
-
-
 @pytest.mark.parametrize(
     "argv, command",
     [
         (["/x/resnet_lesson/__main__.py", "train", "--seed", "0"], "python -m resnet_lesson train --seed 0"),
-        (["resnet_lesson/__main__.py", "train", "--out", "a b"], "python -m resnet_lesson train --out 'a b'"),
+        (["resnet_lesson/__main__.py", "train", "--seed", "a b"], "python -m resnet_lesson train --seed 'a b'"),
         (
-            ["/x/resnet_lesson/__main__.py", "train", "--root", "/home/a b", "--seed", "1"],
+            ["/x/resnet_lesson/__main__.py", "train", "--root", "/home/a b", "--seed", "1", "--out", "/home/a/run"],
             "python -m resnet_lesson train --seed 1",
         ),
-        (["/x/resnet_lesson/__main__.py", "train", "--root=/home/a"], "python -m resnet_lesson train"),
+        (["/x/resnet_lesson/__main__.py", "train", "--root=/home/a", "--out=b"], "python -m resnet_lesson train"),
+        (["/x/resnet_lesson/__main__.py", "inside", "/home/a/run/", "one"], "python -m resnet_lesson inside run one"),
+        (["resnet_lesson/__main__.py", "inside", "C:\\Users\\a\\run"], "python -m resnet_lesson inside run"),
         (["/x/site-packages/ipykernel_launcher.py", "-f", "kernel.json"], None),
         (["-c"], None),
         ([""], None),
     ],
 )
-def test_the_command_is_recorded_without_the_path_of_the_package(monkeypatch, argv, command):
+def test_the_command_is_recorded_without_any_path_of_this_machine(monkeypatch, argv, command):
     monkeypatch.setattr(sys, "argv", argv)
     assert machine.command() == command
 
@@ -202,7 +270,7 @@ def test_installed_inside_another_project_it_does_not_take_that_ones_commit(else
 
 FAULTS = """
 import resource, sys, torch
-from resnet_lesson import machine
+from resnet_lesson import LessonError, build, machine
 if sys.argv[1] == "keep" and not machine.keep_freed_memory():
     sys.exit("no glibc")
 torch.set_num_threads(1)

@@ -1,73 +1,121 @@
-"""`python -m resnet_lesson reproduce TABLE`: all the trainings behind a table of the paper, by one command."""
+"""`python -m resnet_lesson reproduce TABLE`: all the trainings behind a table of the paper, by one command.
+
+Each training is a `train` command in a process of its own, which records as it goes and takes up where it was stopped.
+"""
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from .. import machine
-from ..datasets.dataset import Dataset
-from ..errors import LessonError, unknown
+from ..errors import LessonError
 from ..models.networks import IMAGENET_NAMES, build
-from ..training.recipes import RECIPES, Recipe, recipe
-from ..training.reproduce.job import Job
-from ..training.reproduce.many import Progress, train_all
-from ..training.reproduce.table import NETWORKS, add_predictions, recipe_of, table6
-from ..training.runs import name_of
+from ..training.recipes import Recipe, recipe
+from ..training.runs import Run, load, name_of, own, shipped
+from ..training.table6 import NETWORKS, counts, recipe_of, table6
+from .children import ended_by_ctrl_c, start, stop
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, one_of, refuse_courses_folder
 
-TABLES = ("table6",)
 TELLING = ("plain20", "resnet20", "plain56", "resnet56")
-DataSets = Mapping[str, Callable[[Path], tuple[Dataset, Dataset]]]
+TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
 
 
-def options(p: argparse.ArgumentParser, data_sets: DataSets) -> None:
-    """The command's options. `data_sets`: as in `train --dataset`."""
-    p.add_argument("table", help=f"one of {', '.join(TABLES)}")
-    p.add_argument("--recipe", default="paper", help=f"one of {', '.join(RECIPES)} (default: paper)")
-    p.add_argument("--seeds", type=int, default=5, help="how many for each network (default: 5); more can follow later")
+def options(p: argparse.ArgumentParser) -> None:
+    """What the command takes, and what it does."""
+    p.add_argument("table", type=one_of("table to reproduce", ["table6"]), help="table6")
+    add_recipe(p, "paper")
+    p.add_argument(
+        "--seeds", type=number(int, 1), default=5, help="how many for each network (default: 5); more can follow later"
+    )
     p.add_argument(
         "--networks",
-        default=",".join(NETWORKS),
+        type=lambda names: list(dict.fromkeys(names.split(","))),
+        default=NETWORKS,
         help="names with commas between: plain20,resnet20 (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)",
     )
     p.add_argument(
-        "--jobs", type=int, default=1, help="trainings at a time (default: 1); they share the CPU's cores, or the GPU"
+        "--jobs",
+        type=number(int, 1),
+        default=1,
+        help="trainings at a time (default: 1); they share the CPU's cores, or the GPU",
     )
     p.add_argument(
-        "--dry-run", "--list", action="store_true", help="train nothing: say what there is to do, by which commands"
+        "--minutes", type=number(float, 0.01), help="stop before this time is over; the same command goes on"
     )
-    p.add_argument("--dataset", default="cifar10", help=f"one of {', '.join(data_sets)} (default: cifar10)")
-    p.add_argument("--iterations", type=int, default=None, help="scale the recipe to this many steps, to try it out")
-    p.add_argument("--device", default=None, help="cpu or cuda (default: a GPU if there is one)")
-    p.add_argument("--out", type=Path, default=None, help="folder of the records (default: the course's data/runs)")
-    p.add_argument(
-        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
-    )
-    p.set_defaults(run=lambda args: command(args, data_sets))
+    p.add_argument("--list", action="store_true", help="train nothing: list what there is to do, by which commands")
+    add_dataset(p)
+    p.add_argument("--iterations", type=number(int, 1), help="scale the recipe to this many steps, to try it out")
+    add_device(p)
+    p.add_argument("--out", type=Path, help="folder of the records (default: data/my-runs)")
+    add_root(p)
+    p.set_defaults(run=command)
 
 
-def plan(args: argparse.Namespace, chosen: Recipe, networks: Sequence[str]) -> list[Job]:
+@dataclass
+class Job:
+    """One training: the words after `python -m resnet_lesson train`, and its record as last read."""
+
+    network: str
+    recipe: Recipe
+    dataset: str
+    seed: int
+    words: list[str]
+    folder: Path | None = None
+    run: Run | None = None
+
+    def look(self, folder: Path) -> "Job":
+        """Read the record in that folder, as far as it is there."""
+        self.folder = folder
+        try:
+            self.run = load(folder)
+        except LessonError:  # not begun, or damaged, which `train` will say
+            self.run = None
+        except OSError:  # Windows, while the training replaces it
+            pass
+        return self
+
+    @property
+    def done(self) -> bool:
+        run = self.run
+        return run is not None and run.seed == self.seed and counts(run, self.network, self.recipe, self.dataset)
+
+    @property
+    def iteration(self) -> int:
+        return self.run.history[-1]["iteration"] if self.run and self.run.history else 0
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["python", "-m", "resnet_lesson", "train", *self.words])
+
+
+def plan(args: argparse.Namespace, chosen: Recipe) -> list[Job]:
     """The trainings, most telling first: 20 and 56 layers with three seeds, then 110 layers, then the rest."""
+    options = []
+    for name, usual in {"dataset": "cifar10", "iterations": None, "device": None, "root": machine.DATA}.items():
+        if getattr(args, name) != usual:
+            options += [f"--{name}", str(getattr(args, name))]
     jobs = []
     for seed in range(args.seeds):
-        for network in networks:
+        for network in args.networks:
             its = recipe_of(network, chosen)
-            words = ["--network", network, "--recipe", its.name, "--seed", str(seed)]
-            if args.dataset != "cifar10":
-                words += ["--dataset", args.dataset]
-            if args.iterations is not None:
-                words += ["--iterations", str(args.iterations)]
-            if args.device is not None:
-                words += ["--device", args.device]
-            if args.root != machine.DATA:
-                words += ["--root", str(args.root)]
+            words = ["--network", network, "--recipe", its.name, "--seed", str(seed), *options]
             name = name_of(network, its.name, seed, dataset=args.dataset, iterations=args.iterations)
-            folder = (args.out or machine.DATA / "runs") / name
+            job = Job(network, its, args.dataset, seed, words)
             if args.out:
-                words += ["--out", str(folder)]
-            jobs.append(Job(network, its, args.dataset, seed, folder, tuple(words)).look())
+                job.look(args.out / name)
+                words += ["--out", str(job.folder)]
+            elif not job.look(shipped() / name).done:  # what comes with the course need not be trained again
+                job.look(own() / name)
+            jobs.append(job)
 
     def late(job: Job) -> int:
         return 0 if job.network in TELLING and job.seed < 3 else 1 if job.network == "resnet110" else 2
@@ -75,60 +123,75 @@ def plan(args: argparse.Namespace, chosen: Recipe, networks: Sequence[str]) -> l
     return sorted(jobs, key=late)  # stable: seed by seed within each part
 
 
-def command(args: argparse.Namespace, data_sets: DataSets) -> int:
-    """Train what is missing and print the table. Exit status: 0, or 1 where a training failed.
-
-    Ctrl-C raises KeyboardInterrupt when every training has stopped, with all that is needed to go on.
-    """
-    if args.table not in TABLES:
-        raise ValueError(unknown("reproducible table", args.table, TABLES))
-    if args.dataset not in data_sets:
-        raise ValueError(unknown("data set", args.dataset, data_sets))
-    for name in ("seeds", "jobs"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name} is a number, at least 1, not {getattr(args, name)}.")
-    networks = list(dict.fromkeys(args.networks.split(",")))
-    for network in networks:
+def command(args: argparse.Namespace) -> int:
+    """Train what is missing and print the table. Exit status: 0, 1 if a training failed, 130 if it was stopped."""
+    refuse_courses_folder(args.out)
+    for network in args.networks:
         build(network)  # raises ValueError for one that does not exist
         if not re.fullmatch(r"(plain|resnet)\d+", network) or network in IMAGENET_NAMES:
-            raise ValueError(
-                f"Table 6 is of plain and residual networks for CIFAR-10, such as resnet20, not {network}."
-            )
+            raise LessonError(f"Table 6 has plain and residual networks for CIFAR-10, such as resnet20, not {network}.")
     chosen = recipe(args.recipe)
     if args.iterations is not None:
         chosen = chosen.scaled(args.iterations)
-    jobs = plan(args, chosen, networks)
-    if args.dry_run:
+    jobs = plan(args, chosen)
+    whole = True
+    if args.list:
         for job in jobs:
             state = f"{job.folder.name}: test error {job.run.final():.2%}" if job.done else job.command
             print(f"{'done' if job.done else 'go on' if job.iteration else 'to do':6} {state}")
-    elif not all(job.done for job in jobs):
-        data_sets[args.dataset](args.root)  # fetched once, before several processes want it
-        progress = Progress(jobs, args.jobs)
+    elif todo := [job for job in jobs if not job.done]:
+        end = time.monotonic() + 60 * (args.minutes or float("inf"))
+        DATASETS[args.dataset](args.root)  # fetched once, before several processes want it
+        with ended_by_ctrl_c():
+            whole = train_all(todo, args.jobs, end)
+    print(table6([job.run for job in jobs if job.run], chosen, args.networks, args.dataset))
+    done = sum(job.done for job in jobs)
+    if not whole:
+        print(f"Stopped with {done} of {len(jobs)} trainings done: the same command goes on.")
+        return 130
+    return int(not args.list and done < len(jobs))
+
+
+def train_all(jobs: Sequence[Job], at_once: int, end: float) -> bool:
+    """Run the jobs in order, `at_once` at a time, and say of each how it ended. Return whether none is left.
+
+    At Ctrl-C, and shortly before `end` of the monotonic clock, the trainings are asked to save and no other one starts.
+    """
+    waiting, running = list(jobs), {}
+    threads = str(max(1, torch.get_num_threads() // at_once))
+    stopping = end - min(30, 0.2 * (end - time.monotonic()))  # a step, its evaluation and the record take a while
+    bar = tqdm(total=sum(job.recipe.iterations for job in jobs), unit="step", disable=None)
+    with bar, tempfile.TemporaryDirectory() as logs:
         try:
-            train_all(jobs, args.jobs, max(1, torch.get_num_threads() // args.jobs), progress)
+            while (waiting or running) and time.monotonic() < stopping:
+                while waiting and len(running) < at_once:
+                    job = waiting.pop(0)
+                    log = Path(logs) / job.folder.name
+                    running[start([*TRAIN, *job.words], log, OMP_NUM_THREADS=threads, TQDM_MININTERVAL="30")] = job, log
+                    bar.write(f"{job.folder.name}: started")
+                time.sleep(0.1)
+                for process, (job, log) in list(running.items()):
+                    status = process.poll()
+                    job.look(job.folder)
+                    if status is not None:
+                        del running[process]
+                        how = f"test error {job.run.final():.2%}" if job.done else f"failed: {reason(status, log)}"
+                        bar.write(f"{job.folder.name}: {how}")
+                bar.update(sum(job.iteration for job in jobs) - bar.n)
+        except KeyboardInterrupt:
+            pass
         finally:
-            progress.close()
-    if not args.dry_run:
-        _complete(jobs, args, data_sets)
-    print(table6([job.run for job in jobs if job.run], chosen, networks, args.dataset))
-    failed = [job for job in jobs if job.failure]
-    for job in failed:
-        print(f"Failed: {job.folder.name}: {job.failure}\n  Alone, with all it says: {job.command}")
-    return 1 if failed else 0
+            if running:
+                bar.write("Stopping: each training finishes its step and saves. Ctrl-C ends them at once.")
+            stop(list(running), end)
+    for job, _ in running.values():
+        job.look(job.folder)
+    return not (waiting or running)
 
 
-def _complete(jobs: Sequence[Job], args: argparse.Namespace, data_sets: DataSets) -> None:
-    """Give finished runs that were recorded without predictions theirs; the table needs them for its ensembles only."""
-    lacking = [job for job in jobs if job.done and not (job.folder / "predictions.safetensors").exists()]
-    lacking = [job for job in lacking if (job.folder / "weights.safetensors").exists()]
-    sets = None
-    for job in lacking:
-        try:
-            sets = sets or data_sets[args.dataset](args.root)
-            error = add_predictions(job.run, *sets, device=args.device)
-            print(f"{job.folder.name}: predictions computed from its weights, test error {error:.2%}")
-        except LessonError as problem:
-            print(f"{job.folder.name}: no predictions: {problem}")
-            if sets is None:  # no data: that holds for all of them
-                return
+def reason(status: int, log: Path) -> str:
+    """Why a training ended before it was done: the last line that it printed."""
+    if status == -9:
+        return "killed by the system, most often for want of memory: use fewer --jobs"
+    said = re.split(r"[\r\n]+", log.read_text(errors="replace").strip())[-1]
+    return (said or f"it ended with status {status} and no word") + " (use fewer --jobs)" * ("out of memory" in said)

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +26,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from .. import machine
 from ..datasets.dataset import Dataset
 from ..errors import LessonError, unknown
 from ..files import replace_file
-from ..machine import DATA
 from .weights import answer_of, put_state, state_of
 
 COLUMNS = {  # of history.csv, in order
@@ -236,7 +237,7 @@ def load(folder: Path | str) -> Run:
 
 def shipped() -> Path:
     """The folder of the runs that come with the course: in a clone data/runs, else in the installed package."""
-    here = DATA / "runs"
+    here = machine.DATA / "runs"
     spec = None if here.exists() else find_spec("resnet_lesson_runs")
     return Path(spec.submodule_search_locations[0]) if spec else here
 
@@ -246,7 +247,21 @@ def recorded(name: str) -> Run:
     return load(shipped() / name)
 
 
+def own() -> Path:
+    """The folder of the runs that you train with the commands, apart from those that come with the course."""
+    return machine.DATA / "my-runs"
+
+
 def list_runs(root: Path | str | None = None) -> list[Run]:
-    """All recorded runs under `root`, by name; those of the course by default."""
-    root = Path(root or shipped())
-    return [load(path.parent) for path in sorted(root.glob("*/run.json")) if (path.parent / "history.csv").exists()]
+    """All recorded runs under `root`, by name; those of the course by default.
+
+    One that cannot be read is left out, and a line on stderr says so.
+    """
+    runs = []
+    for path in sorted(Path(root or shipped()).glob("*/run.json")):
+        if (path.parent / "history.csv").exists():
+            try:
+                runs.append(load(path.parent))
+            except LessonError as error:
+                print(error, file=sys.stderr)
+    return runs

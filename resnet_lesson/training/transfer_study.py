@@ -5,7 +5,6 @@
 trains every combination and records it beside the runs; the notebook trains the same live, on generated drawings.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -19,12 +18,10 @@ from tqdm.auto import tqdm
 
 from .. import machine
 from ..datasets.dataset import Dataset
-from ..datasets.doodles10 import doodles10
-from ..datasets.quickdraw import STUDY, quickdraw
 from ..errors import LessonError, unknown
 from ..files import replace_file
 from ..models.networks import build
-from .pretrained import as_photographs, pretrained
+from .pretrained import pretrained
 from .recipes import Recipe
 from .runs import shipped
 from .transfer import FINE_TUNING, fine_tune, freeze, replace_head
@@ -112,15 +109,13 @@ class Study:
     trials: tuple[Trial, ...]
 
 
-def record(
-    name: str, network: str, pool: Dataset, test_set: Dataset, recipe: Recipe = FINE_TUNING, root: Path | None = None
-) -> Study:
-    """Run all of `compare` and write it to `root`/NAME/transfer.json after each trial; one that is there goes on.
+def record(folder: Path, network: str, pool: Dataset, test_set: Dataset, recipe: Recipe = FINE_TUNING) -> Study:
+    """Run all of `compare` and write it to transfer.json in `folder` after each trial; one that is there goes on.
 
     Raises LessonError where the folder holds a comparison on other images, with another network or recipe, or begun on
     another machine.
     """
-    path = (root or machine.DATA / "runs") / name / "transfer.json"
+    path = folder / "transfer.json"
     key = {
         "network": pretrained(network, otherwise=None).source,
         "data": {"name": pool.name, "classes": list(pool.classes)},
@@ -135,20 +130,18 @@ def record(
     about = key | {"command": machine.command(), "commit": machine.commit()}
     trials: list[Trial] = []
     if path.exists():
-        old = load(path.parent)
+        old = load(folder)
         if any(old.about.get(part) != value for part, value in key.items()):
-            raise LessonError(
-                f"{path.parent} holds another comparison, or one of another machine: choose another --out."
-            )
+            raise LessonError(f"{folder} holds another comparison, or one of another machine: choose another --out.")
         trials = list(old.trials)
         commits = [*str(old.about.get("commit")).split(" and "), str(about["commit"])]
         about["commit"] = " and ".join(dict.fromkeys(commits))
     done = {(trial.per_class, trial.way, trial.seed) for trial in trials}
-    for combination in tqdm([one for one in product(SIZES, WAYS, SEEDS) if one not in done], desc=name):
+    for combination in tqdm([one for one in product(SIZES, WAYS, SEEDS) if one not in done], desc=folder.name):
         trials.append(one_trial(network, pool, test_set, *combination, recipe))
         text = json.dumps({"about": about, "trials": [asdict(trial) for trial in trials]}, indent=1) + "\n"
         replace_file(path, lambda file, text=text: file.write(text.encode()))
-    return load(path.parent)
+    return load(folder)
 
 
 def load(folder: Path) -> Study:
@@ -167,40 +160,3 @@ def load(folder: Path) -> Study:
 def recorded_study(name: str) -> Study:
     """The comparison of that name that comes with the course."""
     return load(shipped() / name)
-
-
-def options(parser: argparse.ArgumentParser) -> None:
-    """What `python -m resnet_lesson transfer` takes, and what it does."""
-    parser.add_argument("--network", default="resnet20", help="a trained network of the course (default: resnet20)")
-    parser.add_argument(
-        "--data", choices=("doodles10", "quickdraw"), default="doodles10", help="(default: doodles10, generated)"
-    )
-    parser.add_argument(
-        "--classes", default=None, metavar="CLASS,CLASS", help="of QuickDraw (default: the study post's ten)"
-    )
-    parser.add_argument(
-        "--out", default=None, metavar="NAME", help="folder in data/runs (default: transfer-NETWORK-DATA)"
-    )
-    parser.add_argument("--iterations", type=int, default=300, help="steps of each training (default: 300)")
-    parser.add_argument(
-        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
-    )
-    parser.set_defaults(run=transfer_command)
-
-
-def transfer_command(args: argparse.Namespace) -> int:
-    """Record the comparison in data/runs, and print its table."""
-    start, data, classes = pretrained(args.network, otherwise=None), args.data, args.classes
-    if data == "doodles10" and classes:
-        raise ValueError("--classes are QuickDraw's: add --data quickdraw, or leave them out.")
-    if data == "doodles10":
-        pool, test_set = doodles10(10_000, seed=0), doodles10(2_000, seed=1)
-    else:
-        classes = [name.strip() for name in classes.split(",")] if classes else STUDY
-        data += str(len(classes))
-        pool, test_set = quickdraw(classes, 1500, args.root).split(1000)
-    sets = as_photographs(pool, start.size), as_photographs(test_set, start.size)
-    name = args.out or f"transfer-{args.network}-{data}" + f"-{args.iterations}steps" * (args.iterations != 300)
-    study = record(name, args.network, *sets, FINE_TUNING.scaled(args.iterations))
-    print(f"{study.name}:\n{table(study.trials)}")
-    return 0

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 
 from resnet_lesson import Batches, LessonError, Normalisation, build, recipe, shapes10, train
-from resnet_lesson.commands import cli
 from resnet_lesson.inside import lesions, measures, record
 from resnet_lesson.inside.landscape import Surface
 from resnet_lesson.inside.lesions import blocks_of, droppable, movable
@@ -169,27 +168,6 @@ def test_another_folder_is_filled_and_the_runs_own_left_alone(run, tmp_path):
     assert found == Inside.of(run) and found.folder == tmp_path / "again"
     assert torch.equal(found.surface("surface-1").loss, Inside.of(run).surface("surface-1").loss)
     assert {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()} == before
-
-
-def test_the_command_measures_runs_by_name_or_folder(run, monkeypatch, capsys):
-    monkeypatch.setitem(cli.DATASETS, "shapes10", lambda root: SETS)
-    monkeypatch.setattr(cli.record, "measure", functools.partial(measure, **SMALL | {"device": "cpu"}))
-    monkeypatch.setattr(cli, "recorded", lambda name: {"named": run}[name])
-    for name in (str(run.folder), "named"):
-        with pytest.raises(SystemExit) as end:
-            cli.main(["inside", name])
-        assert end.value.code == 0 and f"{run.folder}: error " in capsys.readouterr().out
-
-
-def test_the_command_names_the_worst_block_and_measures_on_the_device_asked_for(run, monkeypatch, capsys):
-    found, seen = dataclasses.replace(Inside.of(run), drop_each={"one": 0.25, "two": 0.75, "three": 0.5}), []
-    monkeypatch.setitem(cli.DATASETS, "shapes10", lambda root: SETS)
-    monkeypatch.setattr(cli.record, "measure", lambda *_, device: seen.append(device) or found)
-    for options in ([], ["--device", "cuda:7"]):
-        with pytest.raises(SystemExit):
-            cli.main(["inside", str(run.folder), *options])
-        assert "without two 75.0%" in capsys.readouterr().out
-    assert seen == [None, "cuda:7"]
 
 
 def surface_of(run):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from resnet_lesson import Batches, LessonError, Normalisation, build, evaluate, recipe, shapes10
-from resnet_lesson.commands.cli import DATASETS
+from resnet_lesson.commands.shared import DATASETS
 from resnet_lesson.training import parallel
 from resnet_lesson.training.runs import Run, load
 

@@ -1,0 +1,46 @@
+"""Child processes that can be stopped like a command in a terminal: they save what they have, and end."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def start(command: Sequence[str], log: Path, **environment: str) -> subprocess.Popen:
+    """A child process that adds what it prints to `log`. The terminal's Ctrl-C does not reach it: `stop` does."""
+    group = {"process_group": 0} if os.name == "posix" else {}
+    streams = dict(stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    with open(log, "ab") as file:
+        return subprocess.Popen(command, stdout=file, env=os.environ | environment, **streams, **group)
+
+
+def stop(processes: Sequence[subprocess.Popen], end: float = float("inf")) -> None:
+    """Interrupt the processes and wait; at `end` of the monotonic clock, or at another Ctrl-C, kill them."""
+    try:
+        for process in processes:
+            if os.name == "posix":  # elsewhere the console has told them already
+                process.send_signal(signal.SIGINT)
+        while any(process.poll() is None for process in processes) and time.monotonic() < end:
+            time.sleep(0.1)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Take a request to end, or the closing of the terminal, as Ctrl-C: no child is left behind on its own."""
+    before = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and (name == "SIGINT" or signal.getsignal(number) != signal.SIG_IGN):  # nohup ignores SIGHUP
+            before[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,43 @@
+"""`python -m resnet_lesson inside`: what notebook 07 shows of a trained network."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import LessonError, unknown
+from ..inside.record import measure
+from ..training.runs import Run, list_runs, load, own, shipped
+from .shared import add_device, add_root, data_of
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """What the command takes, and what it does."""
+    p.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="of runs with weights, as `runs` lists them, or their folders; of two with one name, the course's",
+    )
+    add_device(p)
+    add_root(p)
+    p.set_defaults(run=command)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Measure each run and say what was found. Nothing is measured before all of the runs have been found."""
+    for run in [find(name) for name in args.names]:
+        found = measure(run, *data_of(run, args.root), device=args.device)
+        worst = max(found.drop_each, key=found.drop_each.get)
+        print(
+            f"{found.folder}: error {found.error:.1%} on {found.about['lesion_images']}; without {worst} "
+            f"{found.drop_each[worst]:.1%}; loss in the middle of its surfaces {found.surface().centre:.3f}."
+        )
+    return 0
+
+
+def find(name: str) -> Run:
+    """The run in the folder of that name, or the recorded one, the course's or else the reader's."""
+    for folder in (Path(name), shipped() / name, own() / name):
+        if (folder / "run.json").exists():
+            return load(folder)
+    known = [run.name for folder in (shipped(), own()) for run in list_runs(folder)]
+    raise LessonError(unknown("recorded run", name, known))

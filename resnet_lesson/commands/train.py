@@ -1,0 +1,84 @@
+"""`python -m resnet_lesson train`."""
+
+import argparse
+from pathlib import Path
+
+from .. import machine
+from ..figures.visdom_windows import PORT, VisdomWindows
+from ..models.memory import recompute
+from ..models.networks import IMAGENET_NAMES, build, names
+from ..training import parallel
+from ..training.recipes import recipe
+from ..training.runs import name_of, own
+from ..training.train import train
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, refuse_courses_folder
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """What the command takes, and what it does."""
+    p.add_argument("--network", required=True, help=f"one of {', '.join(names())}")
+    add_recipe(p, "short")
+    add_dataset(p)
+    p.add_argument(
+        "--seed", type=int, default=0, help="fixes the first weights and the order of the images (default: 0)"
+    )
+    p.add_argument(
+        "--out",
+        type=Path,
+        help="folder of the record (default: RECIPE-NETWORK-seedSEED, and what else is not as usual, in data/my-runs)",
+    )
+    p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")
+    p.add_argument("--shortcut", choices="ABC", help="default: A in the CIFAR networks, else B")
+    add_device(p)
+    p.add_argument("--record-every", type=int, metavar="N", help="evaluate and record each N steps, not each epoch")
+    p.add_argument(
+        "--visdom",
+        nargs="?",
+        type=int,
+        const=PORT,
+        metavar="PORT",
+        help=f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})",
+    )
+    p.add_argument(
+        "--recompute", action="store_true", help="less memory for a third more time: activation checkpointing"
+    )
+    p.add_argument("--precision", choices=machine.PRECISIONS, help="default: what the hardware does best")
+    add_root(p)
+    p.set_defaults(run=command)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Train, and say how it ended. Exit status: 0, or 130 where it was stopped."""
+    refuse_courses_folder(args.out)
+    chosen = recipe(args.recipe)
+    if args.iterations is not None:
+        chosen = chosen.scaled(args.iterations)
+    options = {} if args.shortcut is None else {"shortcut": args.shortcut}
+    if args.network in IMAGENET_NAMES:
+        options["num_classes"] = 10  # as all these data sets have; the other networks are made for ten
+    network = build(args.network, seed=args.seed, **options)
+    if args.recompute:
+        recompute(network)
+    unusual = dict(dataset=args.dataset, iterations=args.iterations, shortcut=args.shortcut)
+    out = args.out or own() / name_of(args.network, args.recipe, args.seed, **unusual)
+    with parallel.processes(args.device) as device:
+        run = train(
+            network,
+            *parallel.first_alone(lambda: DATASETS[args.dataset](args.root)),
+            chosen,
+            seed=args.seed,
+            out=out,
+            device=device,
+            precision=args.precision,
+            observers=[] if args.visdom is None else [VisdomWindows(port=args.visdom)],
+            record_every=args.record_every,
+        )
+        if parallel.rank():  # the first process speaks
+            return 0
+    if run.status == "interrupted":
+        return 130
+    print(
+        f"{out}: {args.network}, {chosen.name}, training error {run.final('train_error'):.2%}, "
+        f"test error {run.final():.2%} after {run.history[-1]['iteration']} iterations ({run.seconds / 60:.1f} min)."
+    )
+    return 0

@@ -1,0 +1,114 @@
+"""The paper's table 6 with our own trainings beside it.
+
+>>> table6(recipe="short")  # in a notebook it shows as a table; print() gives the same as text
+"""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from statistics import mean, stdev
+
+from ..models.networks import build, label
+from .evaluation import ensemble
+from .recipes import PAPER, Recipe
+from .recipes import recipe as recipe_by_name
+from .runs import Run, list_runs
+
+NETWORKS = ("plain20", "plain32", "plain44", "plain56", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
+PUBLISHED = {  # test error in %, from table 6; ResNet-110's is the mean and the standard deviation of five runs
+    "resnet20": "8.75",
+    "resnet32": "7.51",
+    "resnet44": "7.17",
+    "resnet56": "6.97",
+    "resnet110": "6.61 ± 0.16",
+    "resnet1202": "7.93",
+}
+HEAD = ("network", "parameters", "paper, %", "ours, %", "seeds", "training, %", "ensemble, %")
+NONE = "—"
+
+
+class Table(str):
+    """A Markdown table and the note under it, as text and in a notebook."""
+
+    __repr__ = _repr_markdown_ = str.__str__
+
+
+def recipe_of(network: str, recipe: Recipe) -> Recipe:
+    """The recipe for one network of the table: with the paper's, 110 layers get its warm-up (section 4.2)."""
+    if (network, recipe.name) != ("resnet110", "paper"):
+        return recipe
+    return recipe_by_name("paper110").scaled(recipe.iterations)
+
+
+def counts(run: Run, network: str, recipe: Recipe, dataset: str) -> bool:
+    """Whether a run counts as that network's: finished, with shortcut A, by the whole recipe, on that data set."""
+    return (
+        run.status == "finished"
+        and (run.network["name"], run.data["name"]) == (network, dataset)
+        and (run.recipe["name"], run.recipe["iterations"]) == (recipe.name, recipe.iterations)
+        and run.network["options"] in ({}, {"shortcut": "A"})
+    )
+
+
+def table6(
+    runs: Iterable[Run] | None = None,
+    recipe: Recipe | str = "paper",
+    networks: Sequence[str] = NETWORKS,
+    dataset: str = "cifar10",
+) -> Table:
+    """The paper's table 6 beside the finished `runs` by that recipe (default: those that come with the course).
+
+    Only runs of the recipe's whole length count, with shortcut A, on that data set, and each seed once. A network
+    without any keeps its row. Raises ValueError for a recipe or network that does not exist.
+    """
+    recipe = recipe_by_name(recipe) if isinstance(recipe, str) else recipe
+    runs = list_runs() if runs is None else list(runs)
+    rows, used = [], []
+    for network in networks:
+        wanted = recipe_of(network, recipe)
+        mine = list({run.seed: run for run in runs if counts(run, network, wanted, dataset)}.values())
+        rows.append(_row(network, mine))
+        used += mine
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
+    lines = [[f"{name:{widths[0]}}", *map(str.rjust, rest, widths[1:])] for name, *rest in (HEAD, *rows)]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return Table(f"{text}\n\n{textwrap.fill(_note(used, recipe), 110)}")
+
+
+def _row(network: str, runs: Sequence[Run]) -> tuple[str, ...]:
+    """The cells of one network, whose runs differ in the seed."""
+    ours = together = training = NONE
+    if runs:
+        errors = [100 * run.final() for run in runs]
+        ours = f"{mean(errors):.2f}" + (f" ± {stdev(errors):.2f}" if len(errors) > 1 else "")
+        training = f"{100 * mean(run.final('train_error') for run in runs):.2f}"
+    answers = [run.predictions() for run in runs if run.folder and (run.folder / "predictions.safetensors").exists()]
+    if len(answers) > 1:
+        wrong = ensemble([logits for logits, _ in answers]).argmax(1) != answers[0][1]
+        some = f" (of {len(answers)})" if len(answers) < len(runs) else ""
+        together = f"{100 * wrong.double().mean():.2f}{some}"
+    parameters = f"{sum(weight.numel() for weight in build(network).parameters()):,}"
+    return label(network), parameters, PUBLISHED.get(network, NONE), ours, str(len(runs)), training, together
+
+
+def _note(runs: Sequence[Run], recipe: Recipe) -> str:
+    """What the numbers are, and where ours come from."""
+    paper = (
+        "Paper: He et al. 2015, table 6; for 110 layers five runs, the best 6.43%. It prints no number for plain nets."
+    )
+    if not runs:
+        return f"{paper} Ours: no finished run by the recipe {recipe.name} yet."
+
+    def all_of(values: Iterable) -> str:
+        return ", ".join(sorted({str(value) for value in values}))
+
+    epochs, names = all_of(run.history[-1]["epoch"] for run in runs), all_of(run.recipe["name"] for run in runs)
+    hardware = "; ".join(sorted({f"{run.hardware}, {run.precision}" for run in runs}))
+    ours = (
+        f"Ours: recipe {names}, {epochs} epochs of {all_of(run.data['name'] for run in runs)}, {hardware}; error after "
+        "the last epoch, mean ± standard deviation (n - 1) over the seeds. Training error: on the augmented images, "
+        "while training. Ensemble: of the mean of the seeds' softmax probabilities."
+    )
+    if (recipe.name, recipe.iterations) != (PAPER.name, PAPER.iterations):
+        ours += " This is not the paper's recipe (164 epochs): compare ours with each other, not with the paper's."
+    return f"{paper} {ours}"

@@ -1,0 +1,61 @@
+"""`transfer`: which drawings it trains on, and where it records them."""
+
+import dataclasses
+
+import pytest
+from support.commands import call
+
+from resnet_lesson import doodles10
+from resnet_lesson.commands import transfer
+from resnet_lesson.training.pretrained import pretrained
+from resnet_lesson.training.transfer import FINE_TUNING
+from resnet_lesson.training.transfer_study import Study, Trial, table
+
+TRIALS = (Trial("new head", 10, 0, 0.25, 0.5, 1.0),)
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """The arguments of `record`, which records nothing, from ever fewer drawings than the command asks for."""
+    seen = []
+    monkeypatch.setattr(transfer, "own", lambda: tmp_path)
+    monkeypatch.setattr(transfer, "record", lambda *args: seen.append(args) or Study(args[0].name, {}, TRIALS))
+    monkeypatch.setattr(transfer, "doodles10", lambda n, seed: doodles10(n // 100, seed))
+    monkeypatch.setattr(transfer, "quickdraw", lambda classes, n, root: seen.append((*classes, n, root)) or Pool())
+    return seen
+
+
+class Pool:
+    def split(self, per_class):
+        assert per_class == 1000
+        return doodles10(30), doodles10(10)
+
+
+def test_by_default_it_is_resnet20_on_generated_drawings_in_the_readers_folder(capsys, asked, tmp_path):
+    status, printed, _ = call(capsys, "transfer")
+    ((folder, network, pool, test_set, recipe),) = asked
+    assert status == 0 and printed == f"transfer-resnet20-doodles10:\n{table(TRIALS)}\n"
+    assert (folder, network, recipe) == (tmp_path / "transfer-resnet20-doodles10", "resnet20", FINE_TUNING.scaled(300))
+    assert (len(pool), len(test_set), pool.images.shape[1:]) == (100, 20, (32, 32, 3))
+
+
+def test_people_s_drawings_another_network_length_and_folder_are_asked_for(capsys, asked, tmp_path):
+    words = ["transfer", "--data", "quickdraw", "--root", str(tmp_path), "--network", "resnet8", "--iterations", "1"]
+    assert call(capsys, *words)[0] == 0
+    study_post = "apple,wine bottle,spoon,rainbow,panda,hospital,scissors,toothpaste,baseball,hourglass".split(",")
+    assert asked[0] == (*study_post, 1500, tmp_path)
+    assert asked[1][:2] == (tmp_path / "transfer-resnet8-quickdraw10-1steps", "resnet8") and asked[1][4].iterations == 1
+    assert call(capsys, *words, "--classes", "apple, zebra", "--out", str(tmp_path / "mine"))[0] == 0
+    assert asked[2] == ("apple", "zebra", 1500, tmp_path) and asked[3][0] == tmp_path / "mine"
+
+
+def test_classes_are_refused_without_quickdraw(capsys, asked):
+    status, _, error = call(capsys, "transfer", "--classes", "apple")
+    assert status == 2 and "--classes are QuickDraw's: add --data quickdraw" in error and asked == []
+
+
+def test_drawings_are_made_as_large_as_the_network_expects(capsys, asked, monkeypatch):
+    found = dataclasses.replace(pretrained("resnet8"), size=40)
+    monkeypatch.setattr(transfer, "pretrained", lambda name, otherwise: found)
+    assert call(capsys, "transfer")[0] == 0
+    assert [data.images.shape[1:] for data in asked[0][2:4]] == [(40, 40, 3)] * 2
