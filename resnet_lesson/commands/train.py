@@ -11,7 +11,7 @@ from ..training import parallel
 from ..training.recipes import recipe
 from ..training.runs import name_of, own
 from ..training.train import train
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, refuse_courses_folder
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, refuse_courses_folder
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -20,7 +20,10 @@ def options(p: argparse.ArgumentParser) -> None:
     add_recipe(p, "short")
     add_dataset(p)
     p.add_argument(
-        "--seed", type=int, default=0, help="fixes the first weights and the order of the images (default: 0)"
+        "--seed",
+        type=number(int, 0, 2**32 - 1),
+        default=0,
+        help="fixes the first weights and the order of the images (default: 0)",
     )
     p.add_argument(
         "--out",
@@ -56,6 +59,8 @@ def command(args: argparse.Namespace) -> int:
     options = {} if args.shortcut is None else {"shortcut": args.shortcut}
     if args.network in IMAGENET_NAMES:
         options["num_classes"] = 10  # as all these data sets have; the other networks are made for ten
+    if machine.pick_device(args.device).type == "cpu":
+        machine.keep_freed_memory()  # this process does nothing else
     network = build(args.network, seed=args.seed, **options)
     if args.recompute:
         recompute(network)

@@ -87,7 +87,8 @@ class Meter:
     """
 
     def __init__(self, device: torch.device | str = "cpu"):
-        self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # of the loss, of the wrong answers, of images
+        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64  # Apple's GPU has no other
+        self.sums = torch.zeros(3, dtype=exact, device=device)  # of the loss, of the wrong answers, of images
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         wrong, images = (logits.argmax(1) != labels).sum(), torch.full_like(loss, len(labels))
@@ -99,7 +100,7 @@ class Meter:
         return loss / images, wrong / images
 
     def reset(self, sums: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
-        self.sums.copy_(torch.tensor(sums, dtype=torch.float64))
+        self.sums.copy_(torch.tensor(sums, dtype=self.sums.dtype))
 
 
 def fit(

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import LessonError
-from ..machine import pick_device
 from ..models.family import StochasticResidual
 from .loop import Meter
 
@@ -34,7 +33,7 @@ def processes(device: str | None = None) -> Iterator[str | None]:
     if not dist.is_available() or not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         yield device
         return
-    if (device or pick_device().type).startswith("cuda"):
+    if (device or ("cuda" if torch.cuda.is_available() else "cpu")).startswith("cuda"):
         wanted, there = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
         if wanted > there:
             raise LessonError(

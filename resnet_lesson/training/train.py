@@ -63,7 +63,7 @@ def train(
     when the loss is no longer a useful number.
     """
     recipe = recipe_by_name(recipe) if isinstance(recipe, str) else recipe
-    device, seed = torch.device(device) if device else machine.pick_device(), machine.checked_seed(seed)
+    device, seed = machine.pick_device(device), machine.checked_seed(seed)
     precision = precision or machine.pick_precision(device)
     machine.autocast(device, precision)  # an unknown precision is said before anything is started
     captured = _is_captured(captured, network, device)

@@ -146,7 +146,7 @@ def fine_tune(
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
-    device = torch.device(device) if device else machine.pick_device()
+    device = machine.pick_device(device)
     precision = machine.pick_precision(device)
     network.to(device).train()
     options = dict(padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, device=device)

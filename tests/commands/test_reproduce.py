@@ -262,7 +262,8 @@ def test_a_real_training_is_interrupted_and_its_command_goes_on(capsys, monkeypa
     monkeypatch.setitem(shared.DATASETS, "shapes10", lambda root: (shapes10(2048, 8, seed=0), shapes10(64, 8, seed=1)))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        soon((folder / "run.json").exists, lambda: os.kill(os.getpid(), signal.SIGINT))
+        history = folder / "history.csv"
+        soon(lambda: history.exists() and len(history.read_text().splitlines()) > 1, lambda: os.kill(os.getpid(), 2))
         status, printed, _ = call(capsys, *command)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -306,7 +306,7 @@ def test_the_predictions_are_recorded_and_give_the_final_error(tmp_path):
 
 
 def test_precision_and_device_are_picked_and_recorded(monkeypatch):
-    monkeypatch.setattr(machine, "pick_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(machine, "pick_device", lambda name: torch.device("cpu"))
     monkeypatch.setattr(machine, "pick_precision", lambda device: "bfloat16")
     recipe = replace(RECIPE, iterations=1, batch_size=4)
     _, run = go(recipe=recipe, device=None, precision=None, captured=None, test_set=TEST.take(2))

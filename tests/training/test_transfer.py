@@ -419,16 +419,16 @@ def test_the_head_has_to_fit_the_classes(outputs):
 
 def test_a_gpu_is_taken_if_there_is_one_unless_another_device_is_given(monkeypatch):
     asked = []
-    monkeypatch.setattr(machine, "pick_device", lambda: asked.append("device") or torch.device("cpu"))
+    monkeypatch.setattr(machine, "pick_device", lambda name: asked.append(name) or torch.device("cpu"))
     network = build("resnet8", seed=0)
     with monkeypatch.context() as patch:
         patch.setattr(machine, "pick_precision", lambda device: asked.append(device.type) or "bfloat16")
         seen = []
         network.fc.register_forward_hook(lambda _, inputs, out: seen.append(out.dtype) if len(out) > 1 else None)
         fine_tune(network, TRAIN.take(4), TEST.take(4), NORM, TINY.scaled(1))
-    assert asked == ["device", "cpu"] and seen == [torch.bfloat16] * 2
+    assert asked == [None, "cpu"] and seen == [torch.bfloat16] * 2
     fine_tune(network, TRAIN.take(4), TEST.take(4), NORM, TINY.scaled(1), device="cpu")
-    assert asked == ["device", "cpu"]
+    assert asked == [None, "cpu", "cpu"]
 
 
 @pytest.mark.gpu
