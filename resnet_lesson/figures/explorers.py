@@ -143,10 +143,11 @@ def explorer(draw: Callable[..., Figure | str], **controls) -> Explorer:
 def shapes(block="basic", in_channels=64, width=64, stride=1, shortcut="B", size=32) -> Figure:
     """The diagram of a block, titled with the Python that makes it."""
     kind = {"plain": PlainBlock, "basic": BasicBlock, "bottleneck": Bottleneck}[block]
-    options = "" if kind is PlainBlock else f", shortcut={shortcut!r}"
+    options = {} if kind is PlainBlock else {"shortcut": shortcut}
     with torch.device("meta"):  # only shapes are wanted
-        module = kind(in_channels, width, stride, shortcut=shortcut)
-    title = f"{kind.__name__}({in_channels}, {width}, stride={stride}{options})"
+        module = kind(in_channels, width, stride, **options)
+    words = "".join(f", {name}={value!r}" for name, value in options.items())
+    title = f"{kind.__name__}({in_channels}, {width}, stride={stride}{words})"
     return block_diagram(module, (in_channels, size, size), title)
 
 

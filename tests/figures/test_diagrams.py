@@ -14,8 +14,16 @@ from torchvision.models import vgg19
 
 from resnet_lesson import BasicBlock, Bottleneck, PlainBlock, build, cost_of
 from resnet_lesson.figures.diagrams import block_diagram, block_text, network_diagram
+from resnet_lesson.models.family import ResNeXtBottleneck
 
 SIZE = r"\d+( x \d+)+"
+
+
+def dilated(block):
+    block.residual.conv2.dilation = block.residual.conv2.padding = (2, 2)
+    return block
+
+
 BLOCKS = {
     "plain": (PlainBlock(3, 16), (3, 9, 8)),
     "identity": (BasicBlock(64, 64), (64, 32, 32)),
@@ -26,7 +34,7 @@ BLOCKS = {
     "C, same shape": (BasicBlock(64, 64, shortcut="C"), (64, 8, 8)),
     "bottleneck": (Bottleneck(256, 64), (256, 56, 56)),
     "v1": (Bottleneck(256, 128, 2, stride_in="1x1"), (256, 56, 56)),
-    "ResNeXt": (Bottleneck(1024, 512, 2, groups=32, width_per_group=4, dilation=2), (1024, 14, 14)),
+    "ResNeXt": (dilated(ResNeXtBottleneck(1024, 512, 2)), (1024, 14, 14)),
 }
 every_block = pytest.mark.parametrize(("block", "shape"), BLOCKS.values(), ids=BLOCKS)
 
