@@ -20,7 +20,7 @@ from resnet_lesson.inside.record import DISTANCE, DISTANCES, SURFACES, Inside, m
 from resnet_lesson.training.runs import list_runs, recorded
 
 SETS = shapes10(48, 8, seed=0), shapes10(32, 8, seed=1)
-SMALL = dict(images=12, lesion_images=20, points=3, draws=2, device="cpu", progress=False)
+SMALL = dict(images=12, lesion_images=20, points=3, samples=2, device="cpu", progress=False)
 
 
 @pytest.fixture(scope="module", params=["resnet14", "plain14"])
@@ -39,7 +39,7 @@ def test_everything_is_measured_and_read_back(run):
     assert list(found.drop_each) == droppable(network) and 0 <= found.error <= 1
     for random in (found.drop_random, found.swap_random):
         assert random["counts"] == list(range(1, len(movable(network)) + 1))
-        assert [len(draws) for draws in random["errors"]] == [2] * len(random["counts"])
+        assert [len(row) for row in random["errors"]] == [2] * len(random["counts"])
     batch = found.with_batch_statistics
     assert list(batch["drop_each"]) == droppable(network) and batch["drop_random"]["counts"][0] == 1
     assert (batch["error"], batch["drop_each"]) != (found.error, found.drop_each)
@@ -81,7 +81,7 @@ def test_each_number_is_of_its_network_and_its_images(run):
         blocks = {name: correlation([DISTANCE], at=name)[0] for name in blocks_of(network)}
         assert found.correlation_by_block[kind] == pytest.approx(blocks, abs=1e-4)
     if found.path_gradients["lengths"]:  # one path goes around all blocks, and one through all
-        ends = lesions.path_gradients(trained, images, labels, [0, 6], draws=1)
+        ends = lesions.path_gradients(trained, images, labels, [0, 6], samples=1)
         assert found.path_gradients["norms"][::6] == pytest.approx(ends, rel=1e-4)
 
 
@@ -129,9 +129,9 @@ def test_surfaces_of_other_images_or_points_are_made_again(run, monkeypatch, tmp
     assert made == sides
 
 
-@pytest.mark.parametrize("change", [{"images": 1}, {"lesion_images": 0}, {"draws": 0}])
+@pytest.mark.parametrize("change", [{"images": 1}, {"lesion_images": 0}, {"samples": 0}])
 def test_too_little_to_measure_is_refused_before_anything_is_computed(run, tmp_path, change):
-    with pytest.raises(ValueError, match="at least 2 images, 1 image for the lesions and 1 draw"):
+    with pytest.raises(ValueError, match="at least 2 images, 1 image for the lesions and 1 sample"):
         measure(run, *SETS, **SMALL | change, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -160,7 +160,7 @@ def test_a_measurement_that_was_stopped_goes_on(run, monkeypatch, tmp_path):
     monkeypatch.setattr(record.lesions, "drop_each", stop)  # is not asked again
     assert measure(run, *SETS, **SMALL, folder=folder) == Inside.of(run)
     with pytest.raises(KeyboardInterrupt):
-        measure(run, *SETS, **SMALL | {"draws": 3}, folder=folder)  # of something else
+        measure(run, *SETS, **SMALL | {"samples": 3}, folder=folder)  # of something else
 
 
 def test_another_folder_is_filled_and_the_runs_own_left_alone(run, tmp_path):

@@ -91,8 +91,8 @@ def test_every_member_learns_is_made_again_from_its_spec_and_can_start_as_the_id
 
 @pytest.mark.parametrize(
     "name, hint",
-    [("preresnet21", "6n \\+ 2.*8, 14, 26"), ("wrn28_0", "6n \\+ 4.*10, 16, 28"), ("resnext30_8x4d", "9n \\+ 2.*11, 20")],
-)  # fmt: skip
+    [("preresnet21", r"6n \+ 2.*8, 14, 26"), ("wrn28_0", r"6n \+ 4.*10, 16"), ("resnext30_8x4d", r"9n \+ 2.*11, 20")],
+)
 def test_a_depth_that_does_not_exist_is_told_in_words(name, hint):
     with pytest.raises(ValueError, match=f"no network '{name}'.*{hint}"):
         build(name)
