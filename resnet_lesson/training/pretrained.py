@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 
 import torch
 import torch.nn.functional as F
@@ -105,21 +105,19 @@ def _fetch(what: str, chosen: WeightsEnum, kept: Path) -> Mapping[str, Tensor]:
     try:
         with _patience(STALL):
             return chosen.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except HTTPError as error:
-        why = f"{what} are not here, and the server does not give them (HTTP {error.code}): try again later."
-    except (ConnectionError, TimeoutError, HTTPException) as error:
-        why = f"{what} are not here and could not be fetched ({type(error).__name__}): try again when online."
-    except OSError as error:
-        if hasattr(error, "reason"):  # urllib's URLError
-            why = f"{what} are not here and could not be fetched ({error.reason}): try again when online."
-        else:
+    except (OSError, HTTPException, pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        name = type(error).__name__
+        if was_there:  # torch looks at the checksum of what it fetches, not of what is there already
+            why = f"{kept} is damaged, or not a file of weights ({name}): delete it."
+        elif isinstance(error, HTTPError):
+            why = f"{what} are not here, and the server does not give them (HTTP {error.code}): try again later."
+        elif isinstance(error, (URLError, ConnectionError, TimeoutError, HTTPException)):
+            why = f"{what} are not here and could not be fetched ({name}): try again when online."
+        elif isinstance(error, OSError):
             why = f"{what} cannot be kept in {kept.parent} ({error.strerror}): make room, or set TORCH_HOME."
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        # torch looks at the checksum of what it fetches, not of a file that is there already.
-        why = f"{what}: something else came in their place, such as a login page ({error}): try again elsewhere."
-        if was_there:
-            why = f"{kept} is damaged, or not a file of weights ({type(error).__name__}): delete it."
-    raise LessonError(why)
+        else:
+            why = f"{what} are not here, and something else came in their place ({error}): a login page? Try again elsewhere."
+        raise LessonError(why) from error
 
 
 @contextmanager
