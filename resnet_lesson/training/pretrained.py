@@ -116,7 +116,7 @@ def _fetch(what: str, chosen: WeightsEnum, kept: Path) -> Mapping[str, Tensor]:
         elif isinstance(error, OSError):
             why = f"{what} cannot be kept in {kept.parent} ({error.strerror}): make room, or set TORCH_HOME."
         else:
-            why = f"{what} are not here, and something else came in their place ({error}): a login page? Try again elsewhere."
+            why = f"{what} are not here, and something else came in their place ({error}): a login page?"
         raise LessonError(why) from error
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from resnet_lesson.models import resnet
 from resnet_lesson.models.blocks import BasicBlock
-from resnet_lesson.models.weights import from_torchvision
+from resnet_lesson.models.weights import from_torchvision as rename
 
 # make_stage
 
@@ -270,7 +270,7 @@ def renaming(change, keep=lambda key: True, tensor=lambda t: t):
     """The right function with its keys changed once more by `change`, some left out, tensors changed."""
 
     def from_torchvision(weights):
-        right = from_torchvision(weights)
+        right = rename(weights)
         return {change(key): tensor(value) for key, value in right.items() if keep(key)}
 
     return from_torchvision
@@ -282,12 +282,12 @@ def same_key(key):
 
 def pops(weights):
     for key in list(weights):
-        weights.update(from_torchvision({key: weights.pop(key)}))
+        weights.update(rename({key: weights.pop(key)}))
     return weights
 
 
 def replaces_everywhere(weights):
-    right = from_torchvision(weights)
+    right = rename(weights)
     return {key.replace("residual.bn1", "residual.stem.bn1"): value for key, value in right.items()}
 
 
@@ -298,12 +298,12 @@ def only_two(key):
 def one_digit(weights):
     return {
         (key if re.match(r"layer\d\.\d\d", key) else new): value
-        for (key, value), new in zip(weights.items(), from_torchvision(weights), strict=True)
+        for (key, value), new in zip(weights.items(), rename(weights), strict=True)
     }
 
 
 def shifted(weights):
-    right = from_torchvision(weights)
+    right = rename(weights)
     values = dict(zip(right, weights.values(), strict=True))
     for key in right:
         if key.endswith("running_mean"):  # mean and variance exchanged
@@ -313,25 +313,25 @@ def shifted(weights):
 
 
 def zeroes(weights):
-    new = from_torchvision(weights)
+    new = rename(weights)
     for tensor in weights.values():
         tensor.zero_()
     return new
 
 
 def by_sorted_keys(weights):
-    return dict(zip(from_torchvision(weights), [weights[key] for key in sorted(weights)], strict=True))
+    return dict(zip(rename(weights), [weights[key] for key in sorted(weights)], strict=True))
 
 
 def returns_in_the_loop(weights):
-    for key, tensor in from_torchvision(weights).items():
+    for key, tensor in rename(weights).items():
         return {key: tensor}
 
 
 def pops_of_a_copy(weights):
     """A copy whose keys are replaced one by one."""
     mine = dict(weights)
-    for old, new in zip(weights, from_torchvision(weights), strict=True):
+    for old, new in zip(weights, rename(weights), strict=True):
         mine[new] = mine.pop(old)
     return mine
 
@@ -358,7 +358,7 @@ RIGHT = {
         ),
     },
     "load_torchvision": {
-        "the course's": from_torchvision,
+        "the course's": rename,
         "split at the dots": by_parts,
         "substitutions and clones": by_substitution,
         "pop of a copy": pops_of_a_copy,
@@ -529,6 +529,6 @@ WRONG = {
         "return in the loop": (returns_in_the_loop, "the dictionary has one key only"),
         "a misspelled key": (renaming(lambda key: key.replace("stem.conv1", "stem.conv")), "it does not load"),
         "changed in place": (pops, "the given dictionary is changed"),
-        "pairs": (lambda weights: list(from_torchvision(weights).items()), "no dictionary is returned"),
+        "pairs": (lambda weights: list(rename(weights).items()), "no dictionary is returned"),
     },
 }
