@@ -95,26 +95,13 @@ def test_the_surfaces_share_their_middle_and_say_their_directions(run):
     assert [tuple(surfaces[name].loss.shape) for name in SURFACES] == [(3, 3), (3, 3), (1, 7), (1, 7)]
 
 
-def test_a_surface_of_these_weights_is_kept_and_of_others_made_again(run, monkeypatch):
-    made = []
-    monkeypatch.setattr(record, "surface", lambda *args, **options: made.append(1) or surface_of(run))
-    measure(run, *SETS, **SMALL)
-    assert made == []
-    kept = Surface.load(run.folder / "surface-0.safetensors")
-    about = dict(kept.about)
-    kept.about["weights_sha256"] = "of other weights"
-    kept.save(run.folder / "surface-0.safetensors")
-    measure(run, *SETS, **SMALL)
-    assert made == [1] and Inside.of(run).surface().about["weights_sha256"] == about["weights_sha256"]
-
-
-@pytest.mark.parametrize("change, sides", [({"images": 14}, [3, 3, 7, 7]), ({"points": 5}, [5, 5, 11, 11])])
-def test_surfaces_of_other_images_or_points_are_made_again(run, monkeypatch, tmp_path, change, sides):
+@pytest.mark.parametrize("change, sides", [({}, [3]), ({"images": 14}, [3, 3, 7, 7]), ({"points": 5}, [5, 5, 11, 11])])
+def test_surfaces_of_other_weights_images_or_points_are_made_again(run, monkeypatch, tmp_path, change, sides):
     made = []
 
     def again(*_, points, **__):
         made.append(points)
-        if len(made) == 4:
+        if len(made) == len(sides):
             raise KeyboardInterrupt  # what else is measured does not matter here
         return surface_of(run)
 
@@ -124,6 +111,10 @@ def test_surfaces_of_other_images_or_points_are_made_again(run, monkeypatch, tmp
     monkeypatch.setattr(record, "surface", again)
     measure(run, *SETS, **SMALL, folder=tmp_path)
     assert made == []
+    if not change:
+        other = Surface.load(tmp_path / "surface-1.safetensors")
+        other.about["weights_sha256"] = "of other weights"
+        other.save(tmp_path / "surface-1.safetensors")
     with pytest.raises(KeyboardInterrupt):
         measure(run, *SETS, **SMALL | change, folder=tmp_path)
     assert made == sides
@@ -144,7 +135,7 @@ def test_a_network_without_two_blocks_to_exchange_is_measured(tmp_path):
 
 
 def test_a_measurement_that_was_stopped_goes_on(run, monkeypatch, tmp_path):
-    folder = tmp_path / "again"
+    folder, before = tmp_path / "again", {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()}
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -158,38 +149,26 @@ def test_a_measurement_that_was_stopped_goes_on(run, monkeypatch, tmp_path):
     with pytest.raises(LessonError, match="not complete.* goes on"):
         Inside.of(run, folder)
     monkeypatch.setattr(record.lesions, "drop_each", stop)  # is not asked again
-    assert measure(run, *SETS, **SMALL, folder=folder) == Inside.of(run)
+    found = measure(run, *SETS, **SMALL, folder=folder)
+    assert found == Inside.of(run) and found.folder == folder
+    assert {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()} == before
     with pytest.raises(KeyboardInterrupt):
         measure(run, *SETS, **SMALL | {"samples": 3}, folder=folder)  # of something else
 
 
-def test_another_folder_is_filled_and_the_runs_own_left_alone(run, tmp_path):
-    before = {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()}
-    found = measure(run, *SETS, **SMALL, folder=tmp_path / "again")
-    assert found == Inside.of(run) and found.folder == tmp_path / "again"
-    assert torch.equal(found.surface("surface-1").loss, Inside.of(run).surface("surface-1").loss)
-    assert {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()} == before
-
-
-def test_the_command_measures_runs_by_name_or_folder(run, monkeypatch, capsys):
-    monkeypatch.setitem(cli.DATASETS, "shapes10", lambda root: SETS)
-    monkeypatch.setattr(cli.record, "measure", functools.partial(measure, **SMALL | {"device": "cpu"}))
-    monkeypatch.setattr(cli, "recorded", lambda name: {"named": run}[name])
-    for name in (str(run.folder), "named"):
-        with pytest.raises(SystemExit) as end:
-            cli.main(["inside", name])
-        assert end.value.code == 0 and f"{run.folder}: error " in capsys.readouterr().out
-
-
-def test_the_command_names_the_worst_block_and_measures_on_the_device_asked_for(run, monkeypatch, capsys):
+def test_the_command_measures_by_name_or_folder_on_the_device_asked_for_and_names_the_worst_block(
+    run, monkeypatch, capsys
+):
     found, seen = dataclasses.replace(Inside.of(run), drop_each={"one": 0.25, "two": 0.75, "three": 0.5}), []
     monkeypatch.setitem(cli.DATASETS, "shapes10", lambda root: SETS)
-    monkeypatch.setattr(cli.record, "measure", lambda *_, device: seen.append(device) or found)
-    for options in ([], ["--device", "cuda:7"]):
-        with pytest.raises(SystemExit):
-            cli.main(["inside", str(run.folder), *options])
-        assert "without two 75.0%" in capsys.readouterr().out
-    assert seen == [None, "cuda:7"]
+    monkeypatch.setattr(cli, "recorded", lambda name: {"named": run}[name])
+    monkeypatch.setattr(cli.record, "measure", lambda run, *_, device: seen.append((run.name, device)) or found)
+    for words in ([str(run.folder)], ["named", "--device", "cuda:7"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["inside", *words])
+        printed = capsys.readouterr().out
+        assert end.value.code == 0 and f"{run.folder}: error " in printed and "without two 75.0%" in printed
+    assert seen == [(run.name, None), (run.name, "cuda:7")]
 
 
 def surface_of(run):
