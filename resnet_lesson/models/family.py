@@ -1,6 +1,6 @@
 """The ResNet family: what came after 2015, each as a small change to the course's own blocks.
 
-pre-activation    PreActBlock, PreActBottleneck, PreActResNet    He et al. 2016, https://arxiv.org/abs/1603.05027
+pre-activation    PreActBlock, PreActResNet                      He et al. 2016, https://arxiv.org/abs/1603.05027
 wide networks     PreActResNet with wider stages                 Zagoruyko and Komodakis, https://arxiv.org/abs/1605.07146
 ResNeXt           ResNeXtBottleneck                              Xie et al. 2017, https://arxiv.org/abs/1611.05431
 dilation          dilate                                         Yu et al. 2017, https://arxiv.org/abs/1705.09914
@@ -47,36 +47,6 @@ class PreActBlock(nn.Module):
         self.shortcut = make_shortcut(shortcut, in_channels, width, stride)
         if isinstance(self.shortcut, Projection):
             self.shortcut = nn.Sequential(self.shortcut[0])  # without its BN
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.before(x)
-        return self.residual(x) + self.shortcut(x)
-
-
-class PreActBottleneck(nn.Module):
-    """The same with 1x1, 3x3 and 1x1: (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride))."""
-
-    expansion = 4
-
-    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B"):
-        super().__init__()
-        out_channels = width * self.expansion
-        first = OrderedDict(bn1=nn.BatchNorm2d(in_channels), relu1=nn.ReLU())
-        rest = OrderedDict(
-            conv1=conv1x1(in_channels, width),
-            bn2=nn.BatchNorm2d(width),
-            relu2=nn.ReLU(),
-            conv2=conv3x3(width, width, stride),
-            bn3=nn.BatchNorm2d(width),
-            relu3=nn.ReLU(),
-            conv3=conv1x1(width, out_channels),
-        )
-        same_shape = stride == 1 and in_channels == out_channels
-        self.before = nn.Identity() if same_shape else nn.Sequential(first)
-        self.residual = nn.Sequential(first | rest if same_shape else rest)
-        self.shortcut = make_shortcut(shortcut, in_channels, out_channels, stride)
-        if isinstance(self.shortcut, Projection):
-            self.shortcut = nn.Sequential(self.shortcut[0])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.before(x)

@@ -16,7 +16,6 @@ from .family import (
     BasicBlockD,
     BottleneckD,
     PreActBlock,
-    PreActBottleneck,
     PreActResNet,
     ResNeXtBottleneck,
     SEBasicBlock,
@@ -69,12 +68,6 @@ def stochastic_resnet(depth: int, *, survival: float = 0.5, **options) -> ResNet
     return stochastic_depth(cifar_resnet(depth, **options), survival)
 
 
-def preact_bottlenecks(depth: int, num_classes: int = 10, **options) -> PreActResNet:
-    """Pre-activation bottlenecks for CIFAR, 9n + 2 layers: 164 and 1001 in https://arxiv.org/abs/1603.05027."""
-    n = (depth - 2) // 9
-    return PreActResNet(PreActBottleneck, (n, n, n), (16, 32, 64), (1, 2, 2), "cifar", num_classes, **options)
-
-
 def wide_resnet(depth: int, factor: int, num_classes: int = 10, **options) -> PreActResNet:
     """WRN-depth-factor (https://arxiv.org/abs/1605.07146): 6n + 4 layers, the stages `factor` times as wide."""
     n, widths = (depth - 4) // 6, (16 * factor, 32 * factor, 64 * factor)
@@ -111,7 +104,6 @@ FIXED |= {
     "lab10_6": lab10_6,
     # ResNeXt of ResNet-20's widths, layers and multiply-adds: 8 groups, 4 channels each in the first stage.
     "narrow_resnext20": partial(cifar_resnext, 20, 8, 16, first=16),
-    **{f"preresnet{depth}": partial(preact_bottlenecks, depth) for depth in (164, 1001)},
 }
 
 CIFAR = {  # networks for 32x32 images: their names; how they are made; layers a block in each stage adds, and others

@@ -592,7 +592,7 @@ def test_a_course_s_class_under_another_name_is_still_the_course_s():
     class Mine(blocks.BasicBlock):
         __module__ = "mine"
 
-    assert child.is_the_courses([Mine]) and child.is_the_courses([functools.partial(blocks.two_convolutions, stride=1)])
+    assert child.is_the_courses([Mine]) and child.is_the_courses([functools.partial(blocks.conv3x3, stride=1)])
     assert child.is_the_courses([blocks.BasicBlock(4, 4)]) and not child.is_the_courses([nn.ReLU, 5, "text", None])
 
 

@@ -103,7 +103,6 @@ def test_zero_init_residual_zeroes_what_torchvision_zeroes(name):
         ("resnet18", {"shortcut": "C"}, "it has no stages.0.0.shortcut.0.weight"),
         ("seresnet18", {}, "it has no stages.0.0.residual.se"),
         ("resnet50d", {}, "it has no stem.conv2.weight"),
-        ("preresnet164", {}, "it has no stem.conv1"),
     ],
 )
 def test_to_torchvision_refuses_what_torchvision_cannot_build(name, options, said):
