@@ -105,7 +105,7 @@ class Batches:
         """Batches in an epoch; the last may be smaller."""
         return -(-len(self.dataset) // self.batch_size)
 
-    def draws(self, epoch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def choices(self, epoch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """For each place in an epoch: image index, crop row, crop column, whether mirrored; each (N,)."""
         # Seeding by (seed, epoch) makes every epoch reachable at once, which is what resuming needs.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -129,16 +129,16 @@ class Batches:
         mean = self.mean[rows, columns] if self.per_pixel else self.mean
         return images.sub_(mean).mul_(self.scale).permute(0, 3, 1, 2)
 
-    def take(self, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """The images and labels of one batch from its four rows of `draws`, int64 (4, B)."""
-        index, top, left, mirrored = draw
+    def take(self, choice: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and labels of one batch from its four rows of `choices`, int64 (4, B)."""
+        index, top, left, mirrored = choice
         return self.cut(index, top, left, mirrored.bool()), self.labels[index]
 
     def order(self, epoch: int = 0, first: int = 0) -> Iterator[Tensor]:
         """What is drawn for each batch of an epoch, from batch `first` on: int64 (4, B) on the device, for `take`."""
-        draws, (k, n) = torch.stack([draw.long() for draw in self.draws(epoch)]).to(self.device), self.share
+        choices, (k, n) = torch.stack([choice.long() for choice in self.choices(epoch)]).to(self.device), self.share
         for start in range(first * self.batch_size, len(self.dataset), self.batch_size):
-            yield draws[:, start : start + self.batch_size][:, k::n]
+            yield choices[:, start : start + self.batch_size][:, k::n]
 
     def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch in their order, from batch `first` on."""
@@ -147,16 +147,16 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.epoch(0)
 
-    def draws_of_steps(self, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
+    def choices_of_steps(self, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
         """Iterations `first` to `last` - 1, epoch after epoch, each with what `take` makes its batch from."""
         iteration = first
         while iteration < last:
             epoch, batch = divmod(iteration, len(self))
-            for draw in islice(self.order(epoch, batch), last - iteration):
-                yield iteration, draw
+            for choice in islice(self.order(epoch, batch), last - iteration):
+                yield iteration, choice
                 iteration += 1
 
     def steps(self, first: int, last: int) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Iterations `first` to `last` - 1 with their images and labels, epoch after epoch."""
-        for iteration, draw in self.draws_of_steps(first, last):
-            yield iteration, *self.take(draw)
+        for iteration, choice in self.choices_of_steps(first, last):
+            yield iteration, *self.take(choice)

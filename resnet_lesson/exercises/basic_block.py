@@ -14,7 +14,7 @@ from .kit.residual_probes import probe_residual_block
 basic_block = Exercise(
     "basic_block",
     "Write the basic block: two 3x3 convolutions with a shortcut around them. Use modules, no lambdas.",
-    solution=(blocks.two_convolutions, blocks.BasicBlock),
+    solution=(blocks.conv3x3, blocks.BasicBlock),
     hints=(
         "Write the right side of y = ReLU(F(x) + shortcut(x)) first: what are its two terms?",
         "F is conv - BN - ReLU - conv - BN. There is no ReLU at its end: F must be able to subtract.",

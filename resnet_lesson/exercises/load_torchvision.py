@@ -6,16 +6,16 @@ import torch
 import torchvision
 from torch import nn
 
-from ..models import networks
 from ..models.blocks import BasicBlock, Bottleneck
 from ..models.resnet import ResNet
+from ..models.weights import from_torchvision, to_torchvision
 from .kit.exercise import Exercise, Wrong
 from .kit.probing import run, same, shake, shape
 
 load_torchvision = Exercise(
     "load_torchvision",
     "Write the function that renames torchvision's weights to ours.",
-    solution=(networks.from_torchvision,),
+    solution=(from_torchvision,),
     hints=(
         "Print the two lists of keys beside each other, as in section 8. Four things differ: which?",
         "Make a new dictionary: {rename(key): tensor for key, tensor in weights.items()}. The tensors stay as "
@@ -35,7 +35,7 @@ def tiny(block: type[nn.Module], depths: tuple[int, ...]) -> tuple[dict, dict]:
     ours = ResNet(block, depths, widths=(4, 8, 8, 8), num_classes=5).state_dict()
     for i, tensor in enumerate(ours.values()):
         tensor.copy_(torch.randint(100, tensor.shape) + 100 * i)  # no two tensors are equal
-    theirs = {key: tensor.clone() for key, tensor in networks.to_torchvision(ours).items()}
+    theirs = {key: tensor.clone() for key, tensor in to_torchvision(ours).items()}
     return theirs, ours
 
 

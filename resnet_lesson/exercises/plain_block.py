@@ -11,7 +11,7 @@ from .kit.probing import convolutions, loud, operations, run, same, zero_convolu
 plain_block = Exercise(
     "plain_block",
     "Write the plain block: two 3x3 convolutions, each followed by BN and a ReLU.",
-    solution=(blocks.two_convolutions, blocks.PlainBlock),
+    solution=(blocks.conv3x3, blocks.PlainBlock),
     hints=(
         "Six layers, one after the other: conv, BN, ReLU, conv, BN, ReLU.",
         "A 3x3 convolution keeps height and width with padding=1. BN follows, so it needs no bias.",

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from ..errors import LessonError
 from ..files import replace_file
 from ..machine import autocast, describe
+from .measures import to_measure
 
 Direction = Mapping[str, Tensor]
 
@@ -103,30 +104,22 @@ def surface(
 
     images: (N, 3, H, W), normalised, all in one batch; labels: (N,). A span of 1 moves each filter by its own length.
     batch_statistics: BN takes mean and variance from the images anew at each point. Otherwise it keeps the running ones
-        of the trained network, which no longer fit the moved weights: that makes the far field steeper.
+        of the trained network, which no longer fit the moved weights: that makes the far field steeper. Nothing else
+        is as in training: dropout and stochastic depth leave nothing out, so the same call gives the same numbers.
     precision: "float32", or "bfloat16" for the forward passes.
 
     The network stays untouched; copies are moved. Raises ValueError for an even number of points (the network would not
     be among them), a span that leads nowhere, a direction of another network, and labels that do not fit the images.
     """
-    if not (isinstance(points, int) and points >= 3 and points % 2):
-        raise ValueError(f"points is odd, and at least 3, so that the network itself is in the middle; not {points}.")
-    if not 0 < span < math.inf:
-        raise ValueError(f"span is how far the steps reach, a number above 0 such as 1.0; not {span}.")
-    if images.ndim != 4 or not len(images) or labels.shape != (len(images),):
-        shapes = f"{tuple(images.shape)} and {tuple(labels.shape)}"
-        raise ValueError(f"Give images (N, 3, H, W) and one label for each, (N,), at least one; not {shapes}.")
     directions = [one for one in (first, second) if one is not None]
-    for direction in directions:
-        _check(network, direction)
+    _check_request(network, images, labels, directions, span, points)
     model, start, moves = _movable(network, directions, batch_statistics)
     images = images.float().contiguous(memory_format=torch.channels_last)
     steps = torch.linspace(-span, span, points, dtype=torch.float64)
     steps[points // 2] = 0.0
     across = steps if second is not None else steps.new_zeros(1)
     loss, error = torch.empty(2, len(across), points, device=images.device)  # a GPU need not wait for each point
-    bar = tqdm(total=loss.numel(), desc="surface", unit="points", disable=not progress, leave=False)
-    with bar:
+    with tqdm(total=loss.numel(), desc="surface", unit="points", disable=not progress, leave=False) as bar:
         for j, b in enumerate(across.tolist()):
             for i, a in enumerate(steps.tolist()):
                 for k, parameter in enumerate(model.parameters()):
@@ -148,10 +141,22 @@ def surface(
     return Surface(steps.float(), across.float(), loss.cpu(), error.cpu(), about)
 
 
-def _check(network: nn.Module, direction: Direction) -> None:
+def _check_request(
+    network: nn.Module, images: Tensor, labels: Tensor, directions: Sequence[Direction], span: float, points: int
+) -> None:
+    if not (isinstance(points, int) and points >= 3 and points % 2):
+        raise ValueError(f"points is odd, and at least 3, so that the network itself is in the middle; not {points}.")
+    if not 0 < span < math.inf:
+        raise ValueError(f"span is how far the steps reach, a number above 0 such as 1.0; not {span}.")
+    if images.ndim != 4 or not len(images) or labels.shape != (len(images),):
+        shapes = f"{tuple(images.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"Give images (N, 3, H, W) and one label for each, (N,), at least one; not {shapes}.")
     own = {name: parameter.shape for name, parameter in network.named_parameters()}
-    if own != {name: move.shape for name, move in direction.items()}:
-        raise ValueError("The direction is another network's: make it from this one, with filter_direction(network).")
+    for direction in directions:
+        if own != {name: move.shape for name, move in direction.items()}:
+            raise ValueError(
+                "The direction is another network's: make it from this one, with filter_direction(network)."
+            )
 
 
 def _foldable(network: nn.Module) -> bool:
@@ -175,12 +180,10 @@ def _movable(
     """
 
     def copy_at(direction: Direction | None) -> nn.Module:
-        moved = copy.deepcopy(network).double().train(batch_statistics)
+        moved = to_measure(copy.deepcopy(network).double(), batch_statistics)
         for module in moved.modules():  # a hook on the network is not meant for its copies
             module._forward_hooks.clear()
             module._forward_pre_hooks.clear()
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.eval()
         for name, parameter in moved.named_parameters():
             parameter.add_(direction[name].to(parameter) if direction else 0)
         return fuse(moved, inplace=True) if not batch_statistics and _foldable(moved) else moved

@@ -20,13 +20,13 @@ from ..datasets.batches import Batches
 from ..errors import unknown
 from ..models.resnet import ResNet
 from ..training.evaluation import evaluate
-from .measures import unchanged
+from .measures import to_measure, unchanged
 
 
 def blocks_of(network: ResNet) -> dict[str, nn.Module]:
     """The blocks of a network of the course, plain or residual, by name, first block first.
 
-    Raises TypeError for another network; torchvision's go through `from_torchvision` into one of the course.
+    Raises TypeError for another network; load the weights of torchvision's into one of the course with `load_weights`.
     """
     inner = "_orig_mod" if hasattr(network, "_orig_mod") else "module"  # of torch.compile; of DataParallel and DDP
     if isinstance(getattr(network, inner, None), ResNet):
@@ -34,7 +34,7 @@ def blocks_of(network: ResNet) -> dict[str, nn.Module]:
     if not isinstance(network, ResNet):
         raise TypeError(
             f"Lesions are made in networks of this course, not in {type(network).__name__}: load its weights into one "
-            "with from_torchvision, and compile it afterwards."
+            "with load_weights, and compile it afterwards."
         )
     return {f"stages.{i}.{j}": block for i, stage in enumerate(network.stages) for j, block in enumerate(stage)}
 
@@ -125,7 +125,7 @@ def error_of(network: ResNet, batches: Images, *, batch_statistics: bool = False
     if not batch_statistics:
         return evaluate(network, batches)[1]
     with unchanged(network), torch.no_grad():
-        network.train()
+        to_measure(network, batch_statistics=True)
         wrong = torch.cat([network(images).argmax(1) != labels for images, labels in batches])
     return wrong.double().mean().item()
 
@@ -139,44 +139,47 @@ def drop_random(
     network: ResNet,
     batches: Images,
     counts: Sequence[int],
-    draws: int = 3,
+    samples: int = 3,
     seed: int = 0,
     *,
     batch_statistics: bool = False,
 ) -> list[list[float]]:
-    """For each count, the errors, as in `error_of`, without that many blocks, drawn at random `draws` times.
+    """For each count, the errors, as in `error_of`, without that many blocks, chosen at random `samples` times.
 
-    Only blocks that keep the shape are drawn. Raises ValueError for more of them than there are.
+    Only blocks that keep the shape are generator. Raises ValueError for more of them than there are.
     """
-    _check_draws(counts, draws)
+    _check(counts, samples)
     names = movable(network)
     wrong = [count for count in counts if not 0 <= count <= len(names)]
     if wrong:
         raise ValueError(f"Of {len(names)} blocks that keep the shape, {wrong[0]} cannot be taken out.")
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     return [
-        [_error(network, batches, batch_statistics, drop=chance.sample(names, n)) for _ in range(draws)] for n in counts
+        [_error(network, batches, batch_statistics, drop=generator.sample(names, n)) for _ in range(samples)]
+        for n in counts
     ]
 
 
 def swap_random(
-    network: ResNet, batches: Images, counts: Sequence[int], draws: int = 3, seed: int = 0
+    network: ResNet, batches: Images, counts: Sequence[int], samples: int = 3, seed: int = 0
 ) -> list[list[float]]:
-    """For each count, the errors (0 to 1) after that many random swaps of two blocks of a stage, `draws` times.
+    """For each count, the errors (0 to 1) after that many swaps of two blocks of a stage, `samples` times at random.
 
     Raises ValueError where no stage has two blocks that keep the shape.
     """
-    _check_draws(counts, draws)
+    _check(counts, samples)
     pairs = [pair for pair in combinations(movable(network), 2) if pair[0].split(".")[1] == pair[1].split(".")[1]]
     if counts and not pairs:
         raise ValueError("No stage of this network has two blocks that keep the shape and could change places.")
-    chance = random.Random(seed)
-    return [[_error(network, batches, swap=chance.choices(pairs, k=n)) for _ in range(draws)] for n in counts]
+    generator = random.Random(seed)
+    return [[_error(network, batches, swap=generator.choices(pairs, k=n)) for _ in range(samples)] for n in counts]
 
 
-def _check_draws(counts: Sequence[int], draws: int) -> None:
-    if draws < 1 or min(counts, default=0) < 0:
-        raise ValueError(f"draws is at least 1, and a count at least 0; not draws={draws}, counts={list(counts)}.")
+def _check(counts: Sequence[int], samples: int) -> None:
+    if samples < 1 or min(counts, default=0) < 0:
+        raise ValueError(
+            f"samples is at least 1, and a count at least 0; not samples={samples}, counts={list(counts)}."
+        )
 
 
 def _error(network: ResNet, batches: Images, batch_statistics: bool = False, **how) -> float:
@@ -191,11 +194,11 @@ def path_lengths(network: ResNet) -> list[int]:
 
 
 def path_gradients(
-    network: ResNet, images: Tensor, labels: Tensor, lengths: Sequence[int], draws: int = 3, seed: int = 0
+    network: ResNet, images: Tensor, labels: Tensor, lengths: Sequence[int], samples: int = 3, seed: int = 0
 ) -> list[float]:
     """For each length, the mean norm of the loss's gradient at the first block's input that comes by one path so long.
 
-    A path goes through F alone in that many blocks, drawn at random, and by the shortcut alone in all others. The
+    A path goes through F alone in that many blocks, chosen at random, and by the shortcut alone in all others. The
     forward pass is the whole network's; only the way back is a single path, as in Veit et al., section 5.
     images: (N, 3, H, W); labels: (N,). Evaluation mode. Raises ValueError for a plain network, and for a length that
     is not from 0 to n.
@@ -206,13 +209,15 @@ def path_gradients(
     wrong = [length for length in lengths if not 0 <= length <= len(blocks)]
     if wrong:
         raise ValueError(f"A path goes through 0 to {len(blocks)} residual blocks, not {wrong[0]}.")
-    _check_draws(lengths, draws)
-    chance, found = random.Random(seed), []
+    _check(lengths, samples)
+    generator, found = random.Random(seed), []
     with unchanged(network):
-        network.eval()
+        to_measure(network)
         for length in lengths:
-            norms = [_gradient_by(network, images, labels, set(chance.sample(blocks, length))) for _ in range(draws)]
-            found.append(sum(norms) / draws)
+            norms = [
+                _gradient_by(network, images, labels, set(generator.sample(blocks, length))) for _ in range(samples)
+            ]
+            found.append(sum(norms) / samples)
     return found
 
 

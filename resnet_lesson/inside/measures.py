@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import unknown
-from ..models.family import StochasticResidual
 
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -32,11 +31,8 @@ def unchanged(network: nn.Module) -> Iterator[None]:
     """Inside, the network may run, train and go backwards; at the end everything of it is as it was before.
 
     That is the values of parameters and buffers, gradients, what requires them, and modes. Inside, all gradients begin
-    as None, a compiled network runs as written, so that hooks are called, and stochastic depth leaves nothing out.
+    as None, and a compiled network runs as written, so that hooks are called.
     """
-    random = [(module, module.survival) for module in network.modules() if isinstance(module, StochasticResidual)]
-    for module, _ in random:
-        module.survival = 1.0
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
     gradients = [(parameter, parameter.grad, parameter.requires_grad) for parameter in network.parameters()]
@@ -55,8 +51,17 @@ def unchanged(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(required)
         for module, training in modes:
             module.training = training
-        for module, survival in random:
-            module.survival = survival
+
+
+def to_measure(network: nn.Module, batch_statistics: bool = False) -> nn.Module:
+    """Put the network into the mode in which it is measured, where nothing is random; return it.
+
+    That is evaluation mode, in which dropout and stochastic depth leave nothing out. batch_statistics: BN alone works
+    as in training, with mean and variance of each batch, also where it is frozen.
+    """
+    for module in network.modules():
+        module.training = batch_statistics and isinstance(module, BatchNorm)
+    return network
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,7 @@ def block_passes(network: nn.Module, images: Tensor, *, batch_statistics: bool =
                 handles.append(block.residual.register_forward_hook(keep(name, "residual")))
                 handles.append(block.shortcut.register_forward_hook(keep(name, "shortcut")))
                 handles.append(block.register_forward_hook(keep(name, "output")))
-            network.train(batch_statistics)
-            network(images)
+            to_measure(network, batch_statistics)(images)
         finally:
             for handle in handles:
                 handle.remove()
@@ -130,8 +134,8 @@ def own_statistics(network: nn.Module, images: Tensor) -> Iterator[None]:
             for module in norms:
                 module.momentum = 1.0  # the running statistics become those of the next batch
             with torch.no_grad():
-                network.train()(images)
-            network.eval()
+                to_measure(network, batch_statistics=True)(images)
+            to_measure(network)
             yield
         finally:
             for module, momentum in zip(norms, momenta, strict=True):
@@ -141,11 +145,12 @@ def own_statistics(network: nn.Module, images: Tensor) -> Iterator[None]:
 def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
     """The norm of the loss's gradient for the weights of each convolution and linear layer, by name, first layer first.
 
-    images: (N, 3, H, W); labels: (N,). In training mode, as in a step of training; projections of shortcuts included.
+    images: (N, 3, H, W); labels: (N,). BN takes mean and variance from the images, as in a step of training.
+    Projections of shortcuts are included.
     """
     layers = {name: m for name, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
     with unchanged(network), torch.enable_grad():
-        network.train()
+        to_measure(network, batch_statistics=True)
         weights = [layer.weight.requires_grad_() for layer in layers.values()]  # those of frozen layers too
         gradients = torch.autograd.grad(F.cross_entropy(network(images), labels), weights, allow_unused=True)
     return {name: 0.0 if g is None else g.norm().item() for name, g in zip(layers, gradients, strict=True)}
@@ -189,7 +194,7 @@ def gradient_correlation(
         return F.normalize(pixels - pixels.mean(1, keepdim=True))
 
     with own_statistics(network, images) if not trained else unchanged(network), torch.enable_grad():
-        network.eval()
+        to_measure(network)
         handle = modules[at].register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
         try:
             here = gradient(images)
@@ -215,8 +220,7 @@ def responses(network: nn.Module, images: Tensor, *, batch_statistics: bool = Fa
             for name, module in network.named_modules():
                 if isinstance(module, BatchNorm) and not {"shortcut", "downsample"} & set(name.split(".")):
                     handles.append(module.register_forward_hook(keep(name)))
-            network.train(batch_statistics)
-            network(images)
+            to_measure(network, batch_statistics)(images)
         finally:
             for handle in handles:
                 handle.remove()

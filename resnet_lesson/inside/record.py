@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import machine
@@ -21,6 +22,7 @@ from ..datasets.dataset import Dataset
 from ..errors import LessonError, unknown
 from ..files import replace_file
 from ..models.networks import build
+from ..models.resnet import ResNet
 from ..training.runs import Run
 from . import lesions, measures
 from .landscape import Surface, filter_direction, surface
@@ -28,7 +30,7 @@ from .landscape import Surface, filter_direction, surface
 DISTANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the way to another image
 DISTANCE = 0.01
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 52)  # blocks taken out or swapped at once
-SAME = ("weights_sha256", "images", "lesion_images", "draws")  # of what: where these are the same, a number is kept
+SAME = ("weights_sha256", "images", "lesion_images", "samples")  # of what: where these are the same, a number is kept
 SURFACES = {  # name: seeds of the directions, and what is special
     "surface-0": ((0, 1), {}),
     "surface-1": ((2, 3), {}),
@@ -42,9 +44,9 @@ class Inside:
     """What `measure` found in a run's network. Dicts go by layer or block, first one first; errors are from 0 to 1.
 
     error: of the whole network, on the images of the lesions. drop_each: without that block.
-    drop_random, swap_random: {"counts": [...], "errors": a list of draws for each count}.
+    drop_random, swap_random: {"counts": [...], "errors": a list of samples for each count}.
     with_batch_statistics: "error", "drop_each" and "drop_random" once more, with BN's statistics taken from each batch.
-    responses, residual_sizes, gradient_norms: as in `probes`; the last of the untrained and of the trained network.
+    responses, residual_sizes, gradient_norms: as in `measures`; the last of the untrained and of the trained network.
     gradient_correlation: {"distances": ..., "untrained": ..., "trained": ...}, a value for each distance.
     correlation_by_block: likewise at the output of each block, at the distance about["distance"].
     path_gradients: {"lengths": ..., "norms": ...}; empty in a plain network, as residual_sizes is.
@@ -92,6 +94,21 @@ class Inside:
         return Surface.load(self.folder / f"{name}.safetensors")
 
 
+@dataclass
+class Subject:
+    """What is measured: the trained network, the same one untrained, and the images with their labels.
+
+    surface_images: for the surfaces. few: at most 128 of them, for everything else but the lesions. batches: of test
+    images, for the lesions.
+    """
+
+    network: ResNet
+    untrained: ResNet
+    surface_images: tuple[Tensor, Tensor]
+    few: tuple[Tensor, Tensor]
+    batches: list[tuple[Tensor, Tensor]]
+
+
 def measure(
     run: Run,
     train_set: Dataset,
@@ -100,7 +117,7 @@ def measure(
     images: int = 128,
     lesion_images: int = 1000,
     points: int = 25,
-    draws: int = 5,
+    samples: int = 5,
     folder: Path | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -109,89 +126,110 @@ def measure(
 
     images: how many of the first training images, without augmentation, for the surfaces; of these, at most 128 for
     everything else. lesion_images: how many of the first test images for the lesions. points: along each side of a
-    surface, from -1 to 1. draws: random lesions for each count. device: by default the GPU if there is one.
+    surface, from -1 to 1. samples: random lesions for each count. device: by default the GPU if there is one.
 
     What is there already, of these weights and images, is kept; a measurement that was stopped goes on. Raises
     LessonError for a run without folder or weights, and for other images than the run's; ValueError for no images.
     """
-    if images < 2 or lesion_images < 1 or draws < 1:
-        raise ValueError("measure needs at least 2 images, 1 image for the lesions and 1 draw.")
+    if images < 2 or lesion_images < 1 or samples < 1:
+        raise ValueError("measure needs at least 2 images, 1 image for the lesions and 1 sample.")
     if run.folder is None:
         raise LessonError(f"{run.name} is not recorded: train it with out=FOLDER.")
     run.check_data(train_set, test_set)
     folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
-    network = run.load_weights(build(run.network["name"], **run.network["options"])).to(device).eval()
-    norm = Normalisation.of(train_set, run.recipe["normalisation"])
-    many, answers = next(iter(Batches(train_set.take(images), images, norm, device=device)))
-    few, labels = many[:128], answers[:128]
-    batches = list(Batches(test_set.take(lesion_images), 250, norm, device=device))
+    subject = _subject(run, train_set.take(images), test_set.take(lesion_images), train_set, device)
     about = {
         "run": run.name,
         "weights_sha256": hashlib.sha256((run.folder / "weights.safetensors").read_bytes()).hexdigest(),
         "data": run.data,
-        "images": f"the first {len(many)} training images, without augmentation",
-        "lesion_images": f"the first {sum(len(y) for _, y in batches)} test images",
-        "draws": draws,
+        "images": f"the first {len(subject.surface_images[1])} training images, without augmentation",
+        "lesion_images": f"the first {sum(len(labels) for _, labels in subject.batches)} test images",
+        "samples": samples,
         "distance": DISTANCE,
         "command": machine.command(),
         "commit": machine.commit(),
         "machine": machine.describe(device),
     }
+    _measure_surfaces(subject, folder, about, points, progress)
+    _measure_parts(_parts(subject, samples), folder / "inside.json", about, progress)
+    return Inside.of(run, folder)
+
+
+def _subject(run: Run, images: Dataset, lesion_images: Dataset, train_set: Dataset, device: torch.device) -> Subject:
+    name, seed, options = (run.network[key] for key in ("name", "seed", "options"))
+    network = run.load_weights(build(name, **options)).to(device).eval()
+    untrained = build(name, seed=seed, **options).to(device)
+    normalisation = Normalisation.of(train_set, run.recipe["normalisation"])
+    many, labels = next(iter(Batches(images, len(images), normalisation, device=device)))
+    batches = list(Batches(lesion_images, 250, normalisation, device=device))
+    return Subject(network, untrained, (many, labels), (many[:128], labels[:128]), batches)
+
+
+def _measure_surfaces(subject: Subject, folder: Path, about: dict, points: int, progress: bool) -> None:
+    """Compute and save the surfaces that are not there yet."""
     for name, (seeds, how) in SURFACES.items():
         path = folder / f"{name}.safetensors"
         old = Surface.load(path).about if path.exists() else {}
         side = points if len(seeds) == 2 else 2 * points + 1
         if any(old.get(key) != about[key] for key in SAME[:2]) or old.get("points", side) != side:
-            directions = [filter_direction(network, seed) for seed in seeds]
-            found = surface(network, many, answers, *directions, points=side, progress=progress, **how)
+            directions = [filter_direction(subject.network, seed) for seed in seeds]
+            found = surface(
+                subject.network, *subject.surface_images, *directions, points=side, progress=progress, **how
+            )
             found.about |= about | {"direction_seeds": seeds}
             found.save(path)
 
-    untrained = build(run.network["name"], seed=run.network["seed"], **run.network["options"]).to(device)
+
+def _parts(subject: Subject, samples: int) -> dict[str, Callable[[], object]]:
+    """The fields of `Inside` by name, each as a function that measures it."""
+    network, batches, (images, labels) = subject.network, subject.batches, subject.few
+    kinds = {"untrained": subject.untrained, "trained": network}
     counts = [n for n in COUNTS if n <= len(lesions.movable(network))]
     stages = [name.split(".")[1] for name in lesions.movable(network)]
     swaps = counts if len(set(stages)) < len(stages) else []  # without two blocks that could change places
     lengths = list(range(len(blocks) + 1)) if (blocks := measures.residual_blocks(network)) else []
 
-    def random(kind: Callable, counts: Sequence[int] = counts, **how) -> dict:
-        return {"counts": counts, "errors": kind(network, batches, counts, draws, **how)}
+    def at_random(lesion: Callable, counts: Sequence[int] = counts, **how) -> dict:
+        return {"counts": counts, "errors": lesion(network, batches, counts, samples, **how)}
 
     def correlation(kind: str, distances: Sequence[float], at: str = "") -> list[float]:
-        one, trained = (network, True) if kind == "trained" else (untrained, False)
-        return measures.gradient_correlation(one, few, distances, at=at, trained=trained)
+        return measures.gradient_correlation(kinds[kind], images, distances, at=at, trained=kind == "trained")
 
-    kinds = ("untrained", "trained")
-    parts = {
-        "error": lambda: lesions.error_of(network, batches),
-        "drop_each": lambda: lesions.drop_each(network, batches),
-        "drop_random": lambda: random(lesions.drop_random),
-        "swap_random": lambda: random(lesions.swap_random, swaps),
-        "with_batch_statistics": lambda: {
+    def with_batch_statistics() -> dict:
+        return {
             "error": lesions.error_of(network, batches, batch_statistics=True),
             "drop_each": lesions.drop_each(network, batches, batch_statistics=True),
-            "drop_random": random(lesions.drop_random, batch_statistics=True),
-        },
-        "responses": lambda: measures.responses(network, few),
-        "residual_sizes": lambda: measures.residual_sizes(network, few),
-        "gradient_norms": lambda: {
-            kind: measures.gradient_norms(one, few, labels)
-            for kind, one in zip(kinds, (untrained, network), strict=True)
-        },
-        "gradient_correlation": lambda: {
-            "distances": DISTANCES,
-            **{kind: correlation(kind, DISTANCES) for kind in kinds},
-        },
-        "correlation_by_block": lambda: {
-            kind: {name: correlation(kind, [DISTANCE], at=name)[0] for name in lesions.blocks_of(network)}
-            for kind in kinds
-        },
-        "path_gradients": lambda: {
-            "lengths": lengths,
-            # Single paths differ by orders of magnitude: many draws, and fewer images for each.
-            "norms": lesions.path_gradients(network, few[:32], labels[:32], lengths, 8 * draws) if blocks else [],
-        },
+            "drop_random": at_random(lesions.drop_random, batch_statistics=True),
+        }
+
+    def correlation_by_block() -> dict:
+        names = lesions.blocks_of(network)
+        return {kind: {name: correlation(kind, [DISTANCE], at=name)[0] for name in names} for kind in kinds}
+
+    def path_gradients() -> dict:
+        # Single paths differ by orders of magnitude: many samples, and fewer images for each.
+        how = (network, images[:32], labels[:32], lengths, 8 * samples)
+        return {"lengths": lengths, "norms": lesions.path_gradients(*how) if lengths else []}
+
+    return {
+        "error": lambda: lesions.error_of(network, batches),
+        "drop_each": lambda: lesions.drop_each(network, batches),
+        "drop_random": lambda: at_random(lesions.drop_random),
+        "swap_random": lambda: at_random(lesions.swap_random, swaps),
+        "with_batch_statistics": with_batch_statistics,
+        "responses": lambda: measures.responses(network, images),
+        "residual_sizes": lambda: measures.residual_sizes(network, images),
+        "gradient_norms": lambda: {kind: measures.gradient_norms(one, images, labels) for kind, one in kinds.items()},
+        "gradient_correlation": lambda: (
+            {"distances": DISTANCES} | {kind: correlation(kind, DISTANCES) for kind in kinds}
+        ),
+        "correlation_by_block": correlation_by_block,
+        "path_gradients": path_gradients,
     }
-    path = folder / "inside.json"
+
+
+def _measure_parts(parts: dict[str, Callable[[], object]], path: Path, about: dict, progress: bool) -> None:
+    """Measure what the record does not have yet, and write it after each part."""
     record = {"about": {}}
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         old = json.loads(path.read_text())
@@ -204,4 +242,3 @@ def measure(
             record["about"] = about | {"commits": commits}
             content = (json.dumps(record, indent=1) + "\n").encode()
             replace_file(path, lambda file, content=content: file.write(content))
-    return Inside.of(run, folder)

@@ -5,12 +5,8 @@ Shapes are written (N, C, H, W): images in the batch, channels, height, width. "
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-Norm = Callable[[int], nn.Module]
 
 SHORTCUTS = {
     "A": "identity; zero channels where the width grows (no parameters)",
@@ -19,14 +15,12 @@ SHORTCUTS = {
 }
 
 
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Conv2d:
+def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """A 3x3 convolution that keeps height and width (divided by `stride`).
 
     It has no bias: batch normalisation follows, and would subtract it again.
     """
-    return nn.Conv2d(
-        in_channels, out_channels, 3, stride, padding=dilation, dilation=dilation, groups=groups, bias=False
-    )
+    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -54,25 +48,23 @@ class ZeroPadShortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(x, (0, 0, 0, 0, self.before, self.after))
+        return nn.functional.pad(x, (0, 0, 0, 0, self.before, self.after))
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, zero channels: {self.before} before, {self.after} after"
 
 
 class Projection(nn.Sequential):
-    """Options B and C (paper, section 3.3): a 1x1 convolution to the new shape, then normalisation.
+    """Options B and C (paper, section 3.3): a 1x1 convolution to the new shape, then BN.
 
     (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, norm_layer: Norm = nn.BatchNorm2d):
-        super().__init__(conv1x1(in_channels, out_channels, stride), norm_layer(out_channels))
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
+        super().__init__(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
-def make_shortcut(
-    option: str, in_channels: int, out_channels: int, stride: int = 1, norm_layer: Norm = nn.BatchNorm2d
-) -> nn.Module:
+def make_shortcut(option: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
     """The shortcut of a block by the paper's option "A", "B" or "C"; always a module.
 
     Raises ValueError for any other option.
@@ -85,61 +77,29 @@ def make_shortcut(
         return nn.Identity()
     if option == "A":
         return ZeroPadShortcut(in_channels, out_channels, stride)
-    return Projection(in_channels, out_channels, stride, norm_layer)
-
-
-def two_convolutions(in_channels: int, width: int, stride: int, norm_layer: Norm) -> nn.Sequential:
-    """conv-BN-ReLU-conv-BN: what a plain block computes, and a basic block's residual function.
-
-    The ReLUs are not in-place, so that a hook sees each layer's output as it was.
-    """
-    return nn.Sequential(
-        OrderedDict(
-            conv1=conv3x3(in_channels, width, stride),
-            bn1=norm_layer(width),
-            relu=nn.ReLU(),
-            conv2=conv3x3(width, width),
-            bn2=norm_layer(width),
-        )
-    )
-
-
-def only_plain_options(block: str, groups: int, width_per_group: int, dilation: int, stride_in: str) -> None:
-    """Raise ValueError, in the name of `block`, for an option that only a Bottleneck has."""
-    if (groups, width_per_group, dilation, stride_in) != (1, 64, 1, "3x3"):
-        raise ValueError(
-            f"{block} has groups=1, width_per_group=64, dilation=1 and stride_in='3x3' only; groups={groups}, "
-            f"width_per_group={width_per_group}, dilation={dilation}, stride_in={stride_in!r} need the Bottleneck "
-            "block (ResNet-50, 101, 152 and their relatives)."
-        )
+    return Projection(in_channels, out_channels, stride)
 
 
 class PlainBlock(nn.Module):
     """Two 3x3 convolutions without a shortcut: y = ReLU(H(x)).
 
-    (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)). `shortcut` is accepted,
-    so that plain and residual networks are built alike, and ignored. Paper, section 3.3, "Plain
-    Network".
+    (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)).
+    Paper, section 3.3, "Plain Network".
     """
 
     expansion = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int = 1,
-        *,
-        shortcut: str = "A",
-        groups: int = 1,
-        width_per_group: int = 64,
-        dilation: int = 1,
-        norm_layer: Norm = nn.BatchNorm2d,
-        stride_in: str = "3x3",
-    ):
+    def __init__(self, in_channels: int, width: int, stride: int = 1):
         super().__init__()
-        only_plain_options("PlainBlock", groups, width_per_group, dilation, stride_in)
-        self.layers = two_convolutions(in_channels, width, stride, norm_layer)
+        self.layers = nn.Sequential(
+            OrderedDict(
+                conv1=conv3x3(in_channels, width, stride),
+                bn1=nn.BatchNorm2d(width),
+                relu=nn.ReLU(),
+                conv2=conv3x3(width, width),
+                bn2=nn.BatchNorm2d(width),
+            )
+        )
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,23 +114,18 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int = 1,
-        *,
-        shortcut: str = "B",
-        groups: int = 1,
-        width_per_group: int = 64,
-        dilation: int = 1,
-        norm_layer: Norm = nn.BatchNorm2d,
-        stride_in: str = "3x3",
-    ):
+    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B"):
         super().__init__()
-        only_plain_options("BasicBlock", groups, width_per_group, dilation, stride_in)
-        self.residual = two_convolutions(in_channels, width, stride, norm_layer)
-        self.shortcut = make_shortcut(shortcut, in_channels, width, stride, norm_layer)
+        self.residual = nn.Sequential(
+            OrderedDict(
+                conv1=conv3x3(in_channels, width, stride),
+                bn1=nn.BatchNorm2d(width),
+                relu=nn.ReLU(),
+                conv2=conv3x3(width, width),
+                bn2=nn.BatchNorm2d(width),
+            )
+        )
+        self.shortcut = make_shortcut(shortcut, in_channels, width, stride)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -182,45 +137,31 @@ class Bottleneck(nn.Module):
 
     (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride)). Paper, figure 5 right.
 
-    `stride_in` says which convolution takes the stride: "1x1" is the paper's first one ("v1"),
-    "3x3" is what torchvision and most code since do ("v1.5"; a little more work, a little more
-    accurate). `groups` and `width_per_group` make it a ResNeXt or wide block.
+    stride_in: which convolution takes the stride, the paper's first one ("1x1", also called v1), or the second one
+        ("3x3", v1.5), as in torchvision and most code since: a little more work, a little more accurate.
     """
 
     expansion = 4
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int = 1,
-        *,
-        shortcut: str = "B",
-        groups: int = 1,
-        width_per_group: int = 64,
-        dilation: int = 1,
-        norm_layer: Norm = nn.BatchNorm2d,
-        stride_in: str = "3x3",
-    ):
+    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B", stride_in: str = "3x3"):
         super().__init__()
         if stride_in not in ("1x1", "3x3"):
             raise ValueError(f"stride_in is '1x1' (the paper, v1) or '3x3' (torchvision, v1.5), not {stride_in!r}.")
-        inner = int(width * width_per_group / 64) * groups
-        out_channels = width * self.expansion
         stride_1x1, stride_3x3 = (stride, 1) if stride_in == "1x1" else (1, stride)
+        out_channels = width * self.expansion
         self.residual = nn.Sequential(
             OrderedDict(
-                conv1=conv1x1(in_channels, inner, stride_1x1),
-                bn1=norm_layer(inner),
+                conv1=conv1x1(in_channels, width, stride_1x1),
+                bn1=nn.BatchNorm2d(width),
                 relu1=nn.ReLU(),
-                conv2=conv3x3(inner, inner, stride_3x3, groups, dilation),
-                bn2=norm_layer(inner),
+                conv2=conv3x3(width, width, stride_3x3),
+                bn2=nn.BatchNorm2d(width),
                 relu2=nn.ReLU(),
-                conv3=conv1x1(inner, out_channels),
-                bn3=norm_layer(out_channels),
+                conv3=conv1x1(width, out_channels),
+                bn3=nn.BatchNorm2d(out_channels),
             )
         )
-        self.shortcut = make_shortcut(shortcut, in_channels, out_channels, stride, norm_layer)
+        self.shortcut = make_shortcut(shortcut, in_channels, out_channels, stride)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """The ResNet family: what came after 2015, each as a small change to the course's own blocks.
 
-pre-activation    PreActBlock, PreActBottleneck, PreActResNet    He et al. 2016, https://arxiv.org/abs/1603.05027
+pre-activation    PreActBlock, PreActResNet                      He et al. 2016, https://arxiv.org/abs/1603.05027
 wide networks     PreActResNet with wider stages                 Zagoruyko and Komodakis, https://arxiv.org/abs/1605.07146
-ResNeXt           Bottleneck with groups (blocks.py)             Xie et al. 2017, https://arxiv.org/abs/1611.05431
+ResNeXt           ResNeXtBottleneck                              Xie et al. 2017, https://arxiv.org/abs/1611.05431
 dilation          dilate                                         Yu et al. 2017, https://arxiv.org/abs/1705.09914
 stochastic depth  StochasticResidual, stochastic_depth           Huang et al. 2016, https://arxiv.org/abs/1603.09382
 squeeze-and-excitation  SEBasicBlock, SEBottleneck               Hu et al. 2018, https://arxiv.org/abs/1709.01507
-ResNet-D          BasicBlockD, BottleneckD, the stem "deep"      He T. et al. 2019, https://arxiv.org/abs/1812.01187
+ResNet-D          BasicBlockD, BottleneckD, deep_stem            He T. et al. 2019, https://arxiv.org/abs/1812.01187
 
 Shapes are written (N, C, H, W) as in blocks.py. networks.py makes these networks by name.
 """
@@ -18,17 +18,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .blocks import (
-    BasicBlock,
-    Bottleneck,
-    Norm,
-    Projection,
-    ZeroPadShortcut,
-    conv1x1,
-    conv3x3,
-    make_shortcut,
-    only_plain_options,
-)
+from .blocks import BasicBlock, Bottleneck, Projection, ZeroPadShortcut, conv1x1, conv3x3, make_shortcut
 from .resnet import ResNet
 
 
@@ -42,49 +32,25 @@ class PreActBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int = 1,
-        *,
-        shortcut: str = "B",
-        groups: int = 1,
-        width_per_group: int = 64,
-        dilation: int = 1,
-        norm_layer: Norm = nn.BatchNorm2d,
-        stride_in: str = "3x3",
-    ):
+    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B"):
         super().__init__()
-        only_plain_options(type(self).__name__, groups, width_per_group, dilation, stride_in)
-        out_channels = width * self.expansion
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for i, conv in enumerate(self.convolutions(in_channels, width, stride), start=1):
-            layers |= {f"bn{i}": norm_layer(conv.in_channels), f"relu{i}": nn.ReLU(), f"conv{i}": conv}
-        self.before: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.before = nn.Sequential(OrderedDict(bn1=layers.pop("bn1"), relu1=layers.pop("relu1")))
-        self.residual = nn.Sequential(layers)
-        self.shortcut = make_shortcut(shortcut, in_channels, out_channels, stride, norm_layer=lambda _: nn.Identity())
-
-    @staticmethod
-    def convolutions(in_channels: int, width: int, stride: int) -> Sequence[nn.Conv2d]:
-        """Those of F."""
-        return conv3x3(in_channels, width, stride), conv3x3(width, width)
+        first = OrderedDict(bn1=nn.BatchNorm2d(in_channels), relu1=nn.ReLU())
+        rest = OrderedDict(
+            conv1=conv3x3(in_channels, width, stride),
+            bn2=nn.BatchNorm2d(width),
+            relu2=nn.ReLU(),
+            conv2=conv3x3(width, width),
+        )
+        same_shape = stride == 1 and in_channels == width
+        self.before = nn.Identity() if same_shape else nn.Sequential(first)
+        self.residual = nn.Sequential(first | rest if same_shape else rest)
+        self.shortcut = make_shortcut(shortcut, in_channels, width, stride)
+        if isinstance(self.shortcut, Projection):
+            self.shortcut = nn.Sequential(self.shortcut[0])  # without its BN
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.before(x)
         return self.residual(x) + self.shortcut(x)
-
-
-class PreActBottleneck(PreActBlock):
-    """The same with 1x1, 3x3 and 1x1: (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride))."""
-
-    expansion = 4
-
-    @staticmethod
-    def convolutions(in_channels: int, width: int, stride: int) -> Sequence[nn.Conv2d]:
-        return conv1x1(in_channels, width), conv3x3(width, width, stride), conv1x1(width, 4 * width)
 
 
 class PreActResNet(ResNet):
@@ -93,12 +59,54 @@ class PreActResNet(ResNet):
     Arguments as in `ResNet`. The stem "cifar" is a convolution alone: the first block begins with BN and ReLU.
     """
 
-    def __init__(self, *args, norm_layer: Norm = nn.BatchNorm2d, **options):
-        super().__init__(*args, norm_layer=norm_layer, **options)
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
         if not hasattr(self.stem, "maxpool"):
             self.stem = nn.Sequential(OrderedDict(conv1=self.stem.conv1))
-        last = OrderedDict(bn=norm_layer(self.fc.in_features), relu=nn.ReLU(), pool=self.pool)
+        last = OrderedDict(bn=nn.BatchNorm2d(self.fc.in_features), relu=nn.ReLU(), pool=self.pool)
         self.pool = nn.Sequential(last)
+
+
+class ResNeXtBottleneck(nn.Module):
+    """A bottleneck whose 3x3 convolution works in groups: each group of channels sees only itself.
+
+    (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride)). In between there are `groups` times
+    width_per_group * width / 64 channels: width_per_group counts those of the first stage, which is 64 wide, as in
+    torchvision. With one group it is the bottleneck of a wide ResNet.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        shortcut: str = "B",
+        *,
+        groups: int = 32,
+        width_per_group: int = 4,
+    ):
+        super().__init__()
+        inner = int(width * width_per_group / 64) * groups
+        out_channels = width * self.expansion
+        self.residual = nn.Sequential(
+            OrderedDict(
+                conv1=conv1x1(in_channels, inner),
+                bn1=nn.BatchNorm2d(inner),
+                relu1=nn.ReLU(),
+                conv2=nn.Conv2d(inner, inner, 3, stride, padding=1, groups=groups, bias=False),
+                bn2=nn.BatchNorm2d(inner),
+                relu2=nn.ReLU(),
+                conv3=conv1x1(inner, out_channels),
+                bn3=nn.BatchNorm2d(out_channels),
+            )
+        )
+        self.shortcut = make_shortcut(shortcut, in_channels, out_channels, stride)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.residual(x) + self.shortcut(x))
 
 
 class SqueezeExcitation(nn.Module):
@@ -121,17 +129,39 @@ class SqueezeExcitation(nn.Module):
 class SEBasicBlock(BasicBlock):
     """A basic block whose F ends in squeeze-and-excitation; arguments and shapes as in `BasicBlock`."""
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1, **options):
-        super().__init__(in_channels, width, stride, **options)
+    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B"):
+        super().__init__(in_channels, width, stride, shortcut)
         self.residual.se = SqueezeExcitation(width)
 
 
 class SEBottleneck(Bottleneck):
     """A bottleneck whose F ends in squeeze-and-excitation; arguments and shapes as in `Bottleneck`."""
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1, **options):
-        super().__init__(in_channels, width, stride, **options)
+    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B"):
+        super().__init__(in_channels, width, stride, shortcut)
         self.residual.se = SqueezeExcitation(width * self.expansion)
+
+
+def deep_stem(width: int = 64) -> nn.Sequential:
+    """ResNet-D's stem: three 3x3 convolutions instead of the 7x7.
+
+    (N, 3, H, W) -> (N, width, ceil(H / 4), ceil(W / 4)).
+    """
+    half = width // 2
+    return nn.Sequential(
+        OrderedDict(
+            conv1=conv3x3(3, half, stride=2),
+            bn1=nn.BatchNorm2d(half),
+            relu1=nn.ReLU(),
+            conv2=conv3x3(half, half),
+            bn2=nn.BatchNorm2d(half),
+            relu2=nn.ReLU(),
+            conv3=conv3x3(half, width),
+            bn3=nn.BatchNorm2d(width),
+            relu3=nn.ReLU(),
+            maxpool=nn.MaxPool2d(3, stride=2, padding=1),
+        )
+    )
 
 
 def pool_then_project(block: nn.Module, stride: int) -> None:
@@ -148,16 +178,16 @@ def pool_then_project(block: nn.Module, stride: int) -> None:
 class BasicBlockD(BasicBlock):
     """A basic block that pools before it projects; arguments and shapes as in `BasicBlock`."""
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1, **options):
-        super().__init__(in_channels, width, stride, **options)
+    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B"):
+        super().__init__(in_channels, width, stride, shortcut)
         pool_then_project(self, stride)
 
 
 class BottleneckD(Bottleneck):
     """A bottleneck that pools before it projects; arguments and shapes as in `Bottleneck`."""
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1, **options):
-        super().__init__(in_channels, width, stride, **options)
+    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B"):
+        super().__init__(in_channels, width, stride, shortcut)
         pool_then_project(self, stride)
 
 

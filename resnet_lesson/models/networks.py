@@ -4,11 +4,11 @@
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import unknown
 from .blocks import BasicBlock, Bottleneck, PlainBlock
@@ -16,10 +16,11 @@ from .family import (
     BasicBlockD,
     BottleneckD,
     PreActBlock,
-    PreActBottleneck,
     PreActResNet,
+    ResNeXtBottleneck,
     SEBasicBlock,
     SEBottleneck,
+    deep_stem,
     stochastic_depth,
 )
 from .resnet import ResNet
@@ -31,52 +32,30 @@ IMAGENET = {  # depth: (block, blocks in each stage); paper, table 1
     101: (Bottleneck, (3, 4, 23, 3)),
     152: (Bottleneck, (3, 8, 36, 3)),
 }
+SQUEEZED = {BasicBlock: SEBasicBlock, Bottleneck: SEBottleneck}
+POOLED = {BasicBlock: BasicBlockD, Bottleneck: BottleneckD}
 
 
-VARIANTS = {  # of the ImageNet networks: another block for a basic one, and for a bottleneck
-    "plain": {BasicBlock: PlainBlock},
-    "se": {BasicBlock: SEBasicBlock, Bottleneck: SEBottleneck},
-    "d": {BasicBlock: BasicBlockD, Bottleneck: BottleneckD},
-}
+def imagenet_resnet(depth: int, block: type[nn.Module] | None = None, **options) -> ResNet:
+    """ResNet-18, 34, 50, 101 or 152 as in table 1, or with another block; `options` as in `ResNet`."""
+    own_block, depths = IMAGENET[depth]
+    return ResNet(block or own_block, depths, **options)
 
 
-def imagenet_resnet(depth: int, *, variant: str | None = None, **options) -> ResNet:
-    """ResNet-18, 34, 50, 101 or 152 as in table 1; `options` as in `ResNet`.
-
-    variant: "plain" (18 and 34 only), "se" (squeeze-and-excitation), "d" (ResNet-D: stem and shortcuts), or None.
-    """
-    exchange = VARIANTS[variant] if variant else {BasicBlock: BasicBlock, Bottleneck: Bottleneck}
-    depths_here = [d for d, (block, _) in IMAGENET.items() if block in exchange]
-    if depth not in depths_here:
-        kind = "plain network" if variant == "plain" else "ResNet"
-        raise ValueError(
-            f"There is no ImageNet {kind} with {depth} layers. Choose a depth of {', '.join(map(str, depths_here))}."
-        )
-    block, depths = IMAGENET[depth]
-    stem = "deep" if variant == "d" else "imagenet"
-    return ResNet(exchange[block], depths, **{"stem": stem, **options})
+def imagenet_resnet_d(depth: int, **options) -> ResNet:
+    """ResNet-D of that depth: its blocks, and its stem."""
+    return imagenet_resnet(depth, POOLED[IMAGENET[depth][0]], **{"stem": deep_stem(), **options})
 
 
 def cifar_resnet(
-    depth: int,
-    *,
-    block: type[nn.Module] = BasicBlock,
-    shortcut: str = "A",
-    num_classes: int = 10,
-    **options,
+    depth: int, num_classes: int = 10, *, block: type[nn.Module] = BasicBlock, kind: type[ResNet] = ResNet, **options
 ) -> ResNet:
     """The paper's section 4.2: 6n + 2 layers in three stages, 16, 32 and 64 wide; `options` as in `ResNet`.
 
     Takes (N, 3, H, W) images of any size from 4x4; the paper's are 32x32.
     """
-    if depth < 8 or (depth - 2) % 6:
-        lower = max(8, (depth - 2) // 6 * 6 + 2)
-        raise ValueError(
-            f"A CIFAR network has 6n + 2 layers (8, 14, 20, 26, 32, ...), not {depth}. Near it: {lower} or {lower + 6}."
-        )
-    network = PreActResNet if issubclass(block, PreActBlock) else ResNet
     n = (depth - 2) // 6
-    return network(block, (n, n, n), (16, 32, 64), (1, 2, 2), "cifar", num_classes, shortcut=shortcut, **options)
+    return kind(block, (n, n, n), (16, 32, 64), (1, 2, 2), "cifar", num_classes, **options)
 
 
 def lab10_6(num_classes: int = 10, **options) -> ResNet:
@@ -89,12 +68,6 @@ def stochastic_resnet(depth: int, *, survival: float = 0.5, **options) -> ResNet
     return stochastic_depth(cifar_resnet(depth, **options), survival)
 
 
-def preact_bottlenecks(depth: int, num_classes: int = 10, **options) -> PreActResNet:
-    """Pre-activation bottlenecks for CIFAR, 9n + 2 layers: 164 and 1001 in https://arxiv.org/abs/1603.05027."""
-    n = (depth - 2) // 9
-    return PreActResNet(PreActBottleneck, (n, n, n), (16, 32, 64), (1, 2, 2), "cifar", num_classes, **options)
-
-
 def wide_resnet(depth: int, factor: int, num_classes: int = 10, **options) -> PreActResNet:
     """WRN-depth-factor (https://arxiv.org/abs/1605.07146): 6n + 4 layers, the stages `factor` times as wide."""
     n, widths = (depth - 4) // 6, (16 * factor, 32 * factor, 64 * factor)
@@ -103,40 +76,43 @@ def wide_resnet(depth: int, factor: int, num_classes: int = 10, **options) -> Pr
     )
 
 
-def cifar_resnext(depth: int, cardinality: int, group_width: int, num_classes: int = 10, **options) -> ResNet:
-    """ResNeXt-depth, cardinality x width d (https://arxiv.org/abs/1611.05431): 9n + 2 layers for CIFAR."""
-    n, groups = (depth - 2) // 9, dict(groups=cardinality, width_per_group=group_width)
-    return ResNet(Bottleneck, (n, n, n), (64, 128, 256), (1, 2, 2), "cifar", num_classes, **groups, **options)
+def cifar_resnext(
+    depth: int, groups: int, width_per_group: int, num_classes: int = 10, *, first: int = 64, **options
+) -> ResNet:
+    """ResNeXt-depth, groups x width d (https://arxiv.org/abs/1611.05431): 9n + 2 layers for CIFAR.
+
+    first: the width of the first stage.
+    """
+    n, widths = (depth - 2) // 9, (first, 2 * first, 4 * first)
+    options = {"groups": groups, "width_per_group": width_per_group, **options}
+    return ResNet(ResNeXtBottleneck, (n, n, n), widths, (1, 2, 2), "cifar", num_classes, **options)
 
 
 FIXED = {
     **{f"resnet{depth}": partial(imagenet_resnet, depth) for depth in IMAGENET},
-    **{f"plain{depth}": partial(imagenet_resnet, depth, variant="plain") for depth in (18, 34)},
-    "wide_resnet50_2": partial(imagenet_resnet, 50, width_per_group=128),
-    "wide_resnet101_2": partial(imagenet_resnet, 101, width_per_group=128),
-    "resnext50_32x4d": partial(imagenet_resnet, 50, groups=32, width_per_group=4),
-    "resnext101_32x8d": partial(imagenet_resnet, 101, groups=32, width_per_group=8),
-    "resnext101_64x4d": partial(imagenet_resnet, 101, groups=64, width_per_group=4),
-    **{f"seresnet{depth}": partial(imagenet_resnet, depth, variant="se") for depth in IMAGENET},
-    **{f"resnet{depth}d": partial(imagenet_resnet, depth, variant="d") for depth in IMAGENET},
+    **{f"plain{depth}": partial(imagenet_resnet, depth, PlainBlock) for depth in (18, 34)},
+    "wide_resnet50_2": partial(imagenet_resnet, 50, ResNeXtBottleneck, groups=1, width_per_group=128),
+    "wide_resnet101_2": partial(imagenet_resnet, 101, ResNeXtBottleneck, groups=1, width_per_group=128),
+    "resnext50_32x4d": partial(imagenet_resnet, 50, ResNeXtBottleneck, groups=32, width_per_group=4),
+    "resnext101_32x8d": partial(imagenet_resnet, 101, ResNeXtBottleneck, groups=32, width_per_group=8),
+    "resnext101_64x4d": partial(imagenet_resnet, 101, ResNeXtBottleneck, groups=64, width_per_group=4),
+    **{f"seresnet{depth}": partial(imagenet_resnet, depth, SQUEEZED[block]) for depth, (block, _) in IMAGENET.items()},
+    **{f"resnet{depth}d": partial(imagenet_resnet_d, depth) for depth in IMAGENET},
 }
 IMAGENET_NAMES = tuple(FIXED)
 FIXED |= {
     "lab10_6": lab10_6,
     # ResNeXt of ResNet-20's widths, layers and multiply-adds: 8 groups, 4 channels each in the first stage.
-    "narrow_resnext20": partial(
-        ResNet, Bottleneck, (2, 2, 2), (16, 32, 64), (1, 2, 2), "cifar", 10, groups=8, width_per_group=16
-    ),
-    **{f"preresnet{depth}": partial(preact_bottlenecks, depth) for depth in (164, 1001)},
+    "narrow_resnext20": partial(cifar_resnext, 20, 8, 16, first=16),
 }
 
 CIFAR = {  # networks for 32x32 images: their names; how they are made; layers a block in each stage adds, and others
-    r"resnet(\d+)": (cifar_resnet, 6, 2),
+    r"resnet(\d+)": (partial(cifar_resnet, shortcut="A"), 6, 2),
     r"plain(\d+)": (partial(cifar_resnet, block=PlainBlock), 6, 2),
-    r"preresnet(\d+)": (partial(cifar_resnet, block=PreActBlock), 6, 2),
-    r"seresnet(\d+)": (partial(cifar_resnet, block=SEBasicBlock), 6, 2),
-    r"resnet(\d+)d": (partial(cifar_resnet, block=BasicBlockD, shortcut="B"), 6, 2),
-    r"sdresnet(\d+)": (stochastic_resnet, 6, 2),
+    r"preresnet(\d+)": (partial(cifar_resnet, block=PreActBlock, kind=PreActResNet, shortcut="A"), 6, 2),
+    r"seresnet(\d+)": (partial(cifar_resnet, block=SEBasicBlock, shortcut="A"), 6, 2),
+    r"resnet(\d+)d": (partial(cifar_resnet, block=BasicBlockD), 6, 2),
+    r"sdresnet(\d+)": (partial(stochastic_resnet, shortcut="A"), 6, 2),
     r"wrn(\d+)_(\d+)": (wide_resnet, 6, 4),
     r"resnext(\d+)_(\d+)x(\d+)d": (cifar_resnext, 9, 2),
 }
@@ -164,15 +140,6 @@ def factory(name: str) -> Callable[..., ResNet]:
     raise ValueError(unknown("network", name, names()))
 
 
-def plain_data(value):
-    """A network option as JSON can hold it: a class or function by its name."""
-    if isinstance(value, (tuple, list)):
-        return [plain_data(one) for one in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return getattr(value, "__name__", None) or repr(value)  # functools.partial has no name
-
-
 def build(name: str, *, seed: int | None = None, **options) -> ResNet:
     """Make a network by name, with the paper's defaults; `options` as in `ResNet`.
 
@@ -188,38 +155,14 @@ def build(name: str, *, seed: int | None = None, **options) -> ResNet:
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
         network = make(**options)
-    network.spec = {"name": name, "seed": seed, "options": {k: plain_data(v) for k, v in sorted(options.items())}}
+    network.spec = {"name": name, "seed": seed, "options": _plain_data(options)}
     return network
 
 
-def to_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of an ImageNet ResNet of ours as torchvision's ResNet of the same make has them.
-
-    Raises ValueError for a plain network, which torchvision has not.
-    """
-    if any(".layers." in key for key in weights):
-        raise ValueError("These are the weights of a plain network; torchvision has residual networks only.")
-    return {
-        re.sub(
-            r"^stages\.(\d+)\.",
-            lambda match: f"layer{int(match[1]) + 1}.",
-            key.removeprefix("stem.").replace(".residual.", ".").replace(".shortcut.", ".downsample."),
-        ): tensor
-        for key, tensor in weights.items()
-    }
-
-
-def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of torchvision's ResNet (its `state_dict()`) as ours has them."""
-
-    def rename(key: str) -> str:
-        if match := re.match(r"layer(\d+)\.(\d+)\.(.+)", key):
-            part = match[3]
-            part = part.replace("downsample.", "shortcut.") if "downsample" in part else f"residual.{part}"
-            return f"stages.{int(match[1]) - 1}.{match[2]}.{part}"
-        return key if key.startswith("fc.") else f"stem.{key}"
-
-    return {rename(key): tensor for key, tensor in weights.items()}
+def _plain_data(options: dict) -> dict:
+    """Options as JSON can hold them: a class or a module by its name."""
+    simple = (bool, int, float, str, type(None))
+    return {name: value if isinstance(value, simple) else repr(value) for name, value in sorted(options.items())}
 
 
 def label(name: str) -> str:

@@ -12,9 +12,9 @@ from torch import nn
 
 from ..errors import LessonError
 from ..files import replace_file
+from .identity import Answer, OtherNetwork, put_state, state_of
 from .loop import Meter
 from .runs import Run, load, writing
-from .weights import Answer, OtherNetwork, put_state, state_of
 
 SAME = ("network", "recipe", "data", "seed", "precision", "processes")  # what makes it the same run
 

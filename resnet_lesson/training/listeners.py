@@ -13,10 +13,10 @@ from ..datasets.batches import Batches
 from . import parallel
 from .checkpoints import Stop, save_checkpoint
 from .evaluation import predict, score
+from .identity import answer_of
 from .loop import Diverged, Meter
 from .recipes import Recipe
 from .runs import Run
-from .weights import answer_of
 
 
 @dataclass

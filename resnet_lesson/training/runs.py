@@ -30,7 +30,7 @@ from .. import machine
 from ..datasets.dataset import Dataset
 from ..errors import LessonError, unknown
 from ..files import replace_file
-from .weights import answer_of, put_state, state_of
+from .identity import answer_of, put_state, state_of
 
 COLUMNS = {  # of history.csv, in order
     "epoch": int,

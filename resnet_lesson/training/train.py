@@ -18,12 +18,12 @@ from . import parallel
 from .captured import Captured, repeats_itself
 from .checkpoints import resume, stop_requests
 from .checks import check_sets
+from .identity import digest_of, plain
 from .listeners import Checkpoints, Clock, Measure, Progress, Rows, Training
 from .loop import Meter, iterate, step
 from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
 from .runs import Run, claimed
-from .weights import digest_of, plain
 
 TEST_PIXELS = 1000 * 32 * 32  # in a batch of test images on a GPU
 
@@ -205,19 +205,19 @@ def _take_steps(training: Training, after_each_step: Callable[[int, Tensor], boo
     run, recipe = training.run, training.recipe
     model = parallel.wrap(network.train())
 
-    def take_step(draw: Tensor) -> Tensor:
-        images, labels = batches.take(draw)
+    def take_step(choice: Tensor) -> Tensor:
+        images, labels = batches.take(choice)
         loss, logits = step(model, images, labels, optimiser, precision=run.precision)
         training.meter.add(loss, logits, labels)
         return loss
 
     graph = Captured(take_step) if run.captured else take_step
 
-    def full_or_last(draw: Tensor) -> Tensor:
+    def full_or_last(choice: Tensor) -> Tensor:
         """The last batch of an epoch may be smaller, and a graph is of one size."""
-        return graph(draw) if draw.shape[1] == recipe.batch_size else take_step(draw)
+        return graph(choice) if choice.shape[1] == recipe.batch_size else take_step(choice)
 
-    steps = batches.draws_of_steps(training.first, recipe.iterations)
+    steps = batches.choices_of_steps(training.first, recipe.iterations)
     iterate(full_or_last, steps, optimiser, recipe.lr_at, listeners=[after_each_step], seed=run.seed)
 
 

@@ -50,15 +50,15 @@ def replace_head(network: nn.Module, num_classes: int, *, seed: int | None = Non
     return network
 
 
-def freeze(network: nn.Module, except_: str | Sequence[str] = ("fc",)) -> nn.Module:
-    """Keep all of the network as it is except the named modules, which learn; in place, and return the network.
+def freeze(network: nn.Module, trainable: str | Sequence[str] = ("fc",)) -> nn.Module:
+    """Keep all of the network as it is except the `trainable` modules, by name; in place, and return the network.
 
     Frozen parameters get no gradient. Frozen modules stay in evaluation mode also through `network.train()`: BN's
     running statistics would move otherwise, with requires_grad = False just the same. What an earlier call froze and
-    this one names learns again; `freeze(network, "")` frees everything, `freeze(network, ())` nothing.
+    this one names, learns again; `freeze(network, "")` frees everything, `freeze(network, ())` nothing.
     Raises ValueError for a name that the network does not have.
     """
-    names, modules = [except_] if isinstance(except_, str) else list(except_), dict(network.named_modules())
+    names, modules = [trainable] if isinstance(trainable, str) else list(trainable), dict(network.named_modules())
     for name in names:
         if name not in modules:
             near = [one for one in modules if one.count(".") < 2 and one]
@@ -152,8 +152,8 @@ def fine_tune(
     options = dict(padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, device=device)
     batches, meter = Batches(train_set, recipe.batch_size, normalisation, **options), Meter(device)
 
-    def take_step(draw: Tensor) -> Tensor:
-        images, labels = batches.take(draw)
+    def take_step(choice: Tensor) -> Tensor:
+        images, labels = batches.take(choice)
         loss, logits = step(network, images, labels, optimiser, precision=precision)
         meter.add(loss, logits, labels)
         return loss
@@ -162,7 +162,7 @@ def fine_tune(
         if done == recipe.iterations and not loss < 1000:
             raise Diverged(f"Fine-tuning diverged: the loss was {loss:.3g}. Try a lower rate than {recipe.lr:g}.")
 
-    steps = batches.draws_of_steps(0, recipe.iterations)
+    steps = batches.choices_of_steps(0, recipe.iterations)
     iterate(take_step, steps, optimiser, recipe.lr_at, listeners=[diverged], seed=seed)
     _, train_error = meter.means()
     _, test_error = evaluate(network, Batches(test_set, 250, normalisation, device=device), precision)

@@ -46,7 +46,7 @@ class Trial:
     seconds: float
 
 
-def draw(pool: Dataset, per_class: int, seed: int) -> Dataset:
+def sample(pool: Dataset, per_class: int, seed: int) -> Dataset:
     """`per_class` examples of each class, chosen by the seed."""
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
     return replace(pool, images=pool.images[order], labels=pool.labels[order]).split(per_class)[0]
@@ -61,7 +61,7 @@ def one_trial(
     replace_head(trained, len(pool.classes), seed=seed)
     if way == "new head":
         freeze(trained)
-    examples, began = draw(pool, per_class, seed), time.monotonic()
+    examples, began = sample(pool, per_class, seed), time.monotonic()
     recipe = replace(recipe, lr=WAYS[way])
     errors = fine_tune(trained, examples, test_set, start.normalisation, recipe, seed=seed)
     return Trial(way, per_class, seed, *errors, round(time.monotonic() - began, 1))

@@ -243,11 +243,11 @@ WRONG = {
             "another function than ReLU",
         ),
         "depthwise": (
-            lambda i, w, s=1: plain_block(i, w, s, second=conv3x3(w, w, groups=w)),
+            lambda i, w, s=1: plain_block(i, w, s, second=nn.Conv2d(w, w, 3, 1, 1, groups=w, bias=False)),
             "a convolution with groups",
         ),
         "dilation": (
-            lambda i, w, s=1: plain_block(i, w, s, second=conv3x3(w, w, dilation=2)),
+            lambda i, w, s=1: plain_block(i, w, s, second=nn.Conv2d(w, w, 3, 1, 2, dilation=2, bias=False)),
             "a convolution with dilation",
         ),
         "no gradient in the first half": (FirstHalfCut, "the gradient does not fit the output"),

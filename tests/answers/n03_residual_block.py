@@ -521,7 +521,9 @@ WRONG = {
             "another function than ReLU",
         ),
         "depthwise": (
-            with_residual(lambda i, w, s: residual(i, w, s, second=lambda a, b: conv3x3(a, b, groups=b))),
+            with_residual(
+                lambda i, w, s: residual(i, w, s, second=lambda a, b: nn.Conv2d(a, b, 3, 1, 1, groups=b, bias=False))
+            ),
             "a convolution with groups",
         ),
         "one BN twice": (OneNorm, "one BN for two convolutions"),

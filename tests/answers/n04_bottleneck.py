@@ -304,7 +304,7 @@ WRONG = {
         ),
         "ReLU6": (with_residual(lambda i, w, s: residual(i, w, s, act2=nn.ReLU6)), "another function than ReLU"),
         "depthwise": (
-            with_residual(lambda i, w, s: residual(i, w, s, middle=conv3x3(w, w, s, groups=w))),
+            with_residual(lambda i, w, s: residual(i, w, s, middle=nn.Conv2d(w, w, 3, s, 1, groups=w, bias=False))),
             "a convolution with groups",
         ),
         "a ReLU on the projection": (

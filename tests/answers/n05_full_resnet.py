@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson.models import networks, resnet
+from resnet_lesson.models import resnet
 from resnet_lesson.models.blocks import BasicBlock
+from resnet_lesson.models.weights import from_torchvision as rename
 
 # make_stage
 
@@ -269,7 +270,7 @@ def renaming(change, keep=lambda key: True, tensor=lambda t: t):
     """The right function with its keys changed once more by `change`, some left out, tensors changed."""
 
     def from_torchvision(weights):
-        right = networks.from_torchvision(weights)
+        right = rename(weights)
         return {change(key): tensor(value) for key, value in right.items() if keep(key)}
 
     return from_torchvision
@@ -281,12 +282,12 @@ def same_key(key):
 
 def pops(weights):
     for key in list(weights):
-        weights.update(networks.from_torchvision({key: weights.pop(key)}))
+        weights.update(rename({key: weights.pop(key)}))
     return weights
 
 
 def replaces_everywhere(weights):
-    right = networks.from_torchvision(weights)
+    right = rename(weights)
     return {key.replace("residual.bn1", "residual.stem.bn1"): value for key, value in right.items()}
 
 
@@ -297,12 +298,12 @@ def only_two(key):
 def one_digit(weights):
     return {
         (key if re.match(r"layer\d\.\d\d", key) else new): value
-        for (key, value), new in zip(weights.items(), networks.from_torchvision(weights), strict=True)
+        for (key, value), new in zip(weights.items(), rename(weights), strict=True)
     }
 
 
 def shifted(weights):
-    right = networks.from_torchvision(weights)
+    right = rename(weights)
     values = dict(zip(right, weights.values(), strict=True))
     for key in right:
         if key.endswith("running_mean"):  # mean and variance exchanged
@@ -312,25 +313,25 @@ def shifted(weights):
 
 
 def zeroes(weights):
-    new = networks.from_torchvision(weights)
+    new = rename(weights)
     for tensor in weights.values():
         tensor.zero_()
     return new
 
 
 def by_sorted_keys(weights):
-    return dict(zip(networks.from_torchvision(weights), [weights[key] for key in sorted(weights)], strict=True))
+    return dict(zip(rename(weights), [weights[key] for key in sorted(weights)], strict=True))
 
 
 def returns_in_the_loop(weights):
-    for key, tensor in networks.from_torchvision(weights).items():
+    for key, tensor in rename(weights).items():
         return {key: tensor}
 
 
 def pops_of_a_copy(weights):
     """A copy whose keys are replaced one by one."""
     mine = dict(weights)
-    for old, new in zip(weights, networks.from_torchvision(weights), strict=True):
+    for old, new in zip(weights, rename(weights), strict=True):
         mine[new] = mine.pop(old)
     return mine
 
@@ -357,7 +358,7 @@ RIGHT = {
         ),
     },
     "load_torchvision": {
-        "the course's": networks.from_torchvision,
+        "the course's": rename,
         "split at the dots": by_parts,
         "substitutions and clones": by_substitution,
         "pop of a copy": pops_of_a_copy,
@@ -528,6 +529,6 @@ WRONG = {
         "return in the loop": (returns_in_the_loop, "the dictionary has one key only"),
         "a misspelled key": (renaming(lambda key: key.replace("stem.conv1", "stem.conv")), "it does not load"),
         "changed in place": (pops, "the given dictionary is changed"),
-        "pairs": (lambda weights: list(networks.from_torchvision(weights).items()), "no dictionary is returned"),
+        "pairs": (lambda weights: list(rename(weights).items()), "no dictionary is returned"),
     },
 }

@@ -483,7 +483,10 @@ WRONG = {
             "the output is random",
         ),
         "layers in a list": (InAList, "the layers are in a Python list"),
-        "depthwise": (parts(conv2=lambda i, w, s: conv3x3(w, w, groups=w)), "a convolution with groups"),
+        "depthwise": (
+            parts(conv2=lambda i, w, s: nn.Conv2d(w, w, 3, 1, 1, groups=w, bias=False)),
+            "a convolution with groups",
+        ),
         "no running statistics": (parts(bn2=only_batch), "BN uses the batch in eval()"),
         "BN never trains": (NeverTraining, "BN never uses the batch"),
         "identity kept": (KeepsIdentity, "something is kept from an earlier call"),

@@ -41,14 +41,14 @@ def test_images_equal_torchvisions_pad_crop_flip_normalise(height, width, paddin
     mean, std = torch.tensor([125.307, 122.950, 113.865]), torch.tensor([62.993, 62.089, 66.705])
     batches = Batches(data, 7, Normalisation(mean, std), padding=padding, flip=flip, shuffle=True, seed=5)
     expected = []
-    for index, top, left, mirrored in zip(*(draw.tolist() for draw in batches.draws(2)), strict=True):
+    for index, top, left, mirrored in zip(*(choice.tolist() for choice in batches.choices(2)), strict=True):
         image = TF.pad(Image.fromarray(data.images[index].numpy()), padding)
         image = TF.crop(image, top, left, height, width)
         image = TF.to_tensor(TF.hflip(image) if mirrored else image)
         expected.append(TF.normalize(image, (mean / 255).tolist(), (std / 255).tolist()))
     images, labels = epoch_of(batches, 2)
     torch.testing.assert_close(images, torch.stack(expected), rtol=0, atol=1e-6)
-    assert labels.tolist() == batches.draws(2)[0].tolist()
+    assert labels.tolist() == batches.choices(2)[0].tolist()
 
 
 @pytest.mark.parametrize("padding", [0, 4])
@@ -59,7 +59,7 @@ def test_per_pixel_mean_is_subtracted_before_padding_with_zeros(padding, channel
     mean_image = data.images.numpy().astype(np.float64).mean(0)
     border = ((padding, padding), (padding, padding), (0, 0))
     expected = []
-    for index, top, left, mirrored in zip(*(draw.tolist() for draw in batches.draws(1)), strict=True):
+    for index, top, left, mirrored in zip(*(choice.tolist() for choice in batches.choices(1)), strict=True):
         image = np.pad((data.images[index].numpy() - mean_image) / 255, border)[top : top + 12, left : left + 9]
         expected.append((image[:, ::-1] if mirrored else image).transpose(2, 0, 1).copy())
     images, _ = epoch_of(batches, 1)
@@ -108,9 +108,9 @@ def test_the_same_seed_gives_the_same_batches_and_torchs_random_state_stays():
 def test_other_seeds_and_epochs_have_other_orders_crops_and_flips():
     n = 200
     seen = [
-        (torch.arange(n), *Batches(random_data(n), 8, RAW, padding=4, flip=True, seed=9).draws(0)[1:]),  # unshuffled
+        (torch.arange(n), *Batches(random_data(n), 8, RAW, padding=4, flip=True, seed=9).choices(0)[1:]),  # unshuffled
     ] + [
-        Batches(random_data(n), 8, RAW, padding=4, flip=True, shuffle=True, seed=seed).draws(epoch)
+        Batches(random_data(n), 8, RAW, padding=4, flip=True, shuffle=True, seed=seed).choices(epoch)
         for seed in range(4)
         for epoch in range(4)
     ]
@@ -128,7 +128,7 @@ def test_epoch_goes_on_in_the_middle_as_if_never_interrupted(first):
 
 @pytest.mark.parametrize("padding", [0, 1, 4])
 def test_crops_take_every_offset_about_equally_often(padding):
-    _, top, left, _ = Batches(random_data(8100, 2, 2), 8, RAW, padding=padding).draws(0)
+    _, top, left, _ = Batches(random_data(8100, 2, 2), 8, RAW, padding=padding).choices(0)
     places = 2 * padding + 1
     both = (top * places + left).bincount(minlength=places**2)
     assert min(top.min(), left.min()) == 0 and max(top.max(), left.max()) == 2 * padding
@@ -139,8 +139,8 @@ def test_crops_take_every_offset_about_equally_often(padding):
 
 def test_about_half_of_the_images_are_mirrored_and_none_when_flip_is_off():
     data = random_data(10_000, 2, 2)
-    assert abs(Batches(data, 8, RAW, flip=True).draws(0)[3].float().mean() - 0.5) < 0.02
-    assert not Batches(data, 8, RAW, flip=False).draws(0)[3].any()
+    assert abs(Batches(data, 8, RAW, flip=True).choices(0)[3].float().mean() - 0.5) < 0.02
+    assert not Batches(data, 8, RAW, flip=False).choices(0)[3].any()
 
 
 # Normalisation

@@ -19,7 +19,7 @@ from resnet_lesson.inside.record import DISTANCE, DISTANCES, SURFACES, Inside, m
 from resnet_lesson.training.runs import list_runs, recorded
 
 SETS = shapes10(48, 8, seed=0), shapes10(32, 8, seed=1)
-SMALL = dict(images=12, lesion_images=20, points=3, draws=2, device="cpu", progress=False)
+SMALL = dict(images=12, lesion_images=20, points=3, samples=2, device="cpu", progress=False)
 
 
 @pytest.fixture(scope="module", params=["resnet14", "plain14"])
@@ -38,7 +38,7 @@ def test_everything_is_measured_and_read_back(run):
     assert list(found.drop_each) == droppable(network) and 0 <= found.error <= 1
     for random in (found.drop_random, found.swap_random):
         assert random["counts"] == list(range(1, len(movable(network)) + 1))
-        assert [len(draws) for draws in random["errors"]] == [2] * len(random["counts"])
+        assert [len(row) for row in random["errors"]] == [2] * len(random["counts"])
     batch = found.with_batch_statistics
     assert list(batch["drop_each"]) == droppable(network) and batch["drop_random"]["counts"][0] == 1
     assert (batch["error"], batch["drop_each"]) != (found.error, found.drop_each)
@@ -80,7 +80,7 @@ def test_each_number_is_of_its_network_and_its_images(run):
         blocks = {name: correlation([DISTANCE], at=name)[0] for name in blocks_of(network)}
         assert found.correlation_by_block[kind] == pytest.approx(blocks, abs=1e-4)
     if found.path_gradients["lengths"]:  # one path goes around all blocks, and one through all
-        ends = lesions.path_gradients(trained, images, labels, [0, 6], draws=1)
+        ends = lesions.path_gradients(trained, images, labels, [0, 6], samples=1)
         assert found.path_gradients["norms"][::6] == pytest.approx(ends, rel=1e-4)
 
 
@@ -94,26 +94,13 @@ def test_the_surfaces_share_their_middle_and_say_their_directions(run):
     assert [tuple(surfaces[name].loss.shape) for name in SURFACES] == [(3, 3), (3, 3), (1, 7), (1, 7)]
 
 
-def test_a_surface_of_these_weights_is_kept_and_of_others_made_again(run, monkeypatch):
-    made = []
-    monkeypatch.setattr(record, "surface", lambda *args, **options: made.append(1) or surface_of(run))
-    measure(run, *SETS, **SMALL)
-    assert made == []
-    kept = Surface.load(run.folder / "surface-0.safetensors")
-    about = dict(kept.about)
-    kept.about["weights_sha256"] = "of other weights"
-    kept.save(run.folder / "surface-0.safetensors")
-    measure(run, *SETS, **SMALL)
-    assert made == [1] and Inside.of(run).surface().about["weights_sha256"] == about["weights_sha256"]
-
-
-@pytest.mark.parametrize("change, sides", [({"images": 14}, [3, 3, 7, 7]), ({"points": 5}, [5, 5, 11, 11])])
-def test_surfaces_of_other_images_or_points_are_made_again(run, monkeypatch, tmp_path, change, sides):
+@pytest.mark.parametrize("change, sides", [({}, [3]), ({"images": 14}, [3, 3, 7, 7]), ({"points": 5}, [5, 5, 11, 11])])
+def test_surfaces_of_other_weights_images_or_points_are_made_again(run, monkeypatch, tmp_path, change, sides):
     made = []
 
     def again(*_, points, **__):
         made.append(points)
-        if len(made) == 4:
+        if len(made) == len(sides):
             raise KeyboardInterrupt  # what else is measured does not matter here
         return surface_of(run)
 
@@ -123,14 +110,18 @@ def test_surfaces_of_other_images_or_points_are_made_again(run, monkeypatch, tmp
     monkeypatch.setattr(record, "surface", again)
     measure(run, *SETS, **SMALL, folder=tmp_path)
     assert made == []
+    if not change:
+        other = Surface.load(tmp_path / "surface-1.safetensors")
+        other.about["weights_sha256"] = "of other weights"
+        other.save(tmp_path / "surface-1.safetensors")
     with pytest.raises(KeyboardInterrupt):
         measure(run, *SETS, **SMALL | change, folder=tmp_path)
     assert made == sides
 
 
-@pytest.mark.parametrize("change", [{"images": 1}, {"lesion_images": 0}, {"draws": 0}])
+@pytest.mark.parametrize("change", [{"images": 1}, {"lesion_images": 0}, {"samples": 0}])
 def test_too_little_to_measure_is_refused_before_anything_is_computed(run, tmp_path, change):
-    with pytest.raises(ValueError, match="at least 2 images, 1 image for the lesions and 1 draw"):
+    with pytest.raises(ValueError, match="at least 2 images, 1 image for the lesions and 1 sample"):
         measure(run, *SETS, **SMALL | change, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -143,7 +134,7 @@ def test_a_network_without_two_blocks_to_exchange_is_measured(tmp_path):
 
 
 def test_a_measurement_that_was_stopped_goes_on(run, monkeypatch, tmp_path):
-    folder = tmp_path / "again"
+    folder, before = tmp_path / "again", {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()}
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -157,17 +148,11 @@ def test_a_measurement_that_was_stopped_goes_on(run, monkeypatch, tmp_path):
     with pytest.raises(LessonError, match="not complete.* goes on"):
         Inside.of(run, folder)
     monkeypatch.setattr(record.lesions, "drop_each", stop)  # is not asked again
-    assert measure(run, *SETS, **SMALL, folder=folder) == Inside.of(run)
-    with pytest.raises(KeyboardInterrupt):
-        measure(run, *SETS, **SMALL | {"draws": 3}, folder=folder)  # of something else
-
-
-def test_another_folder_is_filled_and_the_runs_own_left_alone(run, tmp_path):
-    before = {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()}
-    found = measure(run, *SETS, **SMALL, folder=tmp_path / "again")
-    assert found == Inside.of(run) and found.folder == tmp_path / "again"
-    assert torch.equal(found.surface("surface-1").loss, Inside.of(run).surface("surface-1").loss)
+    found = measure(run, *SETS, **SMALL, folder=folder)
+    assert found == Inside.of(run) and found.folder == folder
     assert {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()} == before
+    with pytest.raises(KeyboardInterrupt):
+        measure(run, *SETS, **SMALL | {"samples": 3}, folder=folder)  # of something else
 
 
 def surface_of(run):

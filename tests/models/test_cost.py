@@ -9,10 +9,10 @@ from torch import nn
 from resnet_lesson.models.cost import cost_of
 from resnet_lesson.models.networks import build
 
-IMAGENET = (3, 224, 224)
+CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
 
-def cost(name, input_shape=(3, 32, 32), **options):
+def cost(name, input_shape=CIFAR, **options):
     with torch.device("meta"):
         return cost_of(build(name, **options), input_shape)
 
@@ -25,72 +25,50 @@ def by_hand(module, output):
 
 
 @pytest.mark.parametrize(
-    "name, options, macs, parameters",
-    [
-        ("resnet20", {}, 40_551_040, 269_722),
-        ("plain20", {}, 40_551_040, 269_722),
-        ("resnet20", {"shortcut": "B"}, 40_813_184, 272_474),
-    ],
-    ids=str,
+    "name, options, macs",
+    [("resnet20", {}, 40_551_040), ("plain20", {}, 40_551_040), ("resnet20", {"shortcut": "B"}, 40_813_184)],
 )
-def test_resnet20_costs_to_the_unit(name, options, macs, parameters):
-    found = cost(name, **options)
-    assert (found.macs, found.parameters) == (macs, parameters)
-
-
-@pytest.mark.parametrize("depth, mmacs", [(20, 40.55), (32, 68.86), (44, 97.17), (56, 125.49), (110, 252.89)])
-def test_cifar_networks_cost_what_table_6_gives(depth, mmacs):
-    assert round(cost(f"resnet{depth}").macs / 1e6, 2) == mmacs
-
-
-def test_1202_layers_are_counted_without_computing_them():
-    found = cost("resnet1202")
-    assert round(found.macs / 1e6) == 2829 and found.parameters == 19_421_274
-    assert sum(layer.kind == "Conv2d" for layer in found.layers) == 1201
+def test_resnet20_costs_to_the_unit(name, options, macs):
+    assert cost(name, **options).macs == macs
 
 
 @pytest.mark.parametrize(
-    "name, gmacs",
+    "name, options, gmacs",
     [
-        ("resnet18", 1.814),
-        ("resnet34", 3.664),
-        ("resnet50", 4.089),
-        ("resnet101", 7.801),
-        ("resnet152", 11.514),
-        ("resnext50_32x4d", 4.23),
-        ("wide_resnet50_2", 11.398),
+        # CIFAR-10 networks of table 6
+        ("resnet32", {}, 0.06886),
+        ("resnet56", {}, 0.12549),
+        ("resnet110", {}, 0.25289),
+        # torchvision's
+        ("resnet18", {}, 1.814),
+        ("resnet34", {}, 3.664),
+        ("resnet50", {}, 4.089),
+        ("resnet101", {}, 7.801),
+        ("resnet152", {}, 11.514),
+        ("resnext50_32x4d", {}, 4.230),
+        ("wide_resnet50_2", {}, 11.398),
+        # the paper's table 1 rounds these to 3.6 and 3.8
+        ("plain34", {}, 3.644),
+        ("resnet34", {"shortcut": "A"}, 3.644),
+        ("resnet50", {"stride_in": "1x1"}, 3.858),
     ],
 )
-def test_imagenet_networks_cost_what_torchvision_gives(name, gmacs):
-    assert cost(name, IMAGENET).macs / 1e9 == pytest.approx(gmacs, abs=0.0005 if gmacs != 4.23 else 0.005)
+def test_networks_cost_what_the_paper_and_torchvision_give(name, options, gmacs):
+    shape = IMAGENET if gmacs > 1 else CIFAR
+    assert cost(name, shape, **options).macs / 1e9 == pytest.approx(gmacs, rel=4e-4)
 
 
 @pytest.mark.parametrize(
-    "name, options, gmacs, table_1",
-    [
-        ("resnet18", {"shortcut": "A"}, 1.8, 1.8),
-        ("resnet34", {"shortcut": "A"}, 3.6, 3.6),
-        ("plain34", {}, 3.6, 3.6),
-        ("resnet50", {"stride_in": "1x1"}, 3.858, 3.8),
-        ("resnet101", {"stride_in": "1x1"}, 7.57, 7.6),
-        ("resnet152", {"stride_in": "1x1"}, 11.28, 11.3),
-    ],
+    "name, shape", [("resnet20", CIFAR), ("lab10_6", (3, 31, 25)), ("plain18", (3, 65, 64)), ("resnext11_2x8d", CIFAR)]
 )
-def test_v1_networks_cost_what_table_1_gives(name, options, gmacs, table_1):
-    found = cost(name, IMAGENET, **options).macs / 1e9
-    assert found == pytest.approx(table_1, abs=0.1)
-    assert found == pytest.approx(gmacs, abs=0.0005 if gmacs == 3.858 else 0.06)
-
-
-@pytest.mark.parametrize("name, shape", [("resnet20", (3, 32, 32)), ("lab10_6", (3, 31, 25)), ("plain18", (3, 65, 64))])
-def test_layers_are_those_of_a_real_forward_pass_in_its_order(name, shape):
+def test_layers_are_those_of_a_real_forward_pass_and_add_up(name, shape):
     network, seen = build(name).eval(), []
     modules = dict(network.named_modules())
     for path, module in modules.items():
         if not any(True for _ in module.children()):
             module.register_forward_hook(lambda _, __, output, path=path: seen.append((path, output[0])))
     found = cost_of(network, shape)
-    assert not seen
+    assert not seen, "hooks of the caller are not called"
     with torch.no_grad():
         network(torch.randn(1, *shape))
     assert [(layer.name, layer.output) for layer in found.layers] == [(path, tuple(o.shape)) for path, o in seen]
@@ -99,29 +77,10 @@ def test_layers_are_those_of_a_real_forward_pass_in_its_order(name, shape):
         assert layer.macs == by_hand(modules[path], output), path
         assert layer.parameters == sum(p.numel() for p in modules[path].parameters())
         assert layer.activations == output.numel()
-
-
-@pytest.mark.parametrize("name, options", [("resnet20", {"shortcut": "C"}), ("resnet50", {}), ("resnext50_32x4d", {})])
-def test_layers_add_up_to_the_total(name, options):
-    found = cost(name, (3, 64, 64), **options)
-    assert sum(layer.macs for layer in found.layers) == found.macs > 0
-    assert sum(layer.parameters for layer in found.layers) == found.parameters > 0
-    made = [
-        layer.activations for layer in found.layers if layer.kind != "Identity"
-    ]  # an identity passes on what is there
-    assert sum(made) == found.activations > 0
-
-
-def test_first_and_last_layer_by_hand():
-    layers = cost("resnet20").layers
-    assert (layers[0].kind, layers[0].output, layers[0].parameters) == ("Conv2d", (16, 32, 32), 3 * 16 * 9)
-    assert layers[0].macs == 3 * 16 * 9 * 32 * 32 and layers[0].activations == 16 * 32 * 32
-    assert (layers[-1].kind, layers[-1].output, layers[-1].parameters) == ("Linear", (10,), 650)
-    assert layers[-1].macs == 640
-
-
-def test_shape_of_the_image_matters():
-    assert cost("resnet20", (3, 64, 64)).macs - 640 == 4 * (cost("resnet20").macs - 640)
+    assert sum(layer.macs for layer in found.layers) == found.macs
+    assert sum(layer.parameters for layer in found.layers) == found.parameters
+    made = [layer.activations for layer in found.layers if layer.kind != "Identity"]  # it passes on what is there
+    assert sum(made) == found.activations
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -138,23 +97,14 @@ def test_network_is_not_changed(training):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_hooks_of_the_caller_are_kept_and_not_called():
-    network, seen = build("resnet8"), []
-    network.fc.register_forward_hook(lambda _, __, output: seen.append(output.sum().item()))
-    assert cost_of(network).parameters and not seen
-    network(torch.zeros(2, 3, 8, 8))
-    assert len(seen) == 1
-
-
 @pytest.mark.parametrize(
     "module, macs", [(nn.Conv2d(3, 4, 3), 4 * 6 * 6 * 27), (nn.Sequential(nn.Conv2d(3, 4, 1)), 768)]
 )
 def test_single_layer_is_counted_as_its_own_only_layer(module, macs):
-    found = cost_of(module, (3, 8, 8))
-    assert found.macs == macs and [layer.macs for layer in found.layers] == [macs]
+    assert [layer.macs for layer in cost_of(module, (3, 8, 8)).layers] == [macs]
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (1, 3, 32, 32), (3,), ()])
+@pytest.mark.parametrize("shape", [(32, 32), (1, 3, 32, 32), ()])
 def test_shape_that_is_not_channels_height_width_is_refused(shape):
     with pytest.raises(ValueError, match=r"\(channels, height, width\)"):
         cost_of(build("resnet8"), shape)

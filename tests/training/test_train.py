@@ -24,11 +24,11 @@ from resnet_lesson.datasets.shapes10 import shapes10
 from resnet_lesson.errors import LessonError
 from resnet_lesson.models.networks import build
 from resnet_lesson.training.evaluation import evaluate, predict, score
+from resnet_lesson.training.identity import digest_of
 from resnet_lesson.training.loop import Diverged
 from resnet_lesson.training.recipes import RECIPES, Recipe
 from resnet_lesson.training.runs import COLUMNS, load
 from resnet_lesson.training.train import train
-from resnet_lesson.training.weights import digest_of
 
 PACKAGE = REPO
 PATH = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")]))

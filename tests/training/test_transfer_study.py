@@ -18,11 +18,11 @@ from resnet_lesson.training.transfer_study import (
     WAYS,
     Trial,
     compare,
-    draw,
     load,
     one_trial,
     record,
     recorded_study,
+    sample,
     table,
 )
 
@@ -64,7 +64,7 @@ def lose_the_last(folder):
 
 @pytest.mark.parametrize("per_class", [1, 3])
 def test_examples_are_drawn_of_each_class_alike_and_by_the_seed(per_class):
-    drawn = [draw(POOL, per_class, seed) for seed in (0, 0, 1)]
+    drawn = [sample(POOL, per_class, seed) for seed in (0, 0, 1)]
     pool = {image.numpy().tobytes(): label.item() for image, label in zip(POOL.images, POOL.labels, strict=True)}
     for data in drawn:
         assert data.labels.bincount().tolist() == [per_class] * 10
@@ -111,7 +111,7 @@ def test_each_way_trains_its_network_at_its_rate(way, rate, monkeypatch):
     assert without_time(trials) == [(way, 2, seed, 0.25, 0.75) for seed in (4, 4, 5)]
     start = pretrained("resnet8")
     (network, (examples, test_set, norm, recipe), options), (twin, _, _), (other, _, _) = seen
-    assert examples.sha256 == draw(POOL, 2, 4).sha256 and test_set is TEST and norm is start.normalisation
+    assert examples.sha256 == sample(POOL, 2, 4).sha256 and test_set is TEST and norm is start.normalisation
     assert recipe == Recipe(**{**vars(TINY), "lr": rate}) and options == {"seed": 4}
     body = (build("resnet8", seed=4) if way == "from scratch" else start.network).state_dict()
     assert all(torch.equal(value, body[key]) for key, value in network.state_dict().items() if key[:2] != "fc")

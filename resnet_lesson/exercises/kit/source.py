@@ -1,13 +1,13 @@
 """From objects to their source: a solution that can be pasted into a cell, and the student's line behind an error."""
 
 import ast
+import importlib.util
 import inspect
 import linecache
 import sys
 import sysconfig
 import textwrap
 from collections.abc import Iterator, Sequence
-from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -21,7 +21,7 @@ def code_of(objects: Sequence) -> str:
     for one in objects:
         module = sys.modules[one.__module__]
         imports |= dict.fromkeys(_imports(module, used))
-    first = "# The course's own code, with options that other notebooks use.\n"
+    first = "# The course's own code.\n"
     return first + "\n".join(sorted(imports, key=lambda line: ("resnet_lesson" in line, line))) + f"\n\n\n{body}\n"
 
 
@@ -34,7 +34,7 @@ def _imports(module: ModuleType, used: set[str]) -> list[str]:
             imported |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
             if isinstance(node, ast.ImportFrom) and node.level:
                 relative = "." * node.level + (node.module or "")
-                node.module, node.level = resolve_name(relative, module.__package__), 0
+                node.module, node.level = importlib.util.resolve_name(relative, module.__package__), 0
             lines += [ast.unparse(node)] if node.names else []
     own = sorted(name for name in used - imported if name in vars(module) and not name.startswith("__"))
     return lines + ([f"from {module.__name__} import {', '.join(own)}"] if own else [])

@@ -9,8 +9,8 @@ from torch import nn
 from resnet_lesson import LessonError, Recipe, build, shapes10, train
 from resnet_lesson.models.family import dilate, stochastic_depth
 from resnet_lesson.models.memory import recompute
+from resnet_lesson.training.identity import digest_of, put_state, state_of
 from resnet_lesson.training.runs import load
-from resnet_lesson.training.weights import digest_of, put_state, state_of
 
 TRAIN, TEST = shapes10(40, 8, seed=0), shapes10(20, 8, seed=1)
 RECIPE = Recipe("tiny", 3, batch_size=16, lr=0.05, padding=1)
