@@ -4,8 +4,9 @@ tools/course.py notebooks/03_residual_block.ipynb     executes it, and writes bu
 tools/course.py --stored notebooks/*.ipynb            with the outputs that are stored
 tools/course.py --contents                            build/index.html, over the pages there, and the glossary
 
-`make course` does what is needed of it. nbconvert writes the HTML with the template in pages/; this file folds hints and
-solutions, turns formulas into MathML and leads links to pages. pages/style.css says how it looks, on screen and on paper.
+`make course` does what is needed of it. nbconvert writes the HTML with the template in pages/. This file folds hints
+and solutions, turns formulas into MathML, and makes links lead to pages. pages/style.css says how a page looks, on
+screen and on paper.
 """
 
 import argparse
@@ -19,10 +20,10 @@ import nbformat
 from latex2mathml.converter import convert as mathml
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from notebooks import COURSE, NOTEBOOKS, describe_figures
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
+from notebooks import COURSE, NOTEBOOKS, describe_figures
 from resnet_lesson import exercises
 
 TITLE = (COURSE / "README.md").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
@@ -137,7 +138,8 @@ def write_contents(paths: list[Path], out: Path) -> None:
         minutes = re.split(r"[,;]| with ", of["Time"])[0]  # of a reader; the machine's are on the card
         size = (out / f"{path.stem}.html").stat().st_size / 1e6
         parts.append(
-            f"## [{of['title']}]({path.name})\n\n**{of['Question']}** You will be able to {of['You will be able to']}.\n\n"
+            f"## [{of['title']}]({path.name})\n\n"
+            f"**{of['Question']}** You will be able to {of['You will be able to']}.\n\n"
             f"Time: {minutes}. Download: {of['Download']}. This page: {size:.1f} MB."
         )
     text = (COURSE / "tools" / "pages" / "index.md").read_text(encoding="utf-8")

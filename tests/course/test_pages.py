@@ -73,7 +73,8 @@ def test_on_a_phone_nothing_reaches_beyond_the_edge(visit, name):
 
 @each
 def test_every_figure_is_drawn_and_its_caption_is_its_text(visit, name):
-    images = visit(name).evaluate("[...document.images].map(image => [image.alt, image.complete && image.naturalWidth])")
+    page = visit(name)
+    images = page.evaluate("[...document.images].map(image => [image.alt, image.complete && image.naturalWidth])")
     assert len(images) == sum("image/png" in output.get("data", {}) for output in outputs(name)) > 5
     assert all(len(alt) > 15 and "*" not in alt and drawn > 100 for alt, drawn in images)
 
