@@ -74,9 +74,10 @@ def test_on_a_phone_nothing_reaches_beyond_the_edge(visit, name):
 @each
 def test_every_figure_is_drawn_and_its_caption_is_its_text(visit, name):
     page = visit(name)
-    images = page.evaluate("[...document.images].map(image => [image.alt, image.complete && image.naturalWidth])")
+    images = page.evaluate("""() => [...document.images].map(image =>
+        [image.alt, image.complete && image.naturalWidth, image.getBoundingClientRect().right])""")
     assert len(images) == sum("image/png" in output.get("data", {}) for output in outputs(name)) > 5
-    assert all(len(alt) > 15 and "*" not in alt and drawn > 100 for alt, drawn in images)
+    assert all(len(alt) > 15 and "*" not in alt and drawn > 100 and right <= 360 for alt, drawn, right in images)
 
 
 @each
