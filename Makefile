@@ -66,7 +66,6 @@ visdom: setup
 # Two processes take a file each at a time, with one thread each; tests/conftest.py begins with the longest.
 TWO := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
-CORE := -m "not slow and not every_notebook" tests/test_machine.py $(addprefix tests/,models datasets training inside)
 test: setup
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
@@ -77,6 +76,9 @@ else
 	{ set +x; } 2>/dev/null; exit $$failed
 endif
 
+# The core, without the tests that are slow, or that start processes or a compiler.
+ELSE := parallel or reproduce or transfer_study or process or kill or ctrl_c or jupyter or compiled or 1202
+CORE := -m "not slow and not every_notebook" -k "not ($(ELSE))" $(addprefix tests/,models datasets training inside)
 quick: setup
 	$(TWO) $(CORE) $(ARGS)
 
