@@ -1,25 +1,58 @@
-# Each target sets up .venv first if it has to (see .ci/setup), and works on a machine that has only Python 3.11, 3.12
-# or 3.13, git and make. PYTHON=python3.12 make lab   picks the Python.
+# Each target sets up .venv first if it has to, and works on a machine that has only Python 3.11, 3.12 or 3.13, git and
+# make. PYTHON=python3.12 make lab   picks the Python.
 
-.PHONY: help setup lab visdom test browser bench course colab notebooks lint format requirements clean
+.PHONY: help setup lab visdom test quick browser bench lowest course colab notebooks lint format requirements clean
 .DELETE_ON_ERROR:
 PY := .venv/bin/python
 
 help:
 	@echo "make lab      open the course in JupyterLab   (LAB_ARGS=\"--no-browser --port 9999\")"
 	@echo "make visdom   run the visdom server that VisdomWindows draws in   (VISDOM_ARGS=\"--port 9999\")"
-	@echo "make test     run every test and every notebook   (ARGS=\"tests/test_setup.py -x\": only pytest with these)"
+	@echo "make test     run every test and every notebook   (ARGS=\"tests/course/test_setup.py -x\": only pytest with these)"
+	@echo "make quick    run the unit tests of networks, data, training and measures, in a minute"
 	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for two)"
-	@echo "make bench    measure training and surfaces; ten minutes on a machine that does nothing else"
+	@echo "make bench    compare training with the usual pipeline; a few minutes on a machine that does nothing else"
 	@echo "make course   execute the notebooks and write each as a page to build/  (COURSE_ARGS=--stored: as they are stored)"
 	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
 	@echo "make notebooks   execute notebooks from a clean kernel and store their outputs   (ARGS=\"03 08\")"
-	@echo "make lint     check the code with ruff; make format repairs what can be repaired"
+	@echo "make lint     check style, types and complexity; make format repairs what can be repaired"
 	@echo "make clean    remove .venv, build/ and caches; data/ stays"
 	@echo "PYTHON=python3.12 make lab   picks the Python for .venv: 3.11, 3.12 or 3.13"
 
+# --- .venv
+
+# The Python that is asked for; or the one that .venv has; or the newest on the PATH that the course can use.
+PYTHONS := $(or $(PYTHON),$(PY) python3.13 python3.12 python3.11 python3 python)
+# Prints what a .venv shares with its Python, if that is one of the three.
+FITS := import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit(1); print(sys.version, sys.base_prefix)
+WRONG = This course needs Python 3.11, 3.12 or 3.13. It tried $(PYTHONS); name another: PYTHON=/path/to/python3.12 make lab
+BUSY = Another set-up is at work on .venv: wait for it to end. (If there is none, remove .venv.)
+
+# .venv is made anew where it has another Python than PYTHON, or where .unfinished (the process at work) is left over from a
+# set-up that was cut off: a package may be half there. In a folder that was moved, pip has to say anew where the course is.
 setup:
-	@sh .ci/setup
+	@fits=; for python in $(PYTHONS); do fits=$$("$$python" -c '$(FITS)' 2>/dev/null) && break; done; \
+	if [ -z "$$fits" ]; then echo "$(WRONG)" >&2; exit 1; fi; \
+	if kill -0 "$$(cat .venv/.unfinished 2>/dev/null)" 2>/dev/null; then echo "$(BUSY)" >&2; exit 1; fi; \
+	if [ -e .venv/.unfinished ] || [ "$$fits" != "$$($(PY) -c '$(FITS)' 2>/dev/null)" ]; then \
+		base=$$("$$python" -c 'import sys; print(sys._base_executable)'); \
+		rm -rf .venv; mkdir .venv; echo $$PPID > .venv/.unfinished; "$$base" -m venv .venv || exit 1; \
+	fi; \
+	[ "$$(cat .venv/.set-up 2>/dev/null)" = "$(CURDIR)" ] || rm -f .venv/.set-up
+	@$(MAKE) --no-print-directory .venv/.set-up
+
+# setuptools first and then no build isolation, because visdom for Python 3.11 is built here (see pyproject.toml). Where
+# pip itself says no, offline for example, it has changed nothing (status 1), and what was there goes on working.
+PIP := .venv/bin/python -m pip install
+.venv/.set-up: requirements.txt pyproject.toml
+	@echo "Setting up .venv (the first time takes minutes, and 6 GB on Linux)"
+	@echo $$PPID > .venv/.unfinished
+	@$(PIP) $$(grep '^setuptools==' requirements.txt) && $(PIP) --no-build-isolation -r requirements.txt \
+		&& $(PIP) --no-build-isolation --no-deps -e . || { [ $$? != 1 ] || rm .venv/.unfinished; exit 1; }
+	@rm .venv/.unfinished
+	@echo "$(CURDIR)" > $@
+
+# --- the course
 
 # On this computer only, behind JupyterLab's own token. JupyterLab asks root to confirm with --allow-root.
 lab: setup
@@ -43,18 +76,27 @@ else
 	{ set +x; } 2>/dev/null; exit $$failed
 endif
 
-browser: setup
-	$(PY) -m pytest -m "browser or every_notebook" tests/test_browser.py tests/test_alone.py $(ARGS)
+# The core, without the tests that are slow, or that start processes or a compiler.
+ELSE := parallel or reproduce or transfer_study or process or kill or ctrl_c or jupyter or compiled or 1202
+CORE := -m "not slow and not every_notebook" -k "not ($(ELSE))" $(addprefix tests/,models datasets training inside)
+quick: setup
+	$(TWO) $(CORE) $(ARGS)
 
-# All run to their end, and each can fail the target.
+browser: setup
+	$(PY) -m pytest -m "browser or every_notebook" tests/course/test_browser.py tests/course/test_alone.py $(ARGS)
+
 bench: setup
-	@failed=0; for name in throughput depth surface; do \
-		echo "--- $$name"; $(PY) benchmarks/$$name.py || failed=1; \
-	done; exit $$failed
+	$(PY) benchmarks/throughput.py
+
+# The core with the lowest versions that pyproject.toml allows (needs uv).
+lowest:
+	uv venv --quiet --clear --python $(or $(PYTHON),3.11) build/lowest
+	uv pip install --quiet --python build/lowest --resolution lowest-direct --editable ".[lab,test]"
+	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -n 2 $(CORE)
 
 # A page is made again when its notebook, the package, a recorded run, a version or the way pages are made has changed.
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-USED := $(shell find resnet_lesson -name "*.py") $(wildcard data/runs/*/*.json tools/course.py tools/pages/*)
+USED := $(shell find resnet_lesson -name "*.py" 2>/dev/null) $(wildcard data/runs/*/*.json tools/course.py tools/pages/*)
 PAGES := $(NOTEBOOKS:notebooks/%.ipynb=build/%.html)
 course: setup build/index.html
 build/index.html: $(PAGES)
@@ -73,6 +115,7 @@ notebooks: setup
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 format: setup
 	$(PY) -m ruff check --fix .
@@ -88,5 +131,5 @@ requirements:
 	@mv build/requirements.txt requirements.txt && rm build/requirements.new
 
 clean:
-	rm -rf .venv build .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build .pytest_cache .ruff_cache .mypy_cache *.egg-info
 	find resnet_lesson notebooks tests benchmarks -name __pycache__ -o -name .ipynb_checkpoints 2>/dev/null | xargs rm -rf

@@ -17,6 +17,8 @@ from nbclient import NotebookClient
 COURSE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9]*.ipynb"))
 LINKED = [COURSE / "pyproject.toml", COURSE / "README.md", *NOTEBOOKS]  # what names the repository
+# Without the other two, `jupyter nbconvert --to script` writes a .txt, and leaves the text out.
+LANGUAGE = {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -38,7 +40,7 @@ def describe_figures(notebook: nbformat.NotebookNode) -> None:
 def clean(notebook: nbformat.NotebookNode) -> None:
     """Remove what another run would have otherwise: widgets, times; and join what one stream has written in pieces."""
     notebook.metadata.pop("widgets", None)
-    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["language_info"] = LANGUAGE
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         outputs: list[nbformat.NotebookNode] = []

@@ -6,6 +6,7 @@ A wrong number is told its mistake by its value: `_slips` computes what comes ou
 from functools import cache
 from math import isfinite
 from numbers import Real
+from typing import Any
 
 from ..models import blocks
 from ..models.cost import cost_of
@@ -200,7 +201,7 @@ def _probe(part: str) -> None:
             raise _diagnosis(part, number)
 
 
-def _number(part: str, given: object) -> Real:
+def _number(part: str, given: Any) -> Any:
     """The number that was given, also as a tensor or array of a single one."""
     if getattr(given, "ndim", None) == 0:
         given = given.item()
@@ -214,7 +215,7 @@ def _number(part: str, given: object) -> Real:
     raise Wrong("not a number", got, why)
 
 
-def _diagnosis(part: str, given: Real) -> Wrong:
+def _diagnosis(part: str, given: float) -> Wrong:
     got = f"{part} = {given:,}"
     fitting = {mistake: why for mistake, (values, why) in _slips(part).items() if given in values}
     if fitting:

@@ -154,8 +154,8 @@ def rows(answer):
 def random_numbers(answer):
     network = course()
     weights, direction = weights_of(network), direction_of(answer, network)
-    stem, first, second = "stem.conv1.weight", *(f"stages.0.0.residual.conv{i}.weight" for i in (1, 2))
-    unit = {name: direction[name].flatten(1) / lengths(direction[name])[:, None] for name in (stem, first, second)}
+    stem, first, second = names = ("stem.conv1.weight", *(f"stages.0.0.residual.conv{i}.weight" for i in (1, 2)))
+    unit = {name: direction[name].flatten(1) / lengths(direction[name])[:, None] for name in names}
     cosines = (unit[stem] * weights[stem].flatten(1)).sum(1) / lengths(weights[stem])
     if near(direction[stem].abs(), weights[stem].abs()) or cosines.abs().mean() > 0.5:
         why = "That leads back to zero or away from it, whatever the seed. Take random numbers, torch.randn."

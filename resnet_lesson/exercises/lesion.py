@@ -4,6 +4,7 @@ import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ def small(shortcut: str = "A") -> ResNet:
     return shake(ResNet(BasicBlock, (3, 3, 3), (4, 8, 12), (1, 2, 2), "cifar", 5, shortcut=shortcut)).eval()
 
 
-def inside(answer: Callable, network: nn.Module, drop: Sequence[str], body: Callable[[object], object]) -> object:
+def inside(answer: Callable, network: nn.Module, drop: Sequence[str], body: Callable) -> Any:
     """What `body` returns inside of the answer's `with`; it gets what the answer yields."""
     if not callable(answer) or isinstance(answer, contextlib.AbstractContextManager):  # one of contextlib's is callable
         raise Wrong("not a function", type(answer).__name__, "Give check() lesion itself, without calling it.")

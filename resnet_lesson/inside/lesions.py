@@ -61,19 +61,7 @@ def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, 
     if isinstance(drop, str):
         raise ValueError(f"drop is a list of names: drop=[{drop!r}].")
     blocks, drop, swap = blocks_of(network), list(drop), list(swap)
-    if any(isinstance(pair, str) or len(pair) != 2 for pair in swap):
-        raise ValueError('swap is a list of pairs: swap=[("stages.0.1", "stages.0.2")].')
-    for name in [*drop, *(name for pair in swap for name in pair)]:
-        if name not in blocks:
-            raise ValueError(unknown("block", name, blocks))
-    for name in drop:
-        if name not in droppable(network):
-            raise ValueError(f"{name} changes the shape and has no shortcut: without it the next block gets no input.")
-    for one, other in swap:
-        keep = _keeps_shape(blocks[one]) and _keeps_shape(blocks[other])
-        if not keep or _convolutions(blocks[one])[0].in_channels != _convolutions(blocks[other])[0].in_channels:
-            raise ValueError(f"{one} and {other} cannot change places: swap two blocks that keep the same shape.")
-
+    _check(network, drop, swap)
     before = [(module, dict(module._modules)) for module in (*network.stages, *blocks.values())]
     try:
         for name in drop:
@@ -89,6 +77,22 @@ def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, 
     finally:
         for module, children in before:
             module._modules.update(children)
+
+
+def _check(network: ResNet, drop: list[str], swap: list[tuple[str, str]]) -> None:
+    blocks = blocks_of(network)
+    if any(isinstance(pair, str) or len(pair) != 2 for pair in swap):
+        raise ValueError('swap is a list of pairs: swap=[("stages.0.1", "stages.0.2")].')
+    for name in [*drop, *(name for pair in swap for name in pair)]:
+        if name not in blocks:
+            raise ValueError(unknown("block", name, blocks))
+    for name in drop:
+        if name not in droppable(network):
+            raise ValueError(f"{name} changes the shape and has no shortcut: without it the next block gets no input.")
+    for one, other in swap:
+        keep = _keeps_shape(blocks[one]) and _keeps_shape(blocks[other])
+        if not keep or _convolutions(blocks[one])[0].in_channels != _convolutions(blocks[other])[0].in_channels:
+            raise ValueError(f"{one} and {other} cannot change places: swap two blocks that keep the same shape.")
 
 
 class Nothing(nn.Module):

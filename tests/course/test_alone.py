@@ -112,13 +112,10 @@ def published(tmp_path_factory):
 def elsewhere(tmp_path_factory, published):
     """An environment with torch and Jupyter, as Colab has them, and without the course: variables to start it with."""
     home = tmp_path_factory.mktemp("elsewhere")
-    subprocess.run([sys.executable, "-m", "venv", home / "venv"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home / "venv"], check=True)
     python = home / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
-    subprocess.run(
-        [python, "-m", "pip", "uninstall", "-qy", "setuptools"], check=True
-    )  # an old one, from Python itself
     Path(site, "theirs.pth").write_text(sysconfig.get_path("purelib") + "\n")  # what is installed here, but no clone
     kernel = home / "jupyter" / "kernels" / "elsewhere"
     kernel.mkdir(parents=True)
@@ -155,38 +152,26 @@ def text_of(cell):
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-TORCH = "import torch, resnet_lesson; print(torch.__version__, torch.__file__); print(resnet_lesson.__file__)"
+def imports(path):
+    """The lines of a notebook that import something."""
+    code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    lines = [line for source in code for line in source.splitlines()]
+    return "\n".join(line for line in lines if re.match(r"import \w|from [\w.]+ import [^(]+$", line))
 
 
 @pytest.mark.slow
 def test_the_set_up_cell_installs_the_module_and_leaves_torch_alone(elsewhere, tmp_path):
     import torch
 
-    cells = [nbformat.v4.new_code_cell(source) for source in (set_up(PATHS[0]), TORCH)]
-    cells += [
-        nbformat.v4.new_code_cell(
-            "from resnet_lesson.training.pretrained import pretrained; pretrained('resnet8').source"
-        )
-    ]
-    done = run(nbformat.v4.new_notebook(cells=cells), tmp_path, elsewhere)
-    assert "Cells marked full scale" in text_of(done.cells[0])
-    theirs, ours = text_of(done.cells[1]).splitlines()
+    where = "import torch, resnet_lesson; print(torch.__version__, torch.__file__); print(resnet_lesson.__file__)"
+    recorded = "from resnet_lesson.training.pretrained import pretrained; print(pretrained('resnet8').source)"
+    cells = [nbformat.v4.new_code_cell(text) for text in (set_up(PATHS[0]), where, recorded, *map(imports, PATHS))]
+    run(nbformat.v4.new_notebook(cells=cells), tmp_path, elsewhere)  # fails where an import does
+    assert "Cells marked full scale" in text_of(cells[0])
+    theirs, ours = text_of(cells[1]).splitlines()
     assert theirs == f"{torch.__version__} {torch.__file__}"
-    assert Path(elsewhere["HOME"]) in Path(ours).parents
-    assert "trained on CIFAR-10 by the course" in str(done.cells[2].outputs)  # the recorded runs came along
-
-
-@pytest.mark.slow
-def test_the_imports_of_every_notebook_work_alone(elsewhere, tmp_path):
-    cells = [nbformat.v4.new_code_cell(set_up(PATHS[0]))]
-    for path in PATHS:
-        code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-        lines = [line for source in code for line in source.splitlines()]
-        imports = [line for line in lines if re.match(r"import \w|from [\w.]+ import [^(]+$", line)]
-        cells.append(nbformat.v4.new_code_cell("\n".join(imports)))
-    cells.append(nbformat.v4.new_code_cell(TORCH))
-    run(nbformat.v4.new_notebook(cells=cells), tmp_path, elsewhere)
-    assert Path(elsewhere["HOME"]) in Path(text_of(cells[-1]).splitlines()[1]).parents  # not the clone's
+    assert Path(elsewhere["HOME"]) in Path(ours).parents  # not the clone's
+    assert "trained on CIFAR-10 by the course" in text_of(cells[2])  # the recorded runs came along
 
 
 @pytest.mark.every_notebook

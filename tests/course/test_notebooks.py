@@ -4,13 +4,14 @@ import json
 import re
 import sys
 
+import nbconvert
 import nbformat
 import pytest
 from support.paths import REPO
 
 sys.path.insert(0, str(REPO / "tools"))
 
-from notebooks import caption  # noqa: E402
+from notebooks import LANGUAGE, caption  # noqa: E402
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 
@@ -46,6 +47,12 @@ def test_no_timestamps_widget_state_or_machine_paths_are_stored(path):
     assert re.findall(r"/(?:root|home|work|Users|tmp)/[^\"]*", path.read_text()) == []
     assert re.findall(r"\x1b\[|\\u001b", outputs) == [], "terminal colour codes"
     assert re.findall(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\d+%\|", outputs) == [], "a date or a progress bar"
+
+
+def test_nbconvert_writes_a_python_script(path):
+    assert read(path).metadata["language_info"] == LANGUAGE
+    script, resources = nbconvert.ScriptExporter().from_filename(path)
+    assert resources["output_extension"] == ".py" and compile(script, path.name, "exec")
 
 
 def test_cells_are_short_and_have_one_idea(path):

@@ -1,14 +1,19 @@
-"""The README's Python runs, its links lead somewhere, and what it says of the runs is in their records."""
+"""The Python and commands of README and CONTRIBUTING work, links lead somewhere, runs are as in their records."""
 
 import re
+import shlex
+import subprocess
 
 import pytest
 from support.paths import REPO
 
+from resnet_lesson.commands import cli
 from resnet_lesson.training.runs import list_runs
 
 README = (REPO / "README.md").read_text()
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+CONTRIBUTING = (REPO / "CONTRIBUTING.md").read_text()
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README + CONTRIBUTING, re.M | re.S)
+COMMANDS = re.findall(r"^(?:make|python -m resnet_lesson) .*", README + CONTRIBUTING, re.M)
 
 
 @pytest.mark.parametrize("code", SNIPPETS, ids=range(len(SNIPPETS)))
@@ -17,12 +22,23 @@ def test_python_snippets_run(code, monkeypatch, tmp_path):
     exec(compile(code, "README.md", "exec"), {})
 
 
-def test_there_are_snippets():
-    assert len(SNIPPETS) >= 2
+def test_there_are_snippets_and_commands():
+    assert len(SNIPPETS) > 5 and len(COMMANDS) > 20
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_exist(command):
+    """make knows the target, and its tests exist; the course knows the command and its options."""
+    program, *words = shlex.split(command, comments=True)
+    if program == "make":
+        subprocess.run(["make", "--dry-run", "--old-file=setup", *words], cwd=REPO, check=True, capture_output=True)
+        assert [path for path in re.findall(r"tests/[\w/.]+", command) if not (REPO / path).exists()] == []
+    else:
+        cli.parser()[0].parse_args(words[2:])
 
 
 def test_links_to_files_lead_somewhere():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README + CONTRIBUTING)
     assert links and [link for link in links if not (REPO / link).exists()] == []
 
 

@@ -30,7 +30,7 @@ def lines(ax, way):
 def test_every_trial_is_a_dot_and_lines_go_through_the_means():
     figure = error_by_examples({"doodles10": TRIALS})
     (ax,) = figure.axes
-    assert (ax.get_title(), ax.get_xlabel(), ax.get_xscale()) == ("doodles10", "examples a class", "log")
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_xscale()) == ("doodles10", "examples per class", "log")
     assert ax.get_ylabel() == "wrong answers, new images"
     assert [t.get_text() for t in ax.get_xticklabels()] == ["10", "50"] and list(ax.get_xticks()) == [10, 50]
     assert len(ax.xaxis.get_minorticklocs()) == 0 and not ax.spines["top"].get_visible()  # the course's style

@@ -3,6 +3,7 @@
 from itertools import accumulate
 from math import isclose
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,7 +114,7 @@ def right_rates(record: Record) -> None:
     raise Wrong("another learning rate", words, "Set lr_at(iteration) itself, before each step.")
 
 
-def as_lists(result: object) -> object:
+def as_lists(result: Any) -> Any:
     """NumPy's arrays as lists, since they print and plot like them."""
     if isinstance(result, np.ndarray):
         return result.tolist()

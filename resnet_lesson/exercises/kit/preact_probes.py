@@ -122,7 +122,7 @@ def passed(answer: Callable, width: int = 16, stride: int = 1) -> Pass | None:
     found = [o for o in everything if o.name == "convolution" and o.kernel[2] == 3]
     (x_after, y), shape = seen[0], (8, width, 8 // stride, 8 // stride)
     fits = len(found) == 2 and y.shape == found[1].result.shape == shape
-    return Pass(x, y, *found, everything) if fits and same(x_after, x, 0) and reliable(block, x) else None
+    return Pass(x, y, found[0], found[1], everything) if fits and same(x_after, x, 0) and reliable(block, x) else None
 
 
 def linear_map(source: Tensor, target: Tensor) -> Tensor | None:

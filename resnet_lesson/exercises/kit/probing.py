@@ -11,6 +11,7 @@ import io
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class Operation:
 
     name: str
     inputs: tuple
-    result: object
+    result: Any
 
     @property
     def kernel(self) -> tuple[int, ...]:

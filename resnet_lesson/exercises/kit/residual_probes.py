@@ -3,6 +3,8 @@
 `expansion` is the block's: output channels = expansion * width.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from .block_probes import EVERY, Shared, is_projection, keeping, probe_with, shared
@@ -14,7 +16,7 @@ from .shortcut_probes import FITS, SHORTCUT, explained
 RESIDUAL: Shared = []
 
 
-def probe_residual_block(exercise: Exercise, expansion: int = 1, more: Shared = ()) -> None:
+def probe_residual_block(exercise: Exercise, expansion: int = 1, more: Sequence = ()) -> None:
     """Give an exercise the probes of every block, those of this module, and `more`.
 
     The first one says whether the block runs; where it does not, all others repeat what that one tells.
