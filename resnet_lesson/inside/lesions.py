@@ -61,7 +61,7 @@ def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, 
     if isinstance(drop, str):
         raise ValueError(f"drop is a list of names: drop=[{drop!r}].")
     blocks, drop, swap = blocks_of(network), list(drop), list(swap)
-    _check(network, drop, swap)
+    _check_lesion(network, drop, swap)
     before = [(module, dict(module._modules)) for module in (*network.stages, *blocks.values())]
     try:
         for name in drop:
@@ -79,7 +79,7 @@ def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, 
             module._modules.update(children)
 
 
-def _check(network: ResNet, drop: list[str], swap: list[tuple[str, str]]) -> None:
+def _check_lesion(network: ResNet, drop: list[str], swap: list[tuple[str, str]]) -> None:
     blocks = blocks_of(network)
     if any(isinstance(pair, str) or len(pair) != 2 for pair in swap):
         raise ValueError('swap is a list of pairs: swap=[("stages.0.1", "stages.0.2")].')
