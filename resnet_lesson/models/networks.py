@@ -103,7 +103,7 @@ IMAGENET_NAMES = tuple(FIXED)
 FIXED |= {
     "lab10_6": lab10_6,
     # ResNeXt of ResNet-20's widths, layers and multiply-adds: 8 groups, 4 channels each in the first stage.
-    "narrow_resnext20": partial(cifar_resnext, 20, 8, 16, first=16),
+    "narrow_resnext20": partial(cifar_resnext, 20, groups=8, width_per_group=16, first=16),
 }
 
 CIFAR = {  # networks for 32x32 images: their names; how they are made; layers a block in each stage adds, and others
