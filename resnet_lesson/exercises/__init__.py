@@ -10,7 +10,7 @@ ex.solution()           # the course's own code
 
 from ..errors import unknown
 from .assemble_resnet import assemble_resnet
-from .basic_block import basic_block, option_a
+from .basic_block import basic_block
 from .bottleneck import bottleneck
 from .cost_by_hand import cost_by_hand
 from .filter_direction import filter_direction
@@ -20,6 +20,7 @@ from .kit.exercise import Exercise
 from .lesion import lesion
 from .load_torchvision import load_torchvision
 from .make_stage import make_stage
+from .option_a import option_a
 from .plain_block import plain_block
 from .preact_block import preact_block
 from .projection import projection

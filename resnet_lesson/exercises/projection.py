@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from ..models import blocks
-from .basic_block import shortcut_outputs
 from .kit.block_probes import copies, input_untouched, modes_differ_by_bn_only
 from .kit.exercise import Exercise, Wrong
 from .kit.layer_probes import others_do_not_matter, raise_if_hidden
 from .kit.probing import convolutions, count, make_block, neutral, operations, run, same, shake, shape
+from .kit.shortcut_probes import shortcut_outputs
 
 projection = Exercise(
     "projection",
