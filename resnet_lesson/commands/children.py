@@ -33,14 +33,11 @@ def stop(processes: Sequence[subprocess.Popen], end: float = float("inf")) -> No
 
 @contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """Take a request to end, or the closing of the terminal, as Ctrl-C: no child is left behind on its own."""
-    before = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number and (name == "SIGINT" or signal.getsignal(number) != signal.SIG_IGN):  # nohup ignores SIGHUP
-            before[number] = signal.signal(number, signal.default_int_handler)
+    """Take a request to end as Ctrl-C, also in the background of a script: no child is left behind on its own."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
