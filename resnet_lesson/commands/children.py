@@ -11,10 +11,15 @@ from pathlib import Path
 
 def start(command: Sequence[str], log: Path, **environment: str) -> subprocess.Popen:
     """A child process that adds what it prints to `log`. The terminal's Ctrl-C does not reach it: `stop` does."""
-    group = {"process_group": 0} if os.name == "posix" else {}
-    streams = dict(stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     with open(log, "ab") as file:
-        return subprocess.Popen(command, stdout=file, env=os.environ | environment, **streams, **group)
+        return subprocess.Popen(
+            command,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            process_group=0 if os.name == "posix" else None,
+        )
 
 
 def stop(processes: Sequence[subprocess.Popen], end: float = float("inf")) -> None:

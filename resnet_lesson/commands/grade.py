@@ -243,13 +243,14 @@ def memory(process: "psutil.Process") -> int:
 
 def write(args: argparse.Namespace, results: list[Graded]) -> None:
     """Write the files that were asked for. Raises LessonError where one cannot be written."""
-    for path, content in ((args.csv, table), (args.json, gradescope)):
-        if path:
-            try:
-                replace_file(path, lambda file, content=content: file.write(content(results)))
-            except OSError as error:
-                why = f"{path} cannot be written ({error.strerror}). Close it in other programs, or give another name."
-                raise LessonError(why) from error
+    try:
+        if path := args.csv:
+            replace_file(path, lambda file: file.write(table(results)))
+        if path := args.json:
+            replace_file(path, lambda file: file.write(gradescope(results)))
+    except OSError as error:
+        why = f"{path} cannot be written ({error.strerror}). Close it in other programs, or give another name."
+        raise LessonError(why) from error
 
 
 def table(results: list[Graded]) -> bytes:

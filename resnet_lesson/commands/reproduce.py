@@ -25,7 +25,7 @@ from ..training.recipes import Recipe, recipe
 from ..training.runs import Run, load, name_of, own, shipped
 from ..training.table6 import NETWORKS, counts, recipe_of, table6
 from .children import ended_by_ctrl_c, start, stop
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, one_of, refuse_courses_folder
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, refuse_courses_folder
 
 TELLING = ("plain20", "resnet20", "plain56", "resnet56")
 TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
@@ -34,7 +34,7 @@ TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
     some = "names with commas between (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)"
-    p.add_argument("table", type=one_of("table to reproduce", ["table6"]), help="table6")
+    p.add_argument("table", choices=["table6"], help="the paper's table to reproduce")
     add_recipe(p, "paper")
     p.add_argument("--seeds", type=number(int, 1), default=5, help="for each network (default: 5); more can follow")
     p.add_argument("--networks", type=lambda names: names.split(","), default=NETWORKS, help=some)
