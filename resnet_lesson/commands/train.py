@@ -11,7 +11,7 @@ from ..training import parallel
 from ..training.recipes import recipe
 from ..training.runs import name_of, own
 from ..training.train import train
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, refuse_courses_folder
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, refuse_courses_folder
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -19,7 +19,8 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--network", required=True, help=f"one of {', '.join(names())}")
     add_recipe(p, "short")
     add_dataset(p)
-    p.add_argument("--seed", type=int, default=0, help="fixes first weights and order of the images (default: 0)")
+    seed = number(int, 0, 2**32 - 1)
+    p.add_argument("--seed", type=seed, default=0, help="fixes first weights and order of the images (default: 0)")
     p.add_argument("--out", type=Path, help="folder of the record (default: RECIPE-NETWORK-seedSEED in data/my-runs)")
     p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")
     p.add_argument("--shortcut", choices="ABC", help="default: A in the CIFAR networks, else B")
