@@ -13,7 +13,7 @@ import torch
 
 from .. import machine
 from ..datasets import cifar10
-from ..datasets.download import PATIENCE, Unusable, answer, fault, host_of
+from ..datasets.download import SLOW, Unusable, answer, fault, host_of
 from ..datasets.quickdraw import STUDY, kept
 from ..training.runs import list_runs, shipped
 
@@ -128,7 +128,7 @@ def _mirror(url: str, seconds: float) -> Check:
         return Check(OPTIONAL, f"{host_of(url)}: {why}", fix)
     rate = done / (time.monotonic() - start)
     found = f"{host_of(url)} sends {rate / 1e6:.1f} MB/s, CIFAR-10 in {170e6 / max(rate, 1) / 60:.0f} minutes"
-    return Check(OK if rate >= PATIENCE.rate else OPTIONAL, found, fix)
+    return Check(OK if rate >= SLOW else OPTIONAL, found, fix)
 
 
 def report(root: Path = machine.DATA, network: bool = False) -> int:

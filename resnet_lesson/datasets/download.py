@@ -6,7 +6,6 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
@@ -18,19 +17,9 @@ from ..errors import LessonError
 from ..files import private_folder
 
 CHUNK = 1 << 20  # bytes asked for at a time
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a mirror may keep us waiting. The rate is the mean since the transfer began."""
-
-    rate: float = 200_000  # bytes/s; a mirror below is left for the next one, ...
-    after: float = 20  # ... but only after this time, s
-    connect: float = 5  # to be connected to one address of the host, s
-    stall: float = 20  # with nothing arriving at all, s
-
-
-PATIENCE = Patience()
+SLOW = 200_000  # bytes/s, mean since the transfer began: a mirror below is left for the next one, ...
+PATIENCE = 20  # ... but only after this time, s
+TIMEOUT = 5, 20  # s to be connected, and with nothing arriving at all
 
 
 class Unusable(Exception):
@@ -48,15 +37,14 @@ FAILURES = (  # the first kind that fits says it in words
 def fetch(mirrors: Sequence[str], checksum: str, path: Path, *, otherwise: str) -> None:
     """Put the file with that checksum ("md5:..." or "sha256:...") at `path`, from the first mirror that delivers it.
 
-    A file that is already there is kept if it has that checksum. A mirror that is dead, slow, stalled, or sends
-    anything else is left with a line that says why; only the last one may be slow. `path` only ever changes from what
-    it was to the whole file.
+    A mirror that is dead, slow, stalled, or sends anything else is left with a line that says why; only the last one
+    may be slow. `path` only ever changes from what it was to the whole file.
 
     Raises LessonError when no mirror delivers; its message ends in `otherwise`, what to do in that case.
     """
     pooch.get_logger().setLevel("WARNING")  # its notes would put this machine's folders into the notebook
     for url in mirrors:
-        slowest = 0 if url == mirrors[-1] else PATIENCE.rate
+        slowest = 0 if url == mirrors[-1] else SLOW
         try:
             return _fetch_from(url, checksum, path, slowest)
         except Unusable as why:
@@ -83,7 +71,7 @@ def _fetch_from(url: str, checksum: str, path: Path, slowest: float) -> None:
                     bar.update(len(chunk))
                     done += len(chunk)
                     seconds = time.monotonic() - start
-                    if seconds > PATIENCE.after and done < slowest * seconds:
+                    if seconds > PATIENCE and done < slowest * seconds:
                         raise Unusable(f"slow, {done / seconds / 1000:.0f} kB/s: the next one is tried")
 
     try:
@@ -98,7 +86,7 @@ def answer(url: str, **headers: str) -> Iterator[requests.Response]:
     # The file as it is: compressed once more in transit, its length and checksum would not fit.
     headers = {"Accept-Encoding": "identity", **headers}
     try:
-        with requests.get(url, stream=True, timeout=(PATIENCE.connect, PATIENCE.stall), headers=headers) as response:
+        with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
             if not response.ok:
                 raise Unusable(f"answered {response.status_code} {response.reason}")
             if response.headers.get("Content-Type", "").startswith("text/html"):

@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.commands import call
+from support.paths import REPO
 from support.web import listing
 
 from resnet_lesson import LessonError, quickdraw
@@ -166,6 +168,8 @@ def test_the_345_published_classes_are_known():
     )
     assert {*STUDY, "The Mona Lisa", "t-shirt", "zigzag"} < set(names())
     assert not any(re.search(r"[/\\.#?%]|^\s|\s$", name) for name in names()), "each is a file's name and an address"
+    packages = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert packages["resnet_lesson.datasets"] == ["*.txt"], "the list is installed with the package"
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ def test_a_record_that_was_stopped_goes_on_without_repeating(tmp_path, trained, 
         patch.setattr(runs.os, "fsync", full)
         record(tmp_path / "one", "resnet8", POOL, TEST, TINY)
     assert [t.test_error for t in load(tmp_path / "one").trials] == [0.49, 0.48, 0.47, 0.46, 0.45]
+    monkeypatch.setattr(machine, "commit", lambda: "another")
     study = record(tmp_path / "one", "resnet8", POOL, TEST, TINY)
+    assert study.about["commit"].endswith(" and another")
     assert trained[6:] == list(product(SIZES, WAYS, SEEDS))[5:]
     assert record(tmp_path / "one", "resnet8", POOL, TEST, TINY) == study and len(trained) == 6 + 22
 
