@@ -79,12 +79,6 @@ def test_a_trial_does_not_take_the_folder_of_the_whole_run(capsys, mine):
     assert names == ["demo-resnet8-seed0-shapes10-3steps", "demo-resnet8-seed0-shapes10-3steps-shortcutB"]
 
 
-def test_another_run_in_the_folder_is_refused_in_one_line(capsys, tmp_path):
-    call(capsys, *TINY, "--out", str(tmp_path / "run"))
-    status, _, error = call(capsys, *TINY, "--seed", "1", "--out", str(tmp_path / "run"))
-    assert status == 2 and "another run" in error and "seed" in error and error.count("\n") == 1
-
-
 def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
     # In bfloat16 oneDNN reads memory that nobody wrote, for a stride of 2 on the 1x1 maps that 16x16 images end in.
     words = [*TINY, "--precision", "float32", "--out", str(tmp_path / "run")]

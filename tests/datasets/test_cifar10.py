@@ -81,9 +81,10 @@ def assert_right(pair):
         assert data.labels.tolist() == [label for part in parts for label in part[b"labels"]]
 
 
-def test_from_nothing(server, tmp_path, mirror):
+def test_from_nothing_also_from_a_server_of_the_class(server, tmp_path, monkeypatch, mirror):
     root = tmp_path / "deep" / "data"
-    assert_right(cifar10(str(root), [f"{server.url}/missing/{NAME}", mirror]))
+    monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", f"{server.url}/missing/{NAME} {mirror}")
+    assert_right(cifar10(str(root)))
     assert listing(root) == WHOLE  # the archive is not kept
     assert_right(cifar10(root, [mirror]))
     assert len(server.asked) == 2
@@ -138,12 +139,6 @@ def test_nothing_is_unpickled_unchecked(server, tmp_path, monkeypatch, mirror):
     monkeypatch.setattr(module, "CIFAR10_ARCHIVE_MD5", md5(server.files[NAME]))
     with pytest.raises(LessonError, match=f"{name} is damaged"):
         cifar10(tmp_path, [mirror])
-
-
-def test_a_class_may_serve_the_archive_itself(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", f"{server.url}/missing/{NAME}  {server.url}/whole/{NAME}")
-    assert_right(cifar10(tmp_path, [f"{server.url}/good/{NAME}"]))
-    assert [behaviour for behaviour, *_ in server.asked] == ["missing", "whole"]
 
 
 def test_two_at_once_do_not_meet(server, tmp_path):
