@@ -42,9 +42,8 @@ def bundle(file: Path, root: Path) -> tuple[str, list[str]]:
 def unbundle(source: str, root: Path) -> list[str]:
     """Put the files of a class set in place, from a file or an address with #sha256=..., and return their names.
 
-    What arrives is checked before it is opened, and then each file (CIFAR-10 and the weights by their published
-    checksums). Only names that belong to the course are looked at. What is right here already stays.
-    Raises LessonError for a set that is missing, damaged or empty, and where there is no room.
+    Each file is checked (CIFAR-10 and the weights by their published checksums), and only names that belong to the
+    course are looked at. What is right here already stays. Raises LessonError for a set that is missing, damaged or empty, and where there is no room.
     """
     address, _, digest = source.partition("#sha256=")
     online = "://" in source
