@@ -31,8 +31,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def pick_device(name: str | torch.device | None = None) -> torch.device:
     """The device of that name: "cpu", "cuda" (or one of several GPUs, "cuda:1") or "mps", Apple's GPU.
 
-    None or "auto": the first CUDA GPU that works here, or else the CPU. Apple's GPU is never picked unasked. Raises
-    LessonError for another name, and for a device that is not here or does not work with this torch.
+    None or "auto": the first CUDA GPU that works here, or else the CPU. Raises LessonError for another name, and for a
+    device that is not here or does not work with this torch.
     """
     name = str(name or "auto")
     if name == "auto":

@@ -43,7 +43,8 @@ def unbundle(source: str, root: Path) -> list[str]:
     """Put the files of a class set in place, from a file or an address with #sha256=..., and return their names.
 
     Each file is checked (CIFAR-10 and the weights by their published checksums), and only names that belong to the
-    course are looked at. What is right here already stays. Raises LessonError for a set that is missing, damaged or empty, and where there is no room.
+    course are looked at. What is right here already stays. Raises LessonError for a set that is missing, damaged or
+    empty, and where there is no room.
     """
     address, _, digest = source.partition("#sha256=")
     online = "://" in source
