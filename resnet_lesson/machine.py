@@ -10,7 +10,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -25,15 +25,14 @@ COURSE = Path(__file__).parents[1] if (Path(__file__).parents[1] / "environment.
 DATA = COURSE / "data"
 
 PLACES = ("--out", "--root")  # options that take a folder of this machine
-
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
     """The device of that name: "cpu", "cuda" (or one of several GPUs, "cuda:1") or "mps", Apple's GPU.
 
-    None or "auto": the first CUDA GPU that works here, or else the CPU. Apple's GPU is never picked unasked. Raises
-    LessonError for another name, and for a device that is not here or does not work with this torch.
+    None or "auto": the first CUDA GPU that works here, or else the CPU. Raises LessonError for another name, and for a
+    device that is not here or does not work with this torch.
     """
     name = str(name or "auto")
     if name == "auto":
@@ -47,7 +46,7 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
 
 @cache
 def _problem(device: str) -> str | None:
-    """Why that device does not work here, or None: then it has run a small operation. Tried once in each process.
+    """Why that device does not work here, or None: then it has run a small operation.
 
     torch's is_available() is no proof: it is also true for a GPU too old for this torch, where every operation fails.
     """
@@ -73,10 +72,7 @@ def _gpu_works() -> bool:
 
 
 def pick_precision(device: torch.device) -> str:
-    """ "bfloat16" where the hardware multiplies it natively, otherwise "float32".
-
-    A CPU without AMX or AVX512-BF16 can run bfloat16 too, but slower than float32.
-    """
+    """ "bfloat16" where the hardware multiplies it natively, otherwise "float32"."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type == "cpu":
@@ -108,16 +104,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 def keep_freed_memory() -> bool:
     """Let this process keep the memory it frees, for its next step; say whether the system's C library can.
 
-    glibc gives large blocks back to the system at once, and the system fills each new page with zeros: on a CPU that
-    was nearly half the time of a step of Lab 10-6. The price is memory: its peak rose from 5.4 to 7.4 GiB.
+    glibc gives large blocks back at once, and the system fills each new page with zeros: on a CPU that was nearly half
+    the time of a step of Lab 10-6. The price is memory: its peak rose from 5.4 to 7.4 GiB.
     Source: https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
-    if mallopt is None:
+    if platform.libc_ver()[0] != "glibc":
         return False
-    no_blocks_of_their_own = mallopt(-4, 0)  # M_MMAP_MAX
-    never_trim = mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-    return bool(no_blocks_of_their_own and never_trim)
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(-4, 0) and mallopt(-1, 2**31 - 1))  # M_MMAP_MAX: no blocks of their own; M_TRIM_THRESHOLD
 
 
 def processor() -> str:
@@ -143,18 +137,16 @@ def describe(device: torch.device) -> dict:
 
 def versions(*packages: str) -> dict[str, str | None]:
     """Installed versions by package name; None where a package is missing."""
-    found: dict[str, str | None] = {}
+    found = dict.fromkeys(packages)
     for package in packages:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
     return found
 
 
 def command() -> str | None:
-    """The command line, if this is `python -m resnet_lesson ...`, without the places on this machine: the folders given
-    with --out and --root are left out, and of a path only the last part stays."""
+    """The command line, if this is `python -m resnet_lesson ...`, without --out and --root, and of a path only the last
+    part: a record names no place on somebody's machine."""
     if Path(sys.argv[0]).parent.name != "resnet_lesson":
         return None
     several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
@@ -168,20 +160,22 @@ def command() -> str | None:
 
 def commit() -> str | None:
     """The git commit of the package, with "+" after it if it was changed since; None outside a clone."""
-    options = dict(cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True)
+
+    def git(*words: str) -> str:
+        place = Path(__file__).parent
+        return subprocess.run(["git", *words], cwd=place, capture_output=True, text=True, timeout=10, check=True).stdout
+
     try:
-        # Installed somewhere inside another project, it would name that project's commit: so git has to know this file.
-        subprocess.run(["git", "ls-files", "--error-unmatch", Path(__file__).name], **options)
-        revision = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "."], **options).stdout
+        # Installed inside another project, it would name that project's commit: so git has to know this file.
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        changed = git("status", "--porcelain", "--untracked-files=no", ".")
+        return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return revision + ("+" if changed else "")
 
 
 def full_scale() -> bool:
-    """Whether cells marked *full scale* train for real: with a CUDA GPU that works, unless RESNET_LESSON_FULL says 0 or
-    1."""
+    """Whether cells marked *full scale* train for real: with a working GPU, unless RESNET_LESSON_FULL says 0 or 1."""
     asked = os.environ.get("RESNET_LESSON_FULL", "")
     return asked != "0" if asked else pick_device().type == "cuda"
 
@@ -198,8 +192,7 @@ def here() -> str:
 
 
 def checked_seed(seed: int) -> int:
-    """The seed as a Python number. Raises ValueError for anything but a whole number from 0 to 2**32 - 1: torch and
-    numpy use 32 bits of it, so a larger one would silently be another's twin."""
+    """The seed as a Python number. Raises ValueError for anything but a whole number of 32 bits, 0 or more."""
     try:
         number = operator.index(seed)
     except TypeError:

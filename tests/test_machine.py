@@ -22,9 +22,7 @@ QUESTIONS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         ((False, False), "float32"),
         ((True, False), "bfloat16"),
         ((False, True), "bfloat16"),
-        ((True, True), "bfloat16"),
         ((None, None), "float32"),  # a torch that has not these questions
-        ((None, True), "bfloat16"),
     ],
 )
 def test_a_cpu_gets_bfloat16_only_where_its_hardware_has_it(monkeypatch, answers, picked):
@@ -40,18 +38,9 @@ def test_this_torch_still_has_the_questions_that_are_asked():
     assert [type(getattr(torch.cpu, question)()) for question in QUESTIONS] == [bool, bool]
 
 
-@pytest.mark.parametrize("native, picked", [(True, "bfloat16"), (False, "float32")])
-def test_a_gpu_gets_bfloat16_only_where_it_is_not_emulated(monkeypatch, native, picked):
-    asked = []
-    monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation=True: asked.append(including_emulation) or native
-    )
-    assert machine.pick_precision(torch.device("cuda")) == picked
-    assert asked == [False]
-
-
-def test_other_devices_get_float32():
-    assert machine.pick_precision(torch.device("mps")) == "float32"
+def test_a_gpu_gets_bfloat16_only_where_it_is_not_emulated(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert machine.pick_precision(torch.device("cuda")) == "float32"
 
 
 @pytest.fixture
@@ -83,16 +72,15 @@ def gpu(monkeypatch, fresh):
 TOO_OLD = "CUDA error: no kernel image is available for execution on the device"
 
 
-@pytest.mark.parametrize("name", [None, "auto"])
-def test_a_gpu_is_picked_where_one_works_and_a_line_says_once_why_another_is_not(gpu, capsys, monkeypatch, name):
+def test_a_gpu_that_does_not_work_is_left_for_the_cpu_and_a_line_says_once_why(gpu, capsys, monkeypatch):
     monkeypatch.delenv("RESNET_LESSON_FULL", raising=False)
     gpu(TOO_OLD)
-    assert [machine.pick_device(name).type for _ in range(3)] == ["cpu"] * 3 and machine.full_scale() is False
+    assert [machine.pick_device().type for _ in range(3)] == ["cpu"] * 3 and machine.full_scale() is False
     said = capsys.readouterr().err
     assert TOO_OLD in said and said.count("\n") == 1 and "the CPU is used" in said
 
 
-@pytest.mark.parametrize("name", [None, "auto", "cuda", "cuda:0", torch.device("cuda")])
+@pytest.mark.parametrize("name", [None, "cuda:0", torch.device("cuda")])
 def test_a_gpu_that_computes_is_picked_and_makes_full_scale(gpu, capsys, monkeypatch, name):
     monkeypatch.delenv("RESNET_LESSON_FULL", raising=False)
     gpu()
@@ -100,13 +88,13 @@ def test_a_gpu_that_computes_is_picked_and_makes_full_scale(gpu, capsys, monkeyp
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", ["gpu", "CUDA", "cuda:", "cuda:x", "meta", "0", "cpu:1"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "meta"])
 def test_a_device_that_does_not_exist_is_one_line(name):
     with pytest.raises(LessonError, match=f"There is no device '{name}': choose cpu, cuda or mps, or leave .*out.$"):
         machine.pick_device(name)
 
 
-@pytest.mark.parametrize("name, why", [("cuda", "finds no CUDA GPU"), ("cuda:3", "no CUDA"), ("mps", "no Apple GPU")])
+@pytest.mark.parametrize("name, why", [("cuda:3", "no CUDA GPU"), ("mps", "no Apple GPU")])
 def test_a_device_that_is_not_here_is_one_line(monkeypatch, fresh, name, why):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
@@ -146,41 +134,13 @@ def test_autocast_computes_in_the_precision_and_names_the_known_ones_for_another
 def test_the_description_has_hardware_and_versions_and_no_path():
     described = machine.describe(CPU)
     assert list(described) == ["device", "hardware", "cores", "cpu_capability", "system", "versions"]
-    assert described["device"] == "cpu"
-    assert described["hardware"] and described["hardware"] == machine.processor()
-    assert described["cores"] == os.cpu_count()
-    assert described["versions"] == {
-        "python": ".".join(map(str, sys.version_info[:3])),
-        **machine.versions("torch", "torchvision", "numpy"),
-    }
+    assert described["device"] == "cpu" and described["hardware"] and described["cores"] == os.cpu_count()
+    assert described["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert described["versions"]["torch"].startswith(torch.__version__.partition("+")[0])
-    assert str(Path.home()) not in str(described) and os.sep not in str(described["versions"])
+    assert str(Path.home()) not in str(described) and machine.versions("no-such-package") == {"no-such-package": None}
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_description_names_the_gpu():
-    described = machine.describe(torch.device("cuda"))
-    assert described["device"] == "cuda"
-    assert described["hardware"] == torch.cuda.get_device_name()
-
-
-def test_the_processor_has_a_name_without_proc_too(monkeypatch):
-    def missing(path, *args, **kwargs):
-        raise FileNotFoundError(path)
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert machine.processor()
-
-
-def test_a_package_that_is_not_installed_has_no_version():
-    assert machine.versions("torch", "no-such-package-here") == {
-        "torch": machine.versions("torch")["torch"],
-        "no-such-package-here": None,
-    }
-
-
-@pytest.mark.parametrize("value, full", [(None, False), ("", False), ("0", False), ("1", True)])
+@pytest.mark.parametrize("value, full", [(None, False), ("0", False), ("1", True)])
 def test_full_scale_is_asked_for_by_the_environment(monkeypatch, value, full):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("RESNET_LESSON_FULL", raising=False)
@@ -192,7 +152,6 @@ def test_full_scale_is_asked_for_by_the_environment(monkeypatch, value, full):
 @pytest.mark.parametrize(
     "argv, command",
     [
-        (["/x/resnet_lesson/__main__.py", "train", "--seed", "0"], "python -m resnet_lesson train --seed 0"),
         (["resnet_lesson/__main__.py", "train", "--seed", "a b"], "python -m resnet_lesson train --seed 'a b'"),
         (
             ["/x/resnet_lesson/__main__.py", "train", "--root", "/home/a b", "--seed", "1", "--out", "/home/a/run"],
@@ -202,8 +161,6 @@ def test_full_scale_is_asked_for_by_the_environment(monkeypatch, value, full):
         (["/x/resnet_lesson/__main__.py", "inside", "/home/a/run/", "one"], "python -m resnet_lesson inside run one"),
         (["resnet_lesson/__main__.py", "inside", "C:\\Users\\a\\run"], "python -m resnet_lesson inside run"),
         (["/x/site-packages/ipykernel_launcher.py", "-f", "kernel.json"], None),
-        (["-c"], None),
-        ([""], None),
     ],
 )
 def test_the_command_is_recorded_without_any_path_of_this_machine(monkeypatch, argv, command):
@@ -233,15 +190,6 @@ def elsewhere(tmp_path, monkeypatch):
     return file
 
 
-def test_outside_a_clone_there_is_no_commit(elsewhere):
-    assert machine.commit() is None
-
-
-def test_without_git_there_is_no_commit(elsewhere, monkeypatch):
-    monkeypatch.setenv("PATH", str(elsewhere.parent))
-    assert machine.commit() is None
-
-
 @needs_git
 def test_the_commit_is_that_of_the_clone_with_a_plus_when_the_package_was_changed_since(elsewhere):
     clone = elsewhere.parent.parent
@@ -269,27 +217,20 @@ def test_installed_inside_another_project_it_does_not_take_that_ones_commit(else
 
 
 FAULTS = """
-import resource, sys, torch
-from resnet_lesson import LessonError, build, machine
-if sys.argv[1] == "keep" and not machine.keep_freed_memory():
-    sys.exit("no glibc")
+import resource, torch
+from resnet_lesson import machine
 torch.set_num_threads(1)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for step in range(10):
-    torch.ones(20_000_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for step in range(10):
+        torch.ones(20_000_000)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert machine.keep_freed_memory()
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory can be told to stay")
 def test_kept_memory_is_not_asked_for_again():
-    faults = {
-        way: int(subprocess.run([sys.executable, "-c", FAULTS, way], capture_output=True, text=True, check=True).stdout)
-        for way in ("usual", "keep")
-    }
-    assert faults["keep"] < faults["usual"] / 2, faults  # 80 MB are 19,531 pages, each time or the first few times
-
-
-def test_without_glibc_memory_is_left_as_it_is(monkeypatch):
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    assert machine.keep_freed_memory() is False
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    usual, kept = map(int, done.stdout.split())
+    assert kept < usual / 2  # 80 MB are 19,531 pages, each time or the first few times

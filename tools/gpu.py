@@ -31,7 +31,6 @@ STEPS = {  # what Python is to run; {minutes}: what is left of the time
     "two-seeds": f"{FEW} --seeds 2 --jobs 4",
     "lab10_6": "-m resnet_lesson train --network lab10_6 --recipe lab10_6",
     "inside": f"-m resnet_lesson inside {' '.join(f'paper-{name}-seed0' for name in TELLING)}",
-    "surface": "benchmarks/surface.py",
     "three-seeds": f"{FEW} --seeds 3 --jobs 6",
     "table": f"{TABLE} --seeds 5 --jobs 6",
 }

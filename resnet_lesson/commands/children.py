@@ -11,10 +11,15 @@ from pathlib import Path
 
 def start(command: Sequence[str], log: Path, **environment: str) -> subprocess.Popen:
     """A child process that adds what it prints to `log`. The terminal's Ctrl-C does not reach it: `stop` does."""
-    group = {"process_group": 0} if os.name == "posix" else {}
-    streams = dict(stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     with open(log, "ab") as file:
-        return subprocess.Popen(command, stdout=file, env=os.environ | environment, **streams, **group)
+        return subprocess.Popen(
+            command,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            process_group=0 if os.name == "posix" else None,
+        )
 
 
 def stop(processes: Sequence[subprocess.Popen], end: float = float("inf")) -> None:
@@ -33,14 +38,11 @@ def stop(processes: Sequence[subprocess.Popen], end: float = float("inf")) -> No
 
 @contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """Take a request to end, or the closing of the terminal, as Ctrl-C: no child is left behind on its own."""
-    before = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number and (name == "SIGINT" or signal.getsignal(number) != signal.SIG_IGN):  # nohup ignores SIGHUP
-            before[number] = signal.signal(number, signal.default_int_handler)
+    """Take a request to end as Ctrl-C, also in the background of a script: no child is left behind on its own."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

@@ -15,9 +15,7 @@ PROGRAM = "python -m resnet_lesson"
 
 def visdom_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--port", type=int, default=visdom_server.PORT, help=f"(default: {visdom_server.PORT})")
-    p.add_argument(
-        "--folder", default=visdom_server.FOLDER, help="of its page and windows (default: the course's data/visdom)"
-    )
+    p.add_argument("--folder", default=visdom_server.FOLDER, help="of its page and windows (default: data/visdom)")
     p.set_defaults(run=lambda args: visdom_server.serve(args.port, args.folder))
 
 
@@ -29,25 +27,13 @@ def doctor_options(p: argparse.ArgumentParser) -> None:
 
 COMMANDS = {  # what each does, and the function that adds its options
     "train": ("Train a network and record the run. The same command goes on after an interruption.", train.options),
-    "reproduce": (
-        "Train all that a table of the paper needs, and print it. The same command goes on.",
-        reproduce.options,
-    ),
-    "data": (
-        "Put CIFAR-10 in place (170 MB), or QuickDraw drawings, or a class set; or make a class set.",
-        data.options,
-    ),
+    "reproduce": ("Train all that a table of the paper needs, and print it.", reproduce.options),
+    "data": ("Put CIFAR-10 in place (170 MB), or QuickDraw, or a class set; or make a class set.", data.options),
     "runs": ("List the recorded runs with their final errors, or draw their curves.", runs.options),
     "inside": ("Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.", inside.options),
-    "transfer": (
-        "Compare training from scratch, of a new head and of all layers, on drawings: notebook 08.",
-        transfer.options,
-    ),
+    "transfer": ("Compare training from scratch, a new head and all layers, for notebook 08.", transfer.options),
     "cost": ("Print a network's parameters, multiply-adds and shapes, layer by layer.", cost.options),
-    "visdom": (
-        "Run visdom's server, where VisdomWindows draws training curves, for this computer only.",
-        visdom_options,
-    ),
+    "visdom": ("Run visdom's server, where training curves are drawn, for this computer only.", visdom_options),
     "grade": ("Run students' notebooks, each in a process of its own, and count the checks they pass.", grade.options),
     "doctor": ("Say what works on this machine, what the notebooks will do, and how to fix the rest.", doctor_options),
 }
@@ -60,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{message.removesuffix('.')}. The options: {self.prog} --help\n")
 
 
-def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def parser() -> tuple[Parser, dict[str, Parser]]:
     """The whole command line, and each command's own part; their `--help` is the documentation."""
     top = Parser(prog=PROGRAM, description="Residual networks: train, record, measure.", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -80,8 +66,9 @@ def check_names(argv: list[str]) -> None:
             raise ValueError(unknown("command", argv[0], commands))
         options = [option for option in commands[argv[0]]._option_string_actions if option.startswith("--")]
         for word in takewhile(lambda word: word != "--", argv[1:]):
-            if word.startswith("--") and word.split("=")[0] not in options:
-                raise ValueError(unknown("option", word.split("=")[0], options))
+            option = word.partition("=")[0]
+            if option.startswith("--") and option not in options:
+                raise ValueError(unknown("option", option, options))
 
 
 def main(argv: list[str] | None = None) -> None:

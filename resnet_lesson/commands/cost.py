@@ -10,9 +10,7 @@ from .shared import number
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
     p.add_argument("network", help=f"one of {', '.join(names())}")
-    p.add_argument(
-        "--size", type=number(int, 4, 4096), help="pixels (default: 224 for ImageNet networks, 32 for CIFAR)"
-    )
+    p.add_argument("--size", type=number(int, 4, 4096), help="pixels (default: 224, or 32 for CIFAR networks)")
     p.set_defaults(run=command)
 
 

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from .. import machine
 from ..datasets.cifar10 import cifar10
 from ..datasets.class_set import bundle, unbundle
 from ..datasets.quickdraw import STUDY, quickdraw
+from .shared import add_root
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -25,26 +25,24 @@ def options(p: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--from", dest="source", metavar="FILE", help="unpack a class set, a file or an address with #sha256=... behind"
     )
-    p.add_argument(
-        "--per-class", type=int, default=None, metavar="N", help="how many drawings of each class (default: 500)"
-    )
-    p.add_argument(
-        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
-    )
+    p.add_argument("--per-class", type=int, default=500, metavar="N", help="how many drawings of each (default: 500)")
+    add_root(p)
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises LessonError where the data is neither there nor to be had."""
-    if args.per_class is not None and args.quickdraw is None:
-        raise ValueError("--per-class belongs to --quickdraw: python -m resnet_lesson data --quickdraw --per-class 500")
     if args.quickdraw is not None:
         classes = [name.strip() for name in args.quickdraw.split(",")]
-        each = 500 if args.per_class is None else args.per_class
-        drawings = quickdraw(classes, each, args.root)
-        print(f"QuickDraw is in {args.root}: {each:,} drawings of each of {', '.join(drawings.classes)}.")
+        quickdraw(classes, args.per_class, args.root)
+        print(f"QuickDraw is in {args.root}: {args.per_class:,} drawings of each of {', '.join(classes)}.")
     elif args.bundle:
-        _print_bundle(args.bundle, *bundle(args.bundle, args.root))
+        digest, members = bundle(args.bundle, args.root)
+        file = args.bundle.name
+        print(f"{args.bundle}: {len(members)} files, {args.bundle.stat().st_size / 1e6:.0f} MB. To unpack it:")
+        print(f"  python -m resnet_lesson data --from {file}")
+        print("To serve it on the local network: `python -m http.server` in a folder that holds nothing else, and")
+        print(f'  python -m resnet_lesson data --from "http://THIS-COMPUTER:8000/{file}#sha256={digest}"')
     elif args.source:
         placed = unbundle(args.source, args.root)
         print(f"In place and checked: {len(placed)} files, {', '.join(sorted({one.split('/')[0] for one in placed}))}.")
@@ -52,10 +50,3 @@ def run(args: argparse.Namespace) -> int:
         train_set, test_set = cifar10(args.root)
         print(f"CIFAR-10 is in {args.root}: {len(train_set):,} training and {len(test_set):,} test images, checked.")
     return 0
-
-
-def _print_bundle(file: Path, digest: str, members: list[str]) -> None:
-    print(f"{file}: {len(members)} files, {file.stat().st_size / 1e6:.0f} MB. To unpack it:")
-    print(f"  python -m resnet_lesson data --from {file.name}")
-    print("To serve it on the local network: `python -m http.server` in a folder that holds nothing else, and")
-    print(f'  python -m resnet_lesson data --from "http://THIS-COMPUTER:8000/{file.name}#sha256={digest}"')

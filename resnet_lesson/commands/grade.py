@@ -1,9 +1,9 @@
 """`python -m resnet_lesson grade`: run students' notebooks, and count the exercises that their code solves.
 
 The code cells of a notebook run in a process and a folder of their own (`grade_cells`), within limits of time and
-memory. Each `check()` in them appends its report to a file, and only these reports count; the outputs stored in a
-notebook are never read. This protects against accidents, not against ill will: the code runs with the rights of the
-person who grades. For notebooks from people you do not know, docs/teaching.md has a container.
+memory. Each `check()` in them appends its report to a file, and only these reports count, never the stored outputs.
+This protects against accidents, not against ill will: for notebooks from people you do not know, docs/teaching.md has
+a container.
 """
 
 import argparse
@@ -29,22 +29,20 @@ from .. import exercises
 from ..errors import LessonError
 from ..exercises.kit.report import HANDED_IN
 from ..files import replace_file
+from .shared import number
 
 try:
     import psutil
 except ModuleNotFoundError:  # it comes with Jupyter; the other commands work without
     psutil = None
 
-MOST_REMARKS = 8  # on one notebook; a name that is missing early makes every later cell fail
+MOST = 8  # remarks on one notebook: a name that is missing early makes every later cell fail
 
 
 @dataclass
 class Graded:
-    """What one notebook is worth.
-
-    exercises: the names of those that count; reports: the best one on each, as `check` hands it in; remarks: what else
-    the teacher should know; seconds: how long the cells ran; stopped: why they did not all run, or "".
-    """
+    """What one notebook is worth: the names of the exercises that count, the best report on each, as `check` hands it
+    in, what else the teacher should know, how long the cells ran, and why they did not all run, or ""."""
 
     path: Path
     exercises: list[str] = field(default_factory=list)
@@ -59,7 +57,6 @@ class Graded:
 
     @property
     def score(self) -> int:
-        """How many exercises are passed."""
         return sum(map(self.passed, self.exercises))
 
     def share(self, name: str) -> str:
@@ -86,9 +83,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", type=Path, metavar="NOTEBOOK_OR_FOLDER", help="what students handed in")
     parser.add_argument("--csv", type=Path, default=None, metavar="FILE", help="write a table with a row per notebook")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write results.json for Gradescope")
-    parser.add_argument("--seconds", type=float, default=600, help="time limit for one notebook (default: 600)")
-    parser.add_argument("--memory", type=float, default=6, metavar="GB", help="limit for one notebook (default: 6)")
-    parser.add_argument("--jobs", type=int, default=1, help="notebooks at a time (default: 1)")
+    above_0, memory_help = number(float, 0.01), "limit for one notebook (default: 6)"
+    parser.add_argument("--seconds", type=above_0, default=600, help="time limit for one notebook (default: 600)")
+    parser.add_argument("--memory", type=above_0, default=6, metavar="GB", help=memory_help)
+    parser.add_argument("--jobs", type=number(int, 1), default=1, help="notebooks at a time (default: 1)")
     parser.set_defaults(run=command)
 
 
@@ -96,13 +94,10 @@ def command(args: argparse.Namespace) -> int:
     """Grade the notebooks; after each one, write the files again and print a report.
 
     Raises LessonError where Jupyter is missing, a path does not exist, no notebook is found, or a file cannot be
-    written; ValueError where a limit is not above 0.
+    written.
     """
     if psutil is None:
         raise LessonError("Grading needs psutil, which comes with Jupyter: pip install jupyterlab")
-    for option in ("seconds", "memory", "jobs"):
-        if not getattr(args, option) > 0:
-            raise ValueError(f"--{option} is a number above 0, not {getattr(args, option):g}.")
     paths, results, stopping = find(args.paths), [], Event()
     write(args, results)  # a file that cannot be written is better found now than after thirty notebooks
     with ThreadPoolExecutor(args.jobs) as pool:
@@ -111,7 +106,7 @@ def command(args: argparse.Namespace) -> int:
                 results.append(graded)
                 with suppress(LessonError):  # open in Excel just now, perhaps; the last time counts
                     write(args, results)
-                say(str(graded))
+                print(graded, flush=True)
         except KeyboardInterrupt:
             print(f"Stopped after {len(results)} of {len(paths)} notebooks. The files you asked for hold those.")
             return 130
@@ -119,7 +114,7 @@ def command(args: argparse.Namespace) -> int:
             stopping.set()  # no notebook goes on running
     write(args, results)
     if len(results) > 1:
-        say("\n".join(["", "The class, exercise by exercise:", *summary(results)]))
+        print("\nThe class, exercise by exercise:", *summary(results), sep="\n")
     return 0
 
 
@@ -128,16 +123,15 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
     Raises LessonError where a path does not exist, or no notebook is found.
     """
-    found: dict[Path, None] = {}
+    found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise LessonError(f"There is no file or folder {path}: give a notebook, or a folder of notebooks.")
-        inside = [one.relative_to(path) for one in sorted(path.rglob("*.ipynb"))] if path.is_dir() else [Path()]
-        shown = [path / one for one in inside if not any(part.startswith(".") for part in one.parts)]
-        found |= dict.fromkeys(one for one in shown if one.is_file())
+        inside = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
+        found += [one for one in inside if not any(part.startswith(".") for part in one.relative_to(path).parts)]
     if not found:
         raise LessonError(f"No notebook (*.ipynb) in {', '.join(map(str, paths))}: give the folder that holds them.")
-    return list(found)
+    return found
 
 
 def grade(path: Path, limits: argparse.Namespace, stopping: Event) -> Graded:
@@ -153,15 +147,11 @@ def grade(path: Path, limits: argparse.Namespace, stopping: Event) -> Graded:
     last = max((number for number, cell in enumerate(cells, start=1) if "check" in cell), default=0)
     lines, stopped, seconds = run(cells[:last], limits, stopping)  # what follows the last check changes no result
     remarks = [line["remark"] for line in lines if "remark" in line]
-    if len(remarks) > MOST_REMARKS:
-        remarks[MOST_REMARKS:] = [f"and {len(remarks) - MOST_REMARKS} more remarks"]
-    remarks += [stopped] if stopped else []
-    graded = Graded(path, names, remarks=remarks, seconds=seconds, stopped=stopped)
-    for report in (line for line in lines if "exercise" in line):
-        best = graded.reports.setdefault(report["exercise"], report)
-        if (report["attempted"], report["passed"]) > (best["attempted"], best["passed"]):
-            graded.reports[report["exercise"]] = report
-    return graded
+    more = [f"and {len(remarks) - MOST} more remarks"] if len(remarks) > MOST else []
+    remarks = [*remarks[:MOST], *more, *filter(None, [stopped])]
+    reports = sorted((line for line in lines if "exercise" in line), key=lambda one: (one["attempted"], one["passed"]))
+    best = {report["exercise"]: report for report in reports}  # the last one stays
+    return Graded(path, names, best, remarks, seconds, stopped)
 
 
 def expected(code: str) -> list[str]:
@@ -186,18 +176,16 @@ def run(cells: list[str], limits: argparse.Namespace, stopping: Event) -> tuple[
             env=environment(here, handed_in, limits.jobs),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         stopped, seconds = watch(process, handed_in, limits, stopping)
-        with process.stderr as errors:
-            said = errors.read().decode(errors="replace").strip().splitlines()
         lines: list[dict] = []
         with suppress(OSError, ValueError):  # no file, or a last line that is not whole
             for line in handed_in.read_text(encoding="utf-8").splitlines():
                 lines.append(json.loads(line))
     if not lines:
-        return lines, f"its process could not start: {said[-1] if said else process.returncode}", seconds
+        return lines, f"its process could not start (status {process.returncode})", seconds
     if "end" in lines[-1]:
         return lines, "", seconds
     if process.returncode == -9 and not stopped:
@@ -208,14 +196,13 @@ def run(cells: list[str], limits: argparse.Namespace, stopping: Event) -> tuple[
 
 def environment(here: Path, handed_in: Path, jobs: int) -> dict[str, str]:
     """This environment, but: a file to report to, no GPU, no windows, a fair share of the cores."""
-    python_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {
         HANDED_IN: str(handed_in),
         "CUDA_VISIBLE_DEVICES": "",
         "IPYTHONDIR": str(here.parent / "ipython"),
         "MPLBACKEND": "Agg",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs)),
-        "PYTHONPATH": os.pathsep.join(python_path),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
         "RESNET_LESSON_FULL": "0",
     }
 
@@ -256,13 +243,14 @@ def memory(process: "psutil.Process") -> int:
 
 def write(args: argparse.Namespace, results: list[Graded]) -> None:
     """Write the files that were asked for. Raises LessonError where one cannot be written."""
-    for path, content in ((args.csv, table), (args.json, gradescope)):
-        if path:
-            try:
-                replace_file(path, lambda file, content=content: file.write(content(results)))
-            except OSError as error:
-                why = f"{path} cannot be written ({error.strerror}). Close it in other programs, or give another name."
-                raise LessonError(why) from error
+    try:
+        if path := args.csv:
+            replace_file(path, lambda file: file.write(table(results)))
+        if path := args.json:
+            replace_file(path, lambda file: file.write(gradescope(results)))
+    except OSError as error:
+        why = f"{path} cannot be written ({error.strerror}). Close it in other programs, or give another name."
+        raise LessonError(why) from error
 
 
 def table(results: list[Graded]) -> bytes:
@@ -281,8 +269,7 @@ def table(results: list[Graded]) -> bytes:
 
 def cell(value: object) -> str:
     """A value as a cell of the table that no spreadsheet computes: the name of a file may begin like a formula."""
-    text = printable(str(value))
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+    return f"'{value}" if str(value).startswith(("=", "+", "-", "@")) else str(value)
 
 
 def gradescope(results: list[Graded]) -> bytes:
@@ -290,19 +277,20 @@ def gradescope(results: list[Graded]) -> bytes:
 
     Source: https://gradescope-autograders.readthedocs.io/en/latest/specs/
     """
-    tests, several = [], len(results) > 1
-    for one in results:
-        for name in one.exercises:
-            title = f"{one.path.stem}: {name}" if several else name
-            score = int(one.passed(name))
-            tests.append({"name": title, "score": score, "max_score": 1, "output": one.verdict(name)})
-    whole = {
-        "score": sum(one.score for one in results),
-        "execution_time": round(sum(one.seconds for one in results)),
-        "output": "\n".join(f"{one.path.name}: {remark}" for one in results for remark in one.remarks),
-        "tests": tests,
-    }
-    return json.dumps(whole, indent=2).encode()
+    tests = [
+        {
+            "name": f"{one.path.stem}: {name}",
+            "score": int(one.passed(name)),
+            "max_score": 1,
+            "output": one.verdict(name),
+        }
+        for one in results
+        for name in one.exercises
+    ]
+    remarks = "\n".join(f"{one.path.name}: {remark}" for one in results for remark in one.remarks)
+    return json.dumps(
+        {"score": sum(one.score for one in results), "output": remarks, "tests": tests}, indent=2
+    ).encode()
 
 
 def summary(results: list[Graded]) -> list[str]:
@@ -315,14 +303,3 @@ def summary(results: list[Graded]) -> list[str]:
         if asked:
             lines.append(f"  {name:18} {sum(one.passed(name) for one in asked)} of {len(asked)} passed{often}")
     return lines
-
-
-def printable(text: str) -> str:
-    """The text without characters that a terminal would obey."""
-    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
-
-
-def say(text: str) -> None:
-    """Print, with escapes for what the output's encoding lacks, as cp1252 lacks Hangul."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(printable(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)

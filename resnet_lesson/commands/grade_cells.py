@@ -3,7 +3,6 @@
 What happens is handed in, line by line: the cell that begins, what went wrong in it, and the report of each `check()`.
 """
 
-import functools
 import inspect
 import json
 import os
@@ -45,11 +44,9 @@ class Shell(InteractiveShell):
 
 def shortened(function: Callable) -> Callable:
     """`train` or `fine_tune`, in at most `STEPS` steps."""
-    signature = inspect.signature(function)
 
-    @functools.wraps(function)
     def brief(*arguments, **options):
-        given = signature.bind(*arguments, **options)
+        given = inspect.signature(function).bind(*arguments, **options)
         given.apply_defaults()
         recipe = given.arguments["recipe"]
         recipe = recipes.recipe(recipe) if isinstance(recipe, str) else recipe
@@ -60,8 +57,7 @@ def shortened(function: Callable) -> Callable:
 
 
 def prepare() -> InteractiveShell:
-    """Silence, short trainings, a folder for data that is not the course's, and a shell."""
-    os.dup2(1, 2)  # stdout goes nowhere already
+    """Short trainings, a folder for data that is not the course's, and a shell."""
     resnet_lesson.train = training.train = shortened(training.train)
     transfer.fine_tune = transfer_study.fine_tune = shortened(transfer.fine_tune)
     resnet_lesson.DATA = machine.DATA = Path.cwd().parent / "data"

@@ -11,12 +11,7 @@ from .shared import add_device, add_root, data_of
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
-    p.add_argument(
-        "names",
-        nargs="+",
-        metavar="NAME",
-        help="of runs with weights, as `runs` lists them, or their folders; of two with one name, the course's",
-    )
+    p.add_argument("names", nargs="+", metavar="NAME", help="of runs with weights, as `runs` lists them, or folders")
     add_device(p)
     add_root(p)
     p.set_defaults(run=command)

@@ -1,6 +1,6 @@
 """`python -m resnet_lesson reproduce TABLE`: all the trainings behind a table of the paper, by one command.
 
-Each training is a `train` command in a process of its own, which records as it goes and takes up where it was stopped.
+Each training is a `train` command in a process of its own, which goes on where it was stopped.
 """
 
 import argparse
@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ from ..training.recipes import Recipe, recipe
 from ..training.runs import Run, load, name_of, own, shipped
 from ..training.table6 import NETWORKS, counts, recipe_of, table6
 from .children import ended_by_ctrl_c, start, stop
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, one_of, refuse_courses_folder
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, refuse_courses_folder
 
 TELLING = ("plain20", "resnet20", "plain56", "resnet56")
 TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
@@ -31,26 +33,13 @@ TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
-    p.add_argument("table", type=one_of("table to reproduce", ["table6"]), help="table6")
+    some = "names with commas between (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)"
+    p.add_argument("table", choices=["table6"], help="the paper's table to reproduce")
     add_recipe(p, "paper")
-    p.add_argument(
-        "--seeds", type=number(int, 1), default=5, help="how many for each network (default: 5); more can follow later"
-    )
-    p.add_argument(
-        "--networks",
-        type=lambda names: list(dict.fromkeys(names.split(","))),
-        default=NETWORKS,
-        help="names with commas between: plain20,resnet20 (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)",
-    )
-    p.add_argument(
-        "--jobs",
-        type=number(int, 1),
-        default=1,
-        help="trainings at a time (default: 1); they share the CPU's cores, or the GPU",
-    )
-    p.add_argument(
-        "--minutes", type=number(float, 0.01), help="stop before this time is over; the same command goes on"
-    )
+    p.add_argument("--seeds", type=number(int, 1), default=5, help="for each network (default: 5); more can follow")
+    p.add_argument("--networks", type=lambda names: names.split(","), default=NETWORKS, help=some)
+    p.add_argument("--jobs", type=number(int, 1), default=1, help="trainings at a time (default: 1)")
+    p.add_argument("--minutes", type=number(float, 0.01), help="save and stop before this time is over")
     p.add_argument("--list", action="store_true", help="train nothing: list what there is to do, by which commands")
     add_dataset(p)
     p.add_argument("--iterations", type=number(int, 1), help="scale the recipe to this many steps, to try it out")
@@ -69,18 +58,13 @@ class Job:
     dataset: str
     seed: int
     words: list[str]
-    folder: Path | None = None
+    folder: Path
     run: Run | None = None
 
-    def look(self, folder: Path) -> "Job":
-        """Read the record in that folder, as far as it is there."""
-        self.folder = folder
-        try:
-            self.run = load(folder)
-        except LessonError:  # not begun, or damaged, which `train` will say
-            self.run = None
-        except OSError:  # Windows, while the training replaces it
-            pass
+    def look(self) -> "Job":
+        """Read the record, as far as it is there."""
+        with suppress(LessonError, OSError):  # not begun, or damaged, which `train` will say; or just being replaced
+            self.run = load(self.folder)
         return self
 
     @property
@@ -104,18 +88,15 @@ def plan(args: argparse.Namespace, chosen: Recipe) -> list[Job]:
         if getattr(args, name) != usual:
             options += [f"--{name}", str(getattr(args, name))]
     jobs = []
-    for seed in range(args.seeds):
-        for network in args.networks:
-            its = recipe_of(network, chosen)
-            words = ["--network", network, "--recipe", its.name, "--seed", str(seed), *options]
-            name = name_of(network, its.name, seed, dataset=args.dataset, iterations=args.iterations)
-            job = Job(network, its, args.dataset, seed, words)
-            if args.out:
-                job.look(args.out / name)
-                words += ["--out", str(job.folder)]
-            elif not job.look(shipped() / name).done:  # what comes with the course need not be trained again
-                job.look(own() / name)
-            jobs.append(job)
+    for seed, network in product(range(args.seeds), args.networks):
+        its = recipe_of(network, chosen)
+        name = name_of(network, its.name, seed, dataset=args.dataset, iterations=args.iterations)
+        words = ["--network", network, "--recipe", its.name, "--seed", str(seed), *options]
+        words += ["--out", str(args.out / name)] if args.out else []
+        job = Job(network, its, args.dataset, seed, words, shipped() / name).look()
+        if args.out or not job.done:  # what comes with the course need not be trained again
+            job = replace(job, folder=(args.out or own()) / name, run=None).look()
+        jobs.append(job)
 
     def late(job: Job) -> int:
         return 0 if job.network in TELLING and job.seed < 3 else 1 if job.network == "resnet110" else 2
@@ -172,7 +153,7 @@ def train_all(jobs: Sequence[Job], at_once: int, end: float) -> bool:
                 time.sleep(0.1)
                 for process, (job, log) in list(running.items()):
                     status = process.poll()
-                    job.look(job.folder)
+                    job.look()
                     if status is not None:
                         del running[process]
                         how = f"test error {job.run.final():.2%}" if job.done else f"failed: {reason(status, log)}"
@@ -185,7 +166,7 @@ def train_all(jobs: Sequence[Job], at_once: int, end: float) -> bool:
                 bar.write("Stopping: each training finishes its step and saves. Ctrl-C ends them at once.")
             stop(list(running), end)
     for job, _ in running.values():
-        job.look(job.folder)
+        job.look()
     return not (waiting or running)
 
 
@@ -193,5 +174,4 @@ def reason(status: int, log: Path) -> str:
     """Why a training ended before it was done: the last line that it printed."""
     if status == -9:
         return "killed by the system, most often for want of memory: use fewer --jobs"
-    said = re.split(r"[\r\n]+", log.read_text(errors="replace").strip())[-1]
-    return (said or f"it ended with status {status} and no word") + " (use fewer --jobs)" * ("out of memory" in said)
+    return re.split(r"[\r\n]+", log.read_text(errors="replace").strip())[-1] or f"status {status}"

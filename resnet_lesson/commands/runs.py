@@ -17,9 +17,7 @@ def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
     p.add_argument("names", nargs="*", metavar="NAME", help="only these runs (default: all)")
     p.add_argument("--figure", type=Path, help=f"write the error curves to this file (.{', .'.join(FORMATS)})")
-    p.add_argument(
-        "--root", type=Path, help="folder of the records (default: the course's data/runs, and yours, data/my-runs)"
-    )
+    p.add_argument("--root", type=Path, help="folder of the records (default: data/runs and data/my-runs)")
     p.set_defaults(run=command)
 
 

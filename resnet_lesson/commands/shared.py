@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from .. import machine
@@ -10,7 +10,7 @@ from ..datasets.cifar10 import cifar10
 from ..datasets.dataset import Dataset
 from ..datasets.doodles10 import doodles10
 from ..datasets.shapes10 import shapes10
-from ..errors import LessonError, unknown
+from ..errors import LessonError
 from ..training.pretrained import as_photographs
 from ..training.recipes import RECIPES
 from ..training.runs import Run, shipped
@@ -31,14 +31,6 @@ def data_of(run: Run, root: Path) -> tuple[Dataset, Dataset]:
             "resnet_lesson.inside.record.measure takes any data set."
         )
     return DATASETS[name](root)
-
-
-def device_name(text: str) -> str:
-    """Reads a device for argparse."""
-    try:
-        return str(machine.pick_device(text))
-    except LessonError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def refuse_courses_folder(out: Path | None) -> None:
@@ -65,38 +57,19 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
     return read
 
 
-def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
-    """Reads a name for argparse; of one that does not exist it says what is near."""
-
-    def read(text: str) -> str:
-        if text not in known:
-            raise argparse.ArgumentTypeError(unknown(what, text, known))
-        return text
-
-    return read
-
-
 def add_recipe(p: argparse.ArgumentParser, default: str) -> None:
-    known = ", ".join(RECIPES)
-    p.add_argument(
-        "--recipe", type=one_of("recipe", RECIPES), default=default, help=f"one of {known} (default: {default})"
-    )
+    p.add_argument("--recipe", choices=RECIPES, default=default, help=f"(default: {default})")
 
 
 def add_dataset(p: argparse.ArgumentParser) -> None:
-    p.add_argument(
-        "--dataset",
-        type=one_of("data set", DATASETS),
-        default="cifar10",
-        help=f"one of {', '.join(DATASETS)} (default: cifar10)",
-    )
+    p.add_argument("--dataset", choices=DATASETS, default="cifar10", help="(default: cifar10)")
 
 
 def add_device(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--device", type=device_name, help="cpu, cuda or mps (default: a CUDA GPU, if one works here)")
+    help = "cpu, cuda or mps (default: a CUDA GPU, if one works here)"
+    p.add_argument("--device", type=lambda name: str(machine.pick_device(name)), help=help)
 
 
 def add_root(p: argparse.ArgumentParser) -> None:
-    p.add_argument(
-        "--root", type=Path, default=machine.DATA, help="folder of the data sets (default: the course's data)"
-    )
+    help = "folder of the data sets (default: the course's data)"
+    p.add_argument("--root", type=Path, default=machine.DATA, help=help)

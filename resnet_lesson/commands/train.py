@@ -19,32 +19,16 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--network", required=True, help=f"one of {', '.join(names())}")
     add_recipe(p, "short")
     add_dataset(p)
-    p.add_argument(
-        "--seed",
-        type=number(int, 0, 2**32 - 1),
-        default=0,
-        help="fixes the first weights and the order of the images (default: 0)",
-    )
-    p.add_argument(
-        "--out",
-        type=Path,
-        help="folder of the record (default: RECIPE-NETWORK-seedSEED, and what else is not as usual, in data/my-runs)",
-    )
+    seed = number(int, 0, 2**32 - 1)
+    p.add_argument("--seed", type=seed, default=0, help="fixes first weights and order of the images (default: 0)")
+    p.add_argument("--out", type=Path, help="folder of the record (default: RECIPE-NETWORK-seedSEED in data/my-runs)")
     p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")
     p.add_argument("--shortcut", choices="ABC", help="default: A in the CIFAR networks, else B")
     add_device(p)
     p.add_argument("--record-every", type=int, metavar="N", help="evaluate and record each N steps, not each epoch")
-    p.add_argument(
-        "--visdom",
-        nargs="?",
-        type=int,
-        const=PORT,
-        metavar="PORT",
-        help=f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})",
-    )
-    p.add_argument(
-        "--recompute", action="store_true", help="less memory for a third more time: activation checkpointing"
-    )
+    windows = f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})"
+    p.add_argument("--visdom", nargs="?", type=int, const=PORT, metavar="PORT", help=windows)
+    p.add_argument("--recompute", action="store_true", help="activation checkpointing: less memory, more time")
     p.add_argument("--precision", choices=machine.PRECISIONS, help="default: what the hardware does best")
     add_root(p)
     p.set_defaults(run=command)

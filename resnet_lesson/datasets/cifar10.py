@@ -42,9 +42,8 @@ def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS)
 
     Read from `root`/cifar-10-batches-py/, where torchvision keeps it too; every file is checked on every call. If one
     is missing or damaged, it is unpacked from `root`/cifar-10-python.tar.gz, or else from the first of the `mirrors`
-    that delivers (170 MB, removed after unpacking; an archive that was in `root` before stays). The environment
-    variable RESNET_LESSON_CIFAR10_URL, one address or several with spaces between, takes the place of `mirrors`: for a
-    class that serves the archive itself.
+    that delivers (170 MB). The environment variable RESNET_LESSON_CIFAR10_URL, one address or several with spaces
+    between, takes the place of `mirrors`: for a class that serves the archive itself.
 
     Raises LessonError when the data is neither there nor to be had, or the disk is full or may not be written.
     Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
@@ -58,9 +57,14 @@ def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS)
             f"{why}: copy {CIFAR10_ARCHIVE} from somebody (a USB stick will do) to {root}, or use shapes10(), which "
             f"needs no download, or run this again when online."
         )
+    folder, archive = root / CIFAR10_FOLDER, root / CIFAR10_ARCHIVE
     try:
-        _fetch(root, mirrors_of_class() or mirrors, otherwise)
-        return read(root / CIFAR10_FOLDER)
+        with private_folder(folder) as temporary:
+            if not archive.exists():  # one that was there stays
+                archive = temporary / CIFAR10_ARCHIVE
+            fetch(mirrors_of_class() or mirrors, f"md5:{CIFAR10_ARCHIVE_MD5}", archive, otherwise=otherwise)
+            unpack(archive, {f"{CIFAR10_FOLDER}/{name}": folder / name for name in CIFAR10_MD5}.get, checked)
+        return read(folder)
     except Unusable as why:
         raise LessonError(f"{why}, and {CIFAR10_ARCHIVE} did not hold a right one.") from why
     except OSError as error:
@@ -76,10 +80,7 @@ def mirrors_of_class() -> list[str]:
 
 
 def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | None:
-    """CIFAR-10 for a notebook's cells marked *full scale*; None, and one line saying why, where they do not run.
-
-    That is without a GPU (or RESNET_LESSON_FULL=1), and where the data is not to be had: a lesson goes on without it.
-    """
+    """CIFAR-10 for a notebook's cells marked *full scale*; None, and one line saying why, where they do not run."""
     if not full_scale():
         print("Not at full scale: CIFAR-10 is not opened.")
         return None
@@ -90,22 +91,12 @@ def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | Non
         return None
 
 
-def _fetch(root: Path, mirrors: Sequence[str], otherwise: str) -> None:
-    folder = root / CIFAR10_FOLDER
-    with private_folder(folder) as temporary:
-        archive = root / CIFAR10_ARCHIVE
-        if not archive.exists():
-            archive = temporary / CIFAR10_ARCHIVE
-        fetch(mirrors, f"md5:{CIFAR10_ARCHIVE_MD5}", archive, otherwise=otherwise)
-        unpack(archive, {f"{CIFAR10_FOLDER}/{name}": folder / name for name in CIFAR10_MD5}.get, checked)
-
-
 def checked(path: Path) -> bytes:
     """What one of CIFAR-10's files holds. Raises Unusable if these are not the published bytes."""
     if not path.is_file():
         raise Unusable("is missing")
     content = path.read_bytes()
-    # (MD5 suffices: two files with one MD5 can be made, but not a second file with the MD5 of a given one.)
+    # MD5 suffices: nobody can make a second file with the MD5 of a given one.
     if hashlib.md5(content).hexdigest() != CIFAR10_MD5[path.name]:
         raise Unusable("is damaged")
     return content
@@ -113,16 +104,14 @@ def checked(path: Path) -> bytes:
 
 def read(folder: Path) -> tuple[Dataset, Dataset]:
     """CIFAR-10 from that folder. Raises Unusable, which names the first file that is missing or damaged."""
-    train = _read_batches([folder / f"data_batch_{i}" for i in range(1, 6)])
-    test = _read_batches([folder / "test_batch"])
-    return train, test
+    train = [folder / f"data_batch_{i}" for i in range(1, 6)]
+    return _read_batches(train), _read_batches([folder / "test_batch"])
 
 
 def _read_batches(files: list[Path]) -> Dataset:
     parts = []
     for path in files:
-        # Unpickling runs whatever code the bytes contain. So they are checked first, and what is unpickled are the
-        # bytes that were checked, not the file once more.
+        # Unpickling runs whatever code the bytes contain, so exactly the bytes that were checked are unpickled.
         try:
             parts.append(pickle.loads(checked(path), encoding="bytes"))
         except Unusable as why:

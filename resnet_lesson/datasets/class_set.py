@@ -1,9 +1,4 @@
-"""A class set: all that the course would download, in one file, to copy by USB or to serve on the local network.
-
-python -m resnet_lesson data --bundle class.tar
-python -m resnet_lesson data --from class.tar
-python -m resnet_lesson data --from "http://192.168.0.5:8000/class.tar#sha256=..."
-"""
+"""A class set: all that the course would download, in one file, to copy by USB or to serve on the local network."""
 
 import hashlib
 import os
@@ -34,11 +29,10 @@ def bundle(file: Path, root: Path) -> tuple[str, list[str]]:
     try:
         with private_folder(file) as temporary:
             packed = temporary / file.name
-            with tarfile.open(packed, "w") as tar:
+            with tarfile.open(packed, "w", dereference=True) as tar:
                 for name, path in members.items():
-                    _add(tar, name, path)
-            with open(packed, "rb") as content:
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
+                    tar.add(path, name, filter=_anonymous)
+            digest = _sha256(packed)
             os.replace(packed, file)
     except OSError as error:
         raise LessonError(f"{file} cannot be written ({error.strerror or error}): choose another place.") from error
@@ -46,19 +40,23 @@ def bundle(file: Path, root: Path) -> tuple[str, list[str]]:
 
 
 def unbundle(source: str, root: Path) -> list[str]:
-    """Put the files of a class set in place, from a file or an address, and return their names.
+    """Put the files of a class set in place, from a file or an address with #sha256=..., and return their names.
 
-    An address ends in #sha256=..., which `bundle` prints: what arrives is checked before it is opened. Each file is
-    checked by itself too (CIFAR-10 and the weights by their published checksums), and only names that belong to the
-    course are looked at, so nothing in the archive leads out of its folders. What is right here already stays.
-    Raises LessonError for a set that is missing, damaged or empty, and where there is no room.
+    Each file is checked (CIFAR-10 and the weights by their published checksums), and only names that belong to the
+    course are looked at. What is right here already stays. Raises LessonError for a set that is missing, damaged or
+    empty, and where there is no room.
     """
     address, _, digest = source.partition("#sha256=")
-    if "://" not in source and not Path(source).is_file():
+    online = "://" in source
+    if online and not digest:
+        raise LessonError("The address needs the set's checksum at its end, #sha256=..., as --bundle printed it.")
+    if not online and not Path(source).is_file():
         raise LessonError(f"{source} is no file: name the class set, as in data --from class.tar.")
     try:
         with private_folder(root / "class-set") as temporary:
-            file = _fetch(address, digest, temporary) if "://" in source else Path(source)
+            file = temporary / "class.tar" if online else Path(source)
+            if online:
+                fetch([address], f"sha256:{digest}", file, otherwise="Ask for it on a USB stick: data --from FILE.")
             placed, broken = unpack(file, lambda name: _home(name, root), _check)
     except (tarfile.TarError, EOFError) as error:
         raise LessonError(f"{address} is no class set, or was cut off ({error}): copy it again.") from error
@@ -70,14 +68,6 @@ def unbundle(source: str, root: Path) -> list[str]:
         what = "; ".join(broken) or "it holds nothing for the course"
         raise LessonError(f"{address} is damaged: {what}. Copy it again.")
     return placed
-
-
-def _fetch(address: str, digest: str, folder: Path) -> Path:
-    if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise LessonError("The address needs the set's checksum at its end, #sha256=..., as --bundle printed it.")
-    file = folder / "class.tar"
-    fetch([address], f"sha256:{digest}", file, otherwise="Ask for the file on a USB stick: data --from FILE.")
-    return file
 
 
 def _folders(root: Path) -> dict[str, Path]:
@@ -105,18 +95,16 @@ def _check(path: Path) -> None:
     if path.suffix == ".npy":
         quickdraw.kept(path, 1)
     elif path.suffix == ".pth":
-        _check_weights(path)
+        # torchvision writes the beginning of the checksum into the name.
+        if not path.is_file() or not _sha256(path).startswith(path.stem.rpartition("-")[2]):
+            raise Unusable("is not the published file")
     else:
         cifar10.checked(path)
 
 
-def _check_weights(path: Path) -> None:
-    if not path.is_file():
-        raise Unusable("is missing")
+def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(path.stem.rpartition("-")[2]):  # torchvision writes its beginning into the name
-        raise Unusable("is not the published file")
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _found(root: Path) -> Iterator[tuple[str, Path]]:
@@ -127,8 +115,6 @@ def _found(root: Path) -> Iterator[tuple[str, Path]]:
                 yield f"{kind}/{path.name}", path
 
 
-def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
-    member = tarfile.TarInfo(name)  # without the owner's name and the time: the same files make the same bytes
-    member.size = path.stat().st_size
-    with open(path, "rb") as content:
-        tar.addfile(member, content)
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without the owner's name and the time: the same files make the same bytes."""
+    return member.replace(uid=0, gid=0, uname="", gname="", mtime=0, mode=0o644, deep=False)

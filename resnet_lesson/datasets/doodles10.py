@@ -1,10 +1,10 @@
 """doodles10: generated drawings in QuickDraw's layout, for lessons that run offline. No person drew them.
 
-Strokes as a hand draws them: crooked, tilted, never twice the same. Only operations that IEEE 754 rounds exactly, on
-numpy's frozen RandomState: the same bytes on every machine.
+Strokes as a hand draws them: crooked, tilted, never twice the same. Only operations that IEEE 754 rounds exactly (no
+sine, no sum of floats), on numpy's frozen RandomState: the same bytes on every machine.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from math import sqrt
 from operator import or_
@@ -33,8 +33,6 @@ def doodles10(n: int = 1000, seed: int = 0) -> Dataset:
     """
     if n < 1:
         raise ValueError(f"doodles10 makes 1 drawing or more, not {n}.")
-    # As in shapes10: RandomState's stream is frozen by numpy, and only operations follow that IEEE 754 rounds exactly
-    # (no sine, no sum of floats). That is what makes the bytes the same everywhere.
     random = np.random.RandomState(seed)
     labels = random.permutation(np.arange(n) % 10)
     batches = (labels[i : i + 500] for i in range(0, n, 500))  # 500 drawings' dots fit into a few tens of MB
@@ -242,17 +240,14 @@ def _umbrella(s: _Sketch) -> None:
         s.line((0.5, 0), (0.5, -0.08))
 
 
-SKETCHES: dict[str, Callable[[_Sketch], None]] = {
-    "envelope": _envelope, "fish": _fish, "house": _house, "ladder": _ladder, "lollipop": _lollipop,
-    "sailboat": _sailboat, "star": _star, "sun": _sun, "tree": _tree, "umbrella": _umbrella,
-}  # fmt: skip
-DOODLES10_CLASSES = tuple(SKETCHES)
+SKETCHES = (_envelope, _fish, _house, _ladder, _lollipop, _sailboat, _star, _sun, _tree, _umbrella)
+DOODLES10_CLASSES = tuple(sketch.__name__.removeprefix("_") for sketch in SKETCHES)
 
 
 def _sketch(random: np.random.RandomState, label: int) -> list[tuple[int, Points]]:
     """The strokes of a drawing: those of its class, sometimes without one, one drawn twice, or a scribble more."""
     s = _Sketch(random)
-    SKETCHES[DOODLES10_CLASSES[label]](s)
+    SKETCHES[label](s)
     if s.maybe(0.12) and len(s.strokes) > 2:
         del s.strokes[s.count(0, len(s.strokes) - 1)]
     if s.maybe(0.12):

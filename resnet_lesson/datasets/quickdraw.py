@@ -28,17 +28,20 @@ HEADER = 128  # bytes before the drawings; numpy has written 80 or 128 at differ
 def quickdraw(classes: Sequence[str] = STUDY, per_class: int = 500, root: Path | str = "data") -> Dataset:
     """The first `per_class` drawings of each class: uint8 (N, 28, 28, 1), 255 ink on 0, class by class as asked.
 
-    Each class is read from `root`/quickdraw/CLASS.npy: what an earlier call has kept, or a whole published file that
-    somebody put there. Of a class that is not there, is damaged, or has fewer drawings, the first `per_class` are
-    fetched (392 kB for 500) and kept. The environment variable RESNET_LESSON_QUICKDRAW_URL, the address of a folder
-    with such files, takes the place of Google's.
+    Each class is read from `root`/quickdraw/CLASS.npy, also from a whole published file. Of a class that is not there,
+    is damaged, or has fewer drawings, the first `per_class` are fetched (392 kB for 500) and kept. The environment
+    variable RESNET_LESSON_QUICKDRAW_URL, the address of a folder with such files, takes the place of Google's.
 
-    Raises ValueError for a class that QuickDraw does not have, one asked for twice, no class, or less than 1 drawing;
-    LessonError when drawings are neither there nor to be had, or cannot be written.
+    Raises ValueError for a class that QuickDraw does not have, no class, or less than 1 drawing; LessonError when
+    drawings are neither there nor to be had, or cannot be written.
     Source: Google, The Quick, Draw! Dataset, CC BY 4.0; https://github.com/googlecreativelab/quickdraw-dataset
     """
-    classes = _known(classes, per_class)
-    folder = Path(root) / "quickdraw"
+    classes, folder = tuple(classes), Path(root) / "quickdraw"
+    if not classes or per_class < 1:
+        raise ValueError(f"quickdraw gives 1 drawing or more of 1 class or more, not {per_class} of {len(classes)}.")
+    if strange := [name for name in classes if name not in names()]:
+        every = "`from resnet_lesson.datasets.quickdraw import names; names()` lists them."
+        raise ValueError(f"{unknown('QuickDraw class', strange[0], names())} {every}")
     drawings: dict[str, np.ndarray] = {}
     lacking: dict[str, str] = {}  # class name: why
     for name in classes:
@@ -64,21 +67,6 @@ def names() -> tuple[str, ...]:
     return tuple((files(__package__) / "quickdraw_classes.txt").read_text("utf-8").splitlines())
 
 
-def _known(classes: Sequence[str], per_class: int) -> tuple[str, ...]:
-    if isinstance(classes, str):
-        raise ValueError(f"quickdraw takes a list of classes: quickdraw([{classes!r}]).")
-    classes = tuple(classes)
-    if not classes or per_class < 1:
-        raise ValueError(f"quickdraw gives 1 drawing or more of 1 class or more, not {per_class} of {len(classes)}.")
-    for i, name in enumerate(classes):
-        if name not in names():
-            every = "`from resnet_lesson.datasets.quickdraw import names; names()` lists them."
-            raise ValueError(f"{unknown('QuickDraw class', name, names())} {every}")
-        if name in classes[:i]:
-            raise ValueError(f"quickdraw takes each class once; {name!r} is there twice.")
-    return classes
-
-
 def kept(path: Path, n: int) -> np.ndarray:
     """The first `n` drawings of a .npy file here, uint8 (n, 784). Raises Unusable where it does not hold them."""
     try:
@@ -99,8 +87,7 @@ def _first(content: bytes, n: int) -> np.ndarray:
     except Exception as error:  # numpy's reader evaluates the header; a damaged one can raise nearly anything
         raise Unusable("is no .npy file of drawings") from error
     if shape[1:] != (PIXELS,) or dtype != np.uint8 or by_column:
-        order = " by columns" if by_column else ""
-        raise Unusable(f"holds {dtype} {shape}{order}, not uint8 (drawings, {PIXELS}) by rows")
+        raise Unusable(f"holds {dtype} {shape}, not uint8 (drawings, {PIXELS}) row by row")
     if shape[0] < n:
         raise Unusable(f"holds {shape[0]:,} drawings, not {n:,}")
     pixels = file.read(n * PIXELS)

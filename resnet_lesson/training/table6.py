@@ -93,21 +93,15 @@ def _row(network: str, runs: Sequence[Run]) -> tuple[str, ...]:
 
 def _note(runs: Sequence[Run], recipe: Recipe) -> str:
     """What the numbers are, and where ours come from."""
-    paper = (
-        "Paper: He et al. 2015, table 6; for 110 layers five runs, the best 6.43%. It prints no number for plain nets."
-    )
+    paper = "Paper: He et al. 2015, table 6; it prints no number for plain nets."
     if not runs:
         return f"{paper} Ours: no finished run by the recipe {recipe.name} yet."
-
-    def all_of(values: Iterable) -> str:
-        return ", ".join(sorted({str(value) for value in values}))
-
-    epochs, names = all_of(run.history[-1]["epoch"] for run in runs), all_of(run.recipe["name"] for run in runs)
+    epochs = ", ".join(sorted({str(run.history[-1]["epoch"]) for run in runs}))
     hardware = "; ".join(sorted({f"{run.hardware}, {run.precision}" for run in runs}))
     ours = (
-        f"Ours: recipe {names}, {epochs} epochs of {all_of(run.data['name'] for run in runs)}, {hardware}; error after "
-        "the last epoch, mean ± standard deviation (n - 1) over the seeds. Training error: on the augmented images, "
-        "while training. Ensemble: of the mean of the seeds' softmax probabilities."
+        f"Ours: recipe {recipe.name}, {epochs} epochs of {runs[0].data['name']}, {hardware}; error after the last "
+        "epoch, mean ± standard deviation (n - 1) over the seeds. Training error: on the augmented images, while "
+        "training. Ensemble: of the mean of the seeds' softmax probabilities."
     )
     if (recipe.name, recipe.iterations) != (PAPER.name, PAPER.iterations):
         ours += " This is not the paper's recipe (164 epochs): compare ours with each other, not with the paper's."

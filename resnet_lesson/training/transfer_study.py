@@ -1,9 +1,4 @@
-"""The comparison of notebook 08: from scratch, a new head alone, or everything, on few and on many examples.
-
-    python -m resnet_lesson transfer --network resnet20 --data quickdraw
-
-trains every combination and records it beside the runs; the notebook trains the same live, on generated drawings.
-"""
+"""The comparison of notebook 08: from scratch, a new head alone, or everything, on few and on many examples."""
 
 import json
 import time
@@ -12,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
+from typing import BinaryIO
 
 import torch
 from tqdm.auto import tqdm
@@ -31,7 +27,7 @@ WAYS = {  # each with the rate of 0.03, 0.1, 0.3 and 1 that did best on other dr
     "new head": 1.0,
     "all layers": 0.1,
 }
-SIZES, SEEDS = (10, 50, 500), (0, 1, 2)  # examples a class; trials of each kind
+SIZES, SEEDS = (10, 50, 500), (0, 1, 2)  # examples per class; trials of each kind
 
 
 @dataclass(frozen=True)
@@ -75,19 +71,18 @@ def compare(
     seeds: Sequence[int] = SEEDS,
     recipe: Recipe = FINE_TUNING,
 ) -> Iterator[Trial]:
-    """Train in each of the `WAYS` with each number of examples a class, once a seed; yield each trial when it is done.
+    """Train in each of the `WAYS` with each number of examples per class and each seed; yield each trial when done.
 
     network: a pretrained network's name, and what is trained from scratch. pool: (N, H, W, 3) images, from which each
-    seed draws its own examples; a seed also fixes the new weights and the order. All trials have the same number of
-    steps, and images are normalised as the pretrained network expects it. Raises LessonError where the pool has too few
-    images of a class.
+    seed draws its own examples; a seed also fixes the new weights and the order. All trials have as many steps. Raises
+    LessonError where the pool has too few images of a class.
     """
     for combination in product(sizes, WAYS, seeds):
         yield one_trial(network, pool, test_set, *combination, recipe)
 
 
 def table(trials: Sequence[Trial]) -> str:
-    """Test error, mean ± standard deviation over the seeds: a row each way, a column each number of examples."""
+    """Test error, mean ± standard deviation over the seeds: a row per way, a column per number of examples."""
     sizes = sorted({trial.per_class for trial in trials})
     lines = [f"{'test error':13}" + "".join(f"{f'{size} a class':>18}" for size in sizes)]
     for way in dict.fromkeys(trial.way for trial in trials):
@@ -137,10 +132,15 @@ def record(folder: Path, network: str, pool: Dataset, test_set: Dataset, recipe:
         commits = [*str(old.about.get("commit")).split(" and "), str(about["commit"])]
         about["commit"] = " and ".join(dict.fromkeys(commits))
     done = {(trial.per_class, trial.way, trial.seed) for trial in trials}
-    for combination in tqdm([one for one in product(SIZES, WAYS, SEEDS) if one not in done], desc=folder.name):
-        trials.append(one_trial(network, pool, test_set, *combination, recipe))
+
+    def save(file: BinaryIO) -> None:
         text = json.dumps({"about": about, "trials": [asdict(trial) for trial in trials]}, indent=1) + "\n"
-        replace_file(path, lambda file, text=text: file.write(text.encode()))
+        file.write(text.encode())
+
+    todo = [one for one in product(SIZES, WAYS, SEEDS) if one not in done]
+    for per_class, way, seed in tqdm(todo, desc=folder.name):
+        trials.append(one_trial(network, pool, test_set, per_class, way, seed, recipe))
+        replace_file(path, save)
     return load(folder)
 
 

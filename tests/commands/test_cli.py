@@ -3,17 +3,19 @@
 import io
 import json
 import os
+import re
 import shutil
-import subprocess
 import sys
 
 import pytest
 from support.commands import call
+from support.paths import REPO
 
-from resnet_lesson.commands import inside, runs, shared, train
+from resnet_lesson.commands import cli, inside, runs, shared, train
 from resnet_lesson.datasets.shapes10 import shapes10
 from resnet_lesson.training.runs import load, own, shipped
 
+FIRST = "short-resnet20-seed0"
 TINY = ["train", "--network", "resnet8", "--recipe", "demo", "--dataset", "shapes10", "--iterations", "3"]
 
 
@@ -43,8 +45,7 @@ def test_train_records_the_run_and_does_it_once(capsys, tmp_path):
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == written
 
 
-@pytest.mark.parametrize("words, port", [(["--visdom"], 8097), (["--visdom", "9000"], 9000)])
-def test_rows_every_step_recomputation_and_visdom_are_asked_for(capsys, tmp_path, monkeypatch, words, port):
+def test_rows_every_step_recomputation_and_visdom_are_asked_for(capsys, tmp_path, monkeypatch):
     recomputed, drawn, ports = [], [], []
     monkeypatch.setattr(train, "recompute", recomputed.append)
 
@@ -53,20 +54,22 @@ def test_rows_every_step_recomputation_and_visdom_are_asked_for(capsys, tmp_path
         return lambda run: drawn.append(run.history[-1]["iteration"])
 
     monkeypatch.setattr(train, "VisdomWindows", windows)
-    words = [*words, "--record-every", "1", "--recompute", "--out", str(tmp_path / "run")]
+    words = ["--visdom", "9000", "--record-every", "1", "--recompute", "--out", str(tmp_path / "run")]
     assert call(capsys, *TINY, *words)[0] == 0
-    assert load(tmp_path / "run").column("iteration") == drawn == [1, 2, 3] and ports == [port]
-    assert call(capsys, "runs", "--root", str(tmp_path))[1].splitlines()[2].split()[4] == "2"  # epochs, in three rows
+    assert load(tmp_path / "run").column("iteration") == drawn == [1, 2, 3] and ports == [9000]
     assert [network.spec["name"] for network in recomputed] == ["resnet8"]
 
 
-def test_the_readme_s_own_line_trains_into_the_readers_folder_and_leaves_the_courses_record(capsys, mine, monkeypatch):
+def test_the_lines_of_the_readme_and_contributing_train_into_the_readers_folder(capsys, mine, monkeypatch):
+    """CONTRIBUTING then moves the folder by hand: no command writes among the course's own records."""
     asked = []
     monkeypatch.setitem(shared.DATASETS, "cifar10", shared.DATASETS["shapes10"])
-    monkeypatch.setattr(train, "train", lambda *_, out, **rest: asked.append(out) or load(shipped() / out.name))
-    assert call(capsys, "train", "--network", "resnet20")[0] == 0
-    assert (shipped() / "short-resnet20-seed0" / "run.json").exists() and asked == [mine / "short-resnet20-seed0"]
-    assert shipped() not in own().parents and own() != shipped()
+    monkeypatch.setattr(train, "train", lambda *_, out, **rest: asked.append(out.name) or load(shipped() / FIRST))
+    text = (REPO / "CONTRIBUTING.md").read_text()
+    line = re.search(r"^python -m resnet_lesson (train .*)", text, re.M)[1]
+    assert call(capsys, "train", "--network", "resnet20")[0] == call(capsys, *line.split())[0] == 0
+    moved = re.search(r"^mv data/my-runs/(\S+) data/runs/$", text, re.M)[1]
+    assert asked == [FIRST, moved] and shipped().parent == own().parent and shipped() != own()
 
 
 def test_a_trial_does_not_take_the_folder_of_the_whole_run(capsys, mine):
@@ -74,12 +77,6 @@ def test_a_trial_does_not_take_the_folder_of_the_whole_run(capsys, mine):
     assert call(capsys, *TINY, "--shortcut", "B")[0] == 0
     names = [path.name for path in sorted(mine.iterdir())]
     assert names == ["demo-resnet8-seed0-shapes10-3steps", "demo-resnet8-seed0-shapes10-3steps-shortcutB"]
-
-
-def test_another_run_in_the_folder_is_refused_in_one_line(capsys, tmp_path):
-    call(capsys, *TINY, "--out", str(tmp_path / "run"))
-    status, _, error = call(capsys, *TINY, "--seed", "1", "--out", str(tmp_path / "run"))
-    assert status == 2 and "another run" in error and "seed" in error and error.count("\n") == 1
 
 
 def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
@@ -95,41 +92,25 @@ def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
     "words, says",
     [
         ("", "required: COMMAND"),
-        ("--nonsense", "required: COMMAND"),
         ("trian", "Did you mean 'train'?"),
-        ("train", "required: --network"),
         ("train --netwrk plain20", "Did you mean '--network'?"),
         ("train --network plian20", "Did you mean 'plain20'?"),
-        ("train --network plain20 --recipe papr", "Did you mean 'paper'?"),
-        ("train --network plain20 --dataset cifar", "Did you mean 'cifar10'?"),
+        ("train --network plain20 --recipe papr", "choose from"),
         ("train --network plain20 --iterations 0", "at least 1 iteration"),
-        ("train --network plain20 --iterations x", "invalid int value: 'x'"),
-        ("train --network plain20 --shortcut D", "choose from"),
-        ("train --network plain20 --precision float16", "choose from"),
+        ("train --network plain20 --seed -1", "a whole number from 0 to 4294967295, not -1"),
         ("train --network plain20 --device gpu", "choose cpu, cuda or mps"),
         ("train --network plain20 --device cuda:99", "The device 'cuda:99' cannot be used here"),
         (f"train --network plain20 --out {shipped()}/short-plain20-seed0", "where the course's own records are"),
         (f"reproduce table6 --out {shipped()}", "where the course's own records are"),
-        ("train --network plain20 --root nofolder/x --dataset shapes10 --record-every 0", "at least 1, not 0"),
-        ("cost resnet55", "Did you mean 'resnet56'?"),
+        ("train --network plain20 --dataset shapes10 --record-every 0", "at least 1, not 0"),
         ("cost resnet20 --size -3", "a whole number from 4 to 4096, not -3"),
-        ("cost resnet20 --size 0", "a whole number from 4 to 4096, not 0"),
-        ("cost resnet20 --size 1000000000", "a whole number from 4 to 4096, not 1000000000"),
         ("cost resnet20 --size big", "a whole number from 4 to 4096, not big"),
         ("runs my-run", "no recorded run 'my-run'"),
         ("runs --figure curves.bmp", ".png, .svg, .pdf"),
-        ("runs --figure curves", ".png, .svg, .pdf"),
         ("runs --figure /dev/null/curves.png", "/dev/null: File exists"),
-        ("inside", "required: NAME"),
         ("inside paper-resnet2O-seed0", "Did you mean 'paper-resnet20-seed0'?"),
-        ("inside paper-resnet20-seed0 --device gpu", "choose cpu, cuda or mps"),
-        ("reproduce table7", "Did you mean 'table6'?"),
         ("transfer --network resnet21", "Did you mean 'resnet20'?"),
-        ("transfer --iterations 0", "a whole number from 1, not 0"),
-        ("transfer --data mnist", "choose from"),
         ("visdom --port 0", "from 1 to 65535"),
-        ("visdom --port x", "invalid int value: 'x'"),
-        ("doctor --rot x", "Did you mean '--root'?"),
         ("grade -- -x.ipynb", "-x.ipynb"),
     ],
 )
@@ -138,15 +119,10 @@ def test_what_is_wrong_is_one_line_that_says_what_is_right(capsys, mine, words, 
     assert status == 2 and says in error and error.count("\n") == 1 and "Traceback" not in printed + error
 
 
-@pytest.mark.parametrize(
-    "command", [[], *([name] for name in ("train", "data", "runs", "cost", "doctor", "reproduce", "visdom", "inside"))]
-)
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])
 def test_help_says_what_each_command_does(capsys, command):
     status, printed, _ = call(capsys, *command, "--help")
     assert status == 0 and len(printed) > 100 and "None" not in printed
-
-
-# --- runs
 
 
 def test_runs_lists_a_run_with_its_final_errors_and_draws_it(capsys, tmp_path):
@@ -156,9 +132,7 @@ def test_runs_lists_a_run_with_its_final_errors_and_draws_it(capsys, tmp_path):
     figure = tmp_path / "nofolder" / "curves.png"
     assert call(capsys, "runs", "my-run", "--root", str(tmp_path), "--figure", str(figure))[0] == 0
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert "Did you mean 'my-run'" in call(capsys, "runs", "my-ran", "--root", str(tmp_path))[2]
-    status, printed, _ = call(capsys, "runs", "--root", str(tmp_path / "nothing"))
-    assert status == 0 and "No recorded runs" in printed
+    assert "No recorded runs" in call(capsys, "runs", "--root", str(tmp_path / "nothing"))[1]
 
 
 def test_runs_says_which_are_the_courses_and_which_the_readers_and_names_a_damaged_one(capsys, mine):
@@ -187,9 +161,6 @@ def test_what_the_outputs_encoding_lacks_is_no_reason_to_fail(capsys, monkeypatc
         assert b"??" in output.buffer.getvalue() and b"resnet8" in output.buffer.getvalue()
 
 
-# --- inside
-
-
 class Found:
     """What was measured, as far as the command says it."""
 
@@ -214,22 +185,12 @@ def test_inside_measures_runs_by_name_or_folder_and_names_the_worst_block(capsys
     assert seen == [(folder, "shapes10", "cpu") for folder in folders]
 
 
-@pytest.mark.parametrize("name, status", [("doodles10", 0), ("quickdraw", 2)])
-def test_inside_knows_each_data_set_that_train_takes_and_names_another(capsys, mine, monkeypatch, name, status):
+def test_inside_says_which_data_set_no_command_can_make(capsys, mine):
     call(capsys, *TINY, "--out", str(mine / "run"))
     record = json.loads((mine / "run" / "run.json").read_text())
-    (mine / "run" / "run.json").write_text(json.dumps(record | {"data": record["data"] | {"name": name}}))
-    seen = []
-    monkeypatch.setattr(inside, "measure", lambda run, *sets, device: seen.append(sets[0]) or Found())
-    ended, _, error = call(capsys, "inside", "run")
-    assert ended == status
-    if status:
-        assert error.startswith("run was trained on quickdraw") and error.count("\n") == 1
-    else:
-        assert seen[0].name == "doodles10" and seen[0].images.shape[3] == 3
-
-
-# --- the others, and the program
+    (mine / "run" / "run.json").write_text(json.dumps(record | {"data": record["data"] | {"name": "quickdraw"}}))
+    status, _, error = call(capsys, "inside", "run")
+    assert status == 2 and error.startswith("run was trained on quickdraw") and error.count("\n") == 1
 
 
 def test_cost_prints_the_layers_and_the_total(capsys):
@@ -238,8 +199,17 @@ def test_cost_prints_the_layers_and_the_total(capsys):
     assert printed.splitlines()[-1].split() == ["total", "269,722", "40,551,040"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a shell with pipes")
-def test_it_runs_as_a_module_and_who_reads_only_the_first_line_sees_no_traceback():
-    command = f"'{sys.executable}' -m resnet_lesson runs | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=100)
-    assert done.stdout.startswith("Runs that come with the course") and done.stderr == ""
+def test_who_reads_only_the_first_line_sees_no_traceback(capsys, monkeypatch):
+    null = os.open(os.devnull, os.O_WRONLY)
+
+    class Closed(io.StringIO):
+        """As the output is in `runs | head -1`."""
+
+        def flush(self):
+            raise BrokenPipeError
+
+        def fileno(self):
+            return null
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert call(capsys, "runs")[0] == 0

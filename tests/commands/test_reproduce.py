@@ -122,19 +122,14 @@ def soon(condition, action):
     threading.Thread(target=wait).start()
 
 
-# --- which trainings, in which order
-
-
 def test_the_list_has_the_commands_most_telling_first_and_starts_nothing(capsys, fake):
     status, printed, _ = call(capsys, "reproduce", "table6", "--list", "--out", str(fake))
     lines = [line for line in printed.splitlines() if line.startswith("to do")]
     assert status == 0 and len(lines) == 9 * 5 and begun(fake) == []
     found = [re.search(r"train --network (\w+) --recipe (\w+) --seed (\d)", line).groups() for line in lines]
-    telling, deep, rest = found[:12], found[12:17], found[17:]
-    assert {network for network, _, _ in telling} == {"plain20", "plain56", "resnet20", "resnet56"}
-    assert [seed for _, _, seed in telling] == [*"000011112222"]  # each seed gives the comparison as soon as can be
-    assert deep == [("resnet110", "paper110", str(seed)) for seed in range(5)]
-    assert {name for _, name, _ in telling + rest} == {"paper"} and len(set(found)) == 45
+    assert {network for network, _, _ in found[:12]} == {"plain20", "plain56", "resnet20", "resnet56"}
+    assert [seed for _, _, seed in found[:12]] == [*"000011112222"]  # each seed gives the comparison at once
+    assert found[12:17] == [("resnet110", "paper110", str(seed)) for seed in range(5)] and len(set(found)) == 45
 
 
 def test_what_comes_with_the_course_is_done_and_the_rest_goes_to_the_readers_own_runs(capsys, tmp_path, monkeypatch):
@@ -150,20 +145,13 @@ def test_what_comes_with_the_course_is_done_and_the_rest_goes_to_the_readers_own
     [
         (["--networks", "plain20,resnet65"], "Did you mean 'resnet56'"),
         (["--networks", "plain20,resnet18"], "such as resnet20, not resnet18"),
-        (["--recipe", "papr"], "Did you mean 'paper'"),
-        (["--dataset", "cifar"], "Did you mean 'cifar10'"),
         (["--seeds", "0"], "a whole number from 1, not 0"),
-        (["--jobs", "half"], "a whole number from 1, not half"),
-        (["--minutes", "-1"], "a number from 0.01, not -1"),
         (["--minutes", "nan"], "a number from 0.01, not nan"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(capsys, fake, wrong, message):
     status, _, error = call(capsys, "reproduce", "table6", *wrong, "--out", str(fake))
     assert status == 2 and message in error and error.count("\n") == 1 and begun(fake) == []
-
-
-# --- what happens to them
 
 
 def test_what_is_done_is_skipped_and_more_seeds_add_only_theirs(capsys, fake):
@@ -181,7 +169,6 @@ def test_jobs_run_side_by_side_on_their_share_of_the_cores(capsys, fake, monkeyp
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     behave(fake, demo_plain20_seed0="meets", demo_resnet20_seed0="meets")
     assert call(capsys, *words(fake, seeds=2), "--jobs", "2")[0] == 0
-    assert [what for what, *_ in log(fake)[:2]] == ["begin", "begin"]
     open_now = [sum(1 if what == "begin" else -1 for what, *_ in log(fake)[:k]) for k in range(1, 9)]
     assert max(open_now) == 2 and open_now[-1] == 0
     assert {threads for _, _, threads, *_ in log(fake)} == {"3"}
@@ -192,29 +179,24 @@ def test_a_training_that_fails_is_reported_and_the_others_go_on(capsys, fake):
     behave(fake, demo_plain20_seed0="fails", demo_resnet20_seed0="killed")
     status, printed, _ = call(capsys, *words(fake, "plain20,resnet20,resnet32"))
     assert status == 1 and load(fake / f"demo-resnet32-seed0{TRIAL}").status == "finished"
-    assert f"plain20-seed0{TRIAL}: failed: RuntimeError: CUDA out of memory. (use fewer --jobs)" in printed
+    assert f"plain20-seed0{TRIAL}: failed: RuntimeError: CUDA out of memory." in printed
     assert f"resnet20-seed0{TRIAL}: failed: killed by the system" in printed
-    behave(fake)
-    assert call(capsys, *words(fake, "plain20,resnet20,resnet32"))[0] == 0
-    assert begun(fake).count("demo-resnet32-seed0") == 1
 
 
 @posix
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "--minutes"])
 def test_when_it_is_stopped_the_children_save_and_the_same_command_goes_on(capsys, fake, how):
     behave(fake, demo_plain20_seed0="stops", demo_resnet20_seed0="stops")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if how != "--minutes":
         number = signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM
         soon(lambda: len(list(fake.glob("*/run.json"))) == 2, lambda: os.kill(os.getpid(), number))
-    began = time.monotonic()
-    limit = ["--minutes", "0.06"] if how == "--minutes" else []
+    began, handler = time.monotonic(), signal.getsignal(signal.SIGTERM)
+    limit = ["--minutes", "0.04"] if how == "--minutes" else []
     status, printed, _ = call(capsys, *words(fake, seeds=2), "--jobs", "2", *limit)
-    assert time.monotonic() - began < 3.6 or not limit
+    assert time.monotonic() - began < 2.4 or not limit
     assert status == 130 and "Stopping: " in printed and "0 of 4 trainings done: the same command goes on" in printed
     assert [load(fake / f"demo-{name}20-seed0{TRIAL}").status for name in ("plain", "resnet")] == ["interrupted"] * 2
-    assert len(begun(fake)) == 2 and "failed" not in printed
-    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert len(begun(fake)) == 2 and "failed" not in printed and signal.getsignal(signal.SIGTERM) == handler
     assert call(capsys, *words(fake, seeds=2), "--list")[1].count("go on") == 2
     assert call(capsys, *words(fake, seeds=2))[0] == 0 and len(begun(fake)) == 6
 
@@ -253,26 +235,21 @@ cli.main()
 @posix
 def test_a_real_training_is_interrupted_and_its_command_goes_on(capsys, monkeypatch, tmp_path):
     """With the real `train`, on few images, started where SIGINT is ignored, as by `&` in a script."""
-    assert reproduce.TRAIN == (sys.executable, "-m", "resnet_lesson", "train")
     folder = tmp_path / "demo-resnet8-seed0-shapes10-200steps"
     command = words(tmp_path, "resnet8", iterations=200)  # of them 32 an epoch
     listed = shlex.split(call(capsys, *command, "--list")[1].splitlines()[0].removeprefix("to do"))
-    assert listed[:4] == ["python", "-m", "resnet_lesson", "train"]
+    assert tuple(listed[:4]) == ("python", *reproduce.TRAIN[1:])
     monkeypatch.setattr(reproduce, "TRAIN", (sys.executable, "-c", SMALL))
     monkeypatch.setitem(shared.DATASETS, "shapes10", lambda root: (shapes10(2048, 8, seed=0), shapes10(64, 8, seed=1)))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         history = folder / "history.csv"
         soon(lambda: history.exists() and len(history.read_text().splitlines()) > 1, lambda: os.kill(os.getpid(), 2))
-        status, printed, _ = call(capsys, *command)
+        assert call(capsys, *command)[0] == 130
     finally:
         signal.signal(signal.SIGINT, before)
-    assert status == 130 and "goes on" in printed and "\x1b" not in printed
     first = load(folder)
     assert first.status == "interrupted" and 32 <= first.history[-1]["iteration"] < 200
-    assert first.command.startswith("python -m resnet_lesson train --network resnet8 --recipe demo --seed 0")
     assert call(capsys, *listed[3:])[0] == 0
     last = load(folder)
     assert last.status == "finished" and last.started == first.started and last.history[0] == first.history[0]
-    status, printed, _ = call(capsys, *command)
-    assert status == 0 and re.search(rf"ResNet-8 .* {100 * last.final():.2f} \|\s+1 ", printed)

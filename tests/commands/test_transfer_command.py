@@ -1,13 +1,10 @@
 """`transfer`: which drawings it trains on, and where it records them."""
 
-import dataclasses
-
 import pytest
 from support.commands import call
 
 from resnet_lesson import doodles10
 from resnet_lesson.commands import transfer
-from resnet_lesson.training.pretrained import pretrained
 from resnet_lesson.training.transfer import FINE_TUNING
 from resnet_lesson.training.transfer_study import Study, Trial, table
 
@@ -52,10 +49,3 @@ def test_people_s_drawings_another_network_length_and_folder_are_asked_for(capsy
 def test_classes_are_refused_without_quickdraw(capsys, asked):
     status, _, error = call(capsys, "transfer", "--classes", "apple")
     assert status == 2 and "--classes are QuickDraw's: add --data quickdraw" in error and asked == []
-
-
-def test_drawings_are_made_as_large_as_the_network_expects(capsys, asked, monkeypatch):
-    found = dataclasses.replace(pretrained("resnet8"), size=40)
-    monkeypatch.setattr(transfer, "pretrained", lambda name, otherwise: found)
-    assert call(capsys, "transfer")[0] == 0
-    assert [data.images.shape[1:] for data in asked[0][2:4]] == [(40, 40, 3)] * 2

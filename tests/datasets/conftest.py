@@ -11,7 +11,8 @@ def alone(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("RESNET_LESSON_CIFAR10_URL", raising=False)
     monkeypatch.delenv("RESNET_LESSON_QUICKDRAW_URL", raising=False)
-    monkeypatch.setattr(download, "PATIENCE", download.Patience(rate=100_000, after=0.3, connect=2, stall=0.5))
+    for name, value in {"SLOW": 100_000, "PATIENCE": 0.3, "TIMEOUT": (2, 0.5)}.items():
+        monkeypatch.setattr(download, name, value)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import tarfile
 
 import numpy as np
@@ -151,20 +150,3 @@ def test_from_a_server_by_checksum(root, tmp_path, server):
     assert files(student) == {}
     unbundle(f"{address}#sha256={digest}", student)
     assert files(student) == {APPLE: drawings(3), CAT: drawings(2, 1)}
-
-
-def test_weights_belong_to_another_disk(root, tmp_path, monkeypatch):
-    """Where torch keeps its weights is often another disk than the course's folder: no file is moved between them."""
-    bundle(tmp_path / "class.tar", root)
-    (tmp_path / "hub" / "checkpoints" / WEIGHTS).unlink()
-    replace = os.replace
-
-    def within_a_disk(source, target):
-        disks = ["hub" in str(path) for path in (source, target)]
-        if disks[0] != disks[1]:
-            raise OSError(18, "Invalid cross-device link")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", within_a_disk)
-    unbundle(str(tmp_path / "class.tar"), tmp_path / "student")
-    assert (tmp_path / "hub" / "checkpoints" / WEIGHTS).read_bytes() == b"weights"

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,14 +20,11 @@ def made(images=IMAGES, labels=LABELS):
     [
         ({"images": IMAGES.float() / 255}, r"uint8 tensor \(N, H, W, 3\).* this is float32 \(12, 8, 8, 3\) on cpu"),
         ({"images": IMAGES.permute(0, 3, 1, 2)}, r"uint8 \(12, 3, 8, 8\) on cpu\. images\.permute\(0, 2, 3, 1\)"),
-        ({"images": IMAGES[..., 0]}, r"this is uint8 \(12, 8, 8\)"),
         ({"images": IMAGES.numpy()}, "this is a ndarray"),
         ({"images": IMAGES.to("meta")}, "on the CPU.* on meta"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "mine holds no images"),
         ({"labels": LABELS[:11]}, r"int64 tensor \(12,\) .* one label for each image, and this is int64 \(11,\)"),
-        ({"labels": LABELS[:, None]}, r"this is int64 \(12, 1\)"),
         ({"labels": LABELS.int()}, r"this is int32 \(12,\)"),
-        ({"labels": LABELS.tolist()}, "this is a list"),
         ({"labels": LABELS + 1}, "run from 1 to 3, but with 3 classes they must be from 0 to 2"),
         ({"labels": LABELS - 1}, "run from -1 to 1"),
     ],
@@ -41,21 +37,18 @@ def test_what_is_no_set_of_labelled_images_is_refused_in_words(change, message):
 
 LAYOUTS = {
     "every second label": (IMAGES[:6], LABELS.repeat_interleave(2)[::2][:6]),
-    "every second image": (IMAGES.repeat_interleave(2, 0)[::2], LABELS),
     "channels moved last": (IMAGES.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1), LABELS),
     "one image many times": (IMAGES[:1].expand(12, -1, -1, -1), LABELS),
-    "from numpy": (torch.from_numpy(IMAGES.numpy()[::2]), torch.from_numpy(LABELS.numpy()[::2])),
 }
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("kind", ["channel", "pixel"])
-def test_the_layout_in_memory_makes_no_difference(layout, kind):
+def test_the_layout_in_memory_makes_no_difference(layout):
     images, labels = LAYOUTS[layout]
     views, copies = made(images, labels), made(images.clone(memory_format=torch.contiguous_format), labels.clone())
     assert copies.images.is_contiguous() and not (images.is_contiguous() and labels.is_contiguous())
     assert views.sha256 == copies.sha256
-    batches = [Batches(one, 5, Normalisation.of(one, kind), padding=1, flip=True) for one in (views, copies)]
+    batches = [Batches(one, 5, Normalisation.of(one), padding=1, flip=True) for one in (views, copies)]
     for (a, b), (c, d) in zip(*batches, strict=True):
         assert torch.equal(a, c) and torch.equal(b, d)
 
@@ -80,8 +73,7 @@ def test_take_gives_the_first_images_with_a_checksum_of_their_own():
             data.take(n)
 
 
-@pytest.mark.parametrize("per_class", [1, 10, 99])
-def test_split_takes_the_first_of_each_class_and_leaves_the_others_in_order(per_class):
+def test_split_takes_the_first_of_each_class_and_leaves_the_others_in_order(per_class=10):
     data = dataclasses.replace(doodles10(1000), images=torch.arange(1000).to(torch.uint8).view(-1, 1, 1, 1))
     places = data.labels * 0
     for label in range(10):
@@ -92,12 +84,7 @@ def test_split_takes_the_first_of_each_class_and_leaves_the_others_in_order(per_
 
 
 def test_split_needs_more_images_of_each_class_than_it_takes():
-    data = shapes10(95)
-    counts = data.labels.bincount().numpy()
-    message = rf"^shapes10 has 9 of {data.classes[np.argmin(counts)]}, so split\(9\) leaves none .* larger set\.$"
-    with pytest.raises(LessonError, match=message):
-        data.split(9)
-    with pytest.raises(LessonError, match="has 0 of c"):
-        made(labels=LABELS % 2).split(1)
+    with pytest.raises(LessonError, match=r"^shapes10 has 9 of \w+, so split\(9\) leaves none .* larger set\.$"):
+        shapes10(95).split(9)
     with pytest.raises(ValueError, match="1 image of each class or more, not 0"):
-        data.split(0)
+        made().split(0)

@@ -18,11 +18,10 @@ class Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError):  # the client may well leave
             getattr(self, behaviour)()
 
-    def start(self, length=None, status=200, **headers):
+    def start(self, length, status=200, **headers):
         self.send_response(status)
         for key, value in {"Content-Length": length, **headers}.items():
-            if value is not None:
-                self.send_header(key.replace("_", "-"), str(value))
+            self.send_header(key.replace("_", "-"), str(value))
         self.end_headers()
 
     def whole(self, upto=None, **headers):
@@ -43,73 +42,36 @@ class Handler(BaseHTTPRequestHandler):
         self.server.two.wait(20)
         self.good()
 
-    def endless(self):
-        """Goes on after the file until the client leaves."""
-        self.start()
-        self.wfile.write(self.content)
-        try:
-            while not self.server.over.is_set():
-                self.wfile.write(bytes(65536))
-        except ConnectionError:
-            self.server.left.set()
-
     def mislabelled(self):
         """As servers do that take .gz for a way of sending a .tar."""
         self.whole(Content_Encoding="gzip")
-
-    def unmeasured(self):
-        self.start()
-        self.wfile.write(self.content)
-
-    def moved(self):
-        self.start(0, 302, Location=self.path.replace("moved", "good"))
-
-    def silent(self):
-        self.server.over.wait(20)
 
     def stalls(self):
         self.whole(len(self.content) // 2)
         self.server.over.wait(20)
 
-    def pour(self, rate, upto=None):
-        """Bytes a second, in portions each of 20 ms."""
-        self.start(len(self.content))
-        begin, step = time.monotonic(), rate // 50
-        for i in range(0, upto or len(self.content), step):
-            self.wfile.write(self.content[i : i + step])
-            if self.server.over.wait(max(0, begin + (i + step) / rate - time.monotonic())):
-                return
-
-    def drips(self):
-        self.pour(2000)
-
-    def slower(self):
-        self.pour(40_000)
-
     def slow(self):
-        self.pour(60_000)
-
-    def tires(self):
-        """The fastest of the slow, but the second time it breaks off."""
-        again = sum(behaviour == "tires" for behaviour, *_ in self.server.asked) > 1
-        self.pour(75_000, 3000 if again else None)
+        """50 kB/s, in portions each of 20 ms."""
+        self.start(len(self.content))
+        begin = time.monotonic()
+        for i in range(0, len(self.content), 1000):
+            self.wfile.write(self.content[i : i + 1000])
+            if self.server.over.wait(max(0, begin + i / 50_000 - time.monotonic())):
+                return
 
     def truncates(self):
         self.whole(-1000)
 
     def lies(self):
-        self.start(len(self.content))
-        self.wfile.write(b"x" * len(self.content))
+        self.content = b"x" * len(self.content)
+        self.whole()
 
     def page(self):
-        self.start(22, Content_Type="text/html; charset=utf-8")
-        self.wfile.write(b"<html>Log in!</html>\r\n")
+        self.content = b"<html>Log in!</html>\r\n"
+        self.whole(Content_Type="text/html; charset=utf-8")
 
     def missing(self):
         self.send_error(404)
-
-    def hangs(self):
-        """Up, without a word."""
 
     def log_message(self, *_):
         pass
@@ -121,7 +83,7 @@ def serving(**files):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
     server.files, server.asked = files, []
-    server.over, server.left, server.two = threading.Event(), threading.Event(), threading.Barrier(2)
+    server.over, server.two = threading.Event(), threading.Barrier(2)
     server.host = f"127.0.0.1:{server.server_port}"
     server.url = f"http://{server.host}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
