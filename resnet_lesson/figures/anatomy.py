@@ -69,7 +69,9 @@ def _cost(module: nn.Module, input_shape: Shape, what: str) -> Cost:
     try:
         return cost_of(module, input_shape)
     except RuntimeError as error:
-        raise ValueError(f"{what} cannot take input_shape {input_shape}: {error}") from None
+        channels = [layer.in_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+        hint = f" Its first convolution takes {channels[0]} channels." if channels else ""
+        raise ValueError(f"{what} cannot take input_shape {input_shape}: {error}.{hint}") from None
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _fill(figure: Figure, width: float, height: float) -> Figure:
 
 @styled
 def block_diagram(
-    block: nn.Module | Mapping[str, tuple[nn.Module, Shape]], input_shape: Shape | None = None, title: str | None = None
+    block: nn.Module | Mapping[str, tuple[nn.Module, Shape]], input_shape: Shape = (), title: str | None = None
 ) -> Figure:
     """A block as in the paper's figures 2 and 5, with the shape C x H x W of what each arrow carries.
 
