@@ -82,7 +82,7 @@ case "$1 $2" in
     "-c "*) exec "{real}" -c "import sys; sys.version_info = tuple(map(int, '{version}'.split('.'))); $2" ;;
     *) echo "{version} $*" >> "{home}/log"; . "{home}/when" ;;
 esac
-case "$*" in "-m venv"*) mkdir -p .venv/bin; [ -e .venv/bin/python ] && [ "$3" != --clear ] || cp "$0" .venv/bin/python ;; esac
+case "$*" in "-m venv"*) mkdir -p .venv/bin; cp "$0" .venv/bin/python 2> /dev/null; true ;; esac
 """
 PIP = ["setuptools==80.10.2", "--no-build-isolation -r requirements.txt", "--no-build-isolation --no-deps -e ."]
 
