@@ -10,7 +10,7 @@ help:
 	@echo "make visdom   run the visdom server that VisdomWindows draws in   (VISDOM_ARGS=\"--port 9999\")"
 	@echo "make test     run every test and every notebook   (ARGS=\"tests/course/test_setup.py -x\": only pytest with these)"
 	@echo "make quick    run the unit tests of networks, data, training and measures, in a minute"
-	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for two)"
+	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for one)"
 	@echo "make bench    compare training with the usual pipeline; a few minutes on a machine that does nothing else"
 	@echo "make course   execute the notebooks and write each as a page to build/  (COURSE_ARGS=--stored: as they are stored)"
 	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
