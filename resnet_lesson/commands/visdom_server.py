@@ -6,6 +6,7 @@ page's scripts, and writes them into the installed package. Here they are kept i
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import re
 import shutil
@@ -39,7 +40,7 @@ def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
     if not 0 < port < 2**16:
         raise LessonError(f"A port is a number from 1 to 65535, not {port}.")
     try:
-        import visdom
+        visdom = importlib.import_module("visdom")
     except ModuleNotFoundError:
         raise LessonError(
             'visdom is not installed: run `make lab` once, or pip install "resnet-lesson[visdom]".'
@@ -47,13 +48,13 @@ def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
     # Also where the command runs in the background of a script, which ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        folder = Path(folder).resolve() / visdom.__version__
-        shutil.copytree(Path(visdom.__file__).parent / "static", folder / "static", dirs_exist_ok=True)
-        if missing_scripts(folder / "static"):
+        place = Path(folder).resolve() / visdom.__version__
+        shutil.copytree(Path(visdom.__file__).parent / "static", place / "static", dirs_exist_ok=True)
+        if missing_scripts(place / "static"):
             print("Fetching the scripts of visdom's page ...", flush=True)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                subprocess.run([sys.executable, "-c", FETCH, str(folder)], capture_output=True, timeout=300)
-        asyncio.run(_serve(port, folder))
+                subprocess.run([sys.executable, "-c", FETCH, str(place)], capture_output=True, timeout=300)
+        asyncio.run(_serve(port, place))
     print("visdom has stopped.")
     return 0
 

@@ -14,7 +14,7 @@ from torch import nn
 from ..models.blocks import Projection, ZeroPadShortcut
 from ..models.cost import Cost, cost_of
 
-Shape = tuple[int, ...]  # without the batch: (C, H, W)
+Shape = tuple  # without the batch: (C, H, W)
 SHORT = {
     "SqueezeExcitation": "squeeze, excite, scale",
     "BatchNorm2d": "BN",

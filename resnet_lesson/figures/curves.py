@@ -59,7 +59,7 @@ def error_curves(runs: Sequence[Run], planned: bool = False, top: float = 1.0) -
         ax.set(xlabel="epoch", ylim=(0, top))
         if planned:
             ax.set_xlim(0, 1.02 * max(_epochs(run, [run.recipe["iterations"]])[0] for run in runs))
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
     return noted(finish(figure, "wrong answers"), provenance(runs))
 
 
@@ -95,7 +95,7 @@ def comparison(experiment: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
             size = dict(lw=4, ms=8) if name == names[0] else dict(lw=1.5, ms=4)  # seen under a line that covers it
             ax.plot(range(1, len(errors) + 1), errors, color=color, marker=marker, label=name, **size)
         ax.set(xlabel="epoch", ylim=(0, 1.02))
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
     return finish(figure, "wrong answers")
 
 
@@ -119,7 +119,7 @@ def depth_curves(runs: Sequence[Run]) -> Figure:
     return noted(finish(figure, "wrong answers at the end"), provenance(runs))
 
 
-WAY_STYLE = {
+WAY_STYLE: dict[str, dict] = {
     "from scratch": dict(color=PLAIN[1], linestyle="--", marker="s"),
     "new head": dict(color=RESIDUAL[0], linestyle="-", marker="^"),
     "all layers": dict(color=RESIDUAL[1], linestyle="-", marker="o", linewidth=2.8),

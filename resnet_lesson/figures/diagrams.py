@@ -25,10 +25,10 @@ EDGE, QUIET, SHORTCUT = "#333333", "#555555", RESIDUAL[1]
 GAP, RADIUS, HALF = 0.46, 0.14, 1.05  # inches: between boxes; of the circle with the plus; half a box's width
 
 
-def _line(ax: Axes, points: list[tuple[float, float]], codes=None, head=9, color=EDGE, **style) -> None:
+def _line(ax: Axes, points: list[tuple[float, float]], codes=None, head=9, color=EDGE, linewidth=1.2, **style) -> None:
     """A line, solid or dotted, with an arrow head at its end."""
-    style = {"arrowstyle": "-", "linewidth": 1.2} | style
-    ax.add_patch(FancyArrowPatch(path=Path(points, codes), color=color, **style))
+    path = Path(points, codes)
+    ax.add_patch(FancyArrowPatch(path=path, arrowstyle="-", color=color, linewidth=linewidth, **style))
     (x0, y0), (x1, y1) = points[-2:]
     near = 0.02 / max(abs(x1 - x0), abs(y1 - y0))
     tail = x1 + (x0 - x1) * near, y1 + (y0 - y1) * near

@@ -4,13 +4,12 @@ The controls are ipywidgets (the `lab` extra). Without them, on GitHub and on a 
 begins with.
 """
 
-import base64
 import inspect
-import io
 import threading
 from collections.abc import Callable, Mapping
 from html import escape
 from itertools import pairwise
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -25,7 +24,7 @@ from ..models.networks import label
 from ..models.resnet import ResNet
 from .diagrams import block_diagram
 from .inside import scale_of, surface_view
-from .style import RESIDUAL, line_style
+from .style import RESIDUAL, line_style, png
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -57,22 +56,20 @@ def _widget(name: str, control, value, label_width: str):
 
 
 class Explorer:
-    """What `explorer` returns. `controls`: the widgets by name; `output`: the HTML widget that shows the result.
-
-    Without ipywidgets there are no controls and `output` is None.
-    """
+    """What `explorer` returns. `controls`: the widgets by name; `output`: the HTML widget that shows the result."""
 
     def __init__(self, draw: Callable[..., Figure | str], controls: Mapping):
         parameters = inspect.signature(draw).parameters
         values = {name: _start(control, parameters.get(name)) for name, control in controls.items()}
-        self.draw, self.controls, self.output, self.view = draw, {}, None, None
+        self.draw = draw
         self._words = f"{draw.__name__}: " + ", ".join(f"{name}={value!r}" for name, value in values.items())
         self._still = self._render(values)
         self._one_at_a_time = threading.Lock()  # JupyterLab may send the controls' news to several threads
+        self.controls: dict[str, Any] = {}
+        self.view = None
         try:
             self._add_controls(controls, values)
         except Exception as problem:  # an old or damaged ipywidgets: the picture is still worth showing
-            self.controls, self.output, self.view = {}, None, None
             print(f"Only the picture, without controls ({problem}): pip install --upgrade ipywidgets")
 
     def _add_controls(self, controls: Mapping, values: Mapping) -> None:
@@ -99,14 +96,12 @@ class Explorer:
         result = self.draw(**values)
         if isinstance(result, str):
             return {"text/html": result}
-        buffer = io.BytesIO()
-        result.savefig(buffer, format="png")
+        picture = png(result)
         plt.close(result)
-        png = base64.b64encode(buffer.getvalue()).decode()
-        alt = escape(result.get_label() or self.draw.__name__)
+        alt = escape(str(result.get_label() or self.draw.__name__))
         wide, high = result.canvas.get_width_height()
-        picture = f'<img alt="{alt}" width="{wide}" height="{high}" style="max-width:100%;height:auto" '
-        return {"image/png": png, "text/html": f'{picture}src="data:image/png;base64,{png}">'}
+        start = f'<img alt="{alt}" width="{wide}" height="{high}" style="max-width:100%;height:auto" '
+        return {"image/png": picture, "text/html": f'{start}src="data:image/png;base64,{picture}">'}
 
     def __repr__(self) -> str:
         return self._words

@@ -4,8 +4,6 @@ The figure is shown once and then replaced, so that a saved notebook keeps the l
 shown.
 """
 
-import base64
-import io
 import math
 import sys
 import time
@@ -14,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ..training.runs import Run
 from .curves import error_curves
+from .style import png
 
 WORDS = "LivePlot: training and test error by epoch"  # the same each time, so that nbval finds no difference
 SAME = ("network", "recipe", "data", "seed", "precision", "processes")  # where these agree, it is the same run
@@ -63,9 +62,7 @@ class LivePlot:
 
         begin = time.monotonic()
         try:
-            file = io.BytesIO()
-            self.figure.savefig(file, format="png")
-            picture = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": WORDS}
+            picture = {"image/png": png(self.figure), "text/plain": WORDS}
             if self._shown is None:
                 self._shown = display(picture, raw=True, display_id=True)
             else:

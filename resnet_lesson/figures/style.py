@@ -3,7 +3,9 @@ deeper ones thicker, in every notebook alike. The relatives of notebook 09 are s
 colour and a marker of its own. The colours are safe for colour-blind eyes and differ in grey, and the
 ground is white, so that figures read the same in a light and a dark notebook."""
 
+import base64
 import functools
+import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -133,3 +135,10 @@ def noted(figure: Figure, note: str) -> Figure:
     """The figure with a line of small print below: where its numbers come from."""
     figure.supxlabel(note, fontsize=9, color="#444444")
     return figure
+
+
+def png(figure: Figure) -> str:
+    """The figure as a PNG in base64, as Jupyter and HTML take it."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()
