@@ -119,8 +119,11 @@ def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
     parts = [layer.name.split(".")[0] for layer in ran if layer.kind != "Identity"]
     if not {path, "shortcut", "relu"}.issuperset(parts) or "relu" in parts[:-1]:
         raise ValueError(f"{kind} runs layers beside `{path}`, `shortcut` and a last `relu`; no diagram shows these.")
+    ghost = copy.deepcopy(getattr(block, path)).to("meta").eval()
+    for part in ghost.modules():
+        part._forward_hooks.clear()  # the caller's own are not for shapes without values
     steps, x = [], torch.empty(1, *input_shape, device="meta")
-    for name, layer in copy.deepcopy(getattr(block, path)).to("meta").eval().named_children():
+    for name, layer in ghost.named_children():
         x = layer(x)
         steps.append((name, describe(layer), tuple(x.shape[1:])))
     after = (("relu", describe(block.relu), tuple(x.shape[1:])),) if parts[-1] == "relu" else ()

@@ -119,11 +119,12 @@ def test_the_blocks_of_the_family_are_drawn():
 
 
 def test_what_is_drawn_is_left_as_it_was():
-    network = build("resnet8", seed=0)
+    calls, network = [], build("resnet8", seed=0)
+    network.stages[1][0].residual.conv1.register_forward_hook(lambda *_: calls.append(1))
     before = state_of(network)
     network_diagram(network, (3, 32, 32))
     block_diagram(network.stages[1][0], (16, 8, 8))
-    assert is_as_before(network, before)
+    assert is_as_before(network, before) and calls == []
 
 
 def test_figure_3_of_the_paper():
