@@ -10,7 +10,7 @@ help:
 	@echo "make visdom   run the visdom server that VisdomWindows draws in   (VISDOM_ARGS=\"--port 9999\")"
 	@echo "make test     run every test and every notebook   (ARGS=\"tests/course/test_setup.py -x\": only pytest with these)"
 	@echo "make quick    run the unit tests of networks, data, training and measures, in a minute"
-	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for two)"
+	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for one)"
 	@echo "make bench    compare training with the usual pipeline; a few minutes on a machine that does nothing else"
 	@echo "make course   execute the notebooks and write each as a page to build/  (COURSE_ARGS=--stored: as they are stored)"
 	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
@@ -21,35 +21,33 @@ help:
 
 # --- .venv
 
-# The Python that is asked for; or the one that .venv has; or the newest on the PATH that the course can use.
-PYTHONS := $(or $(PYTHON),$(PY) python3.13 python3.12 python3.11 python3 python)
-# Prints what a .venv shares with its Python, if that is one of the three.
-FITS := import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit(1); print(sys.version, sys.base_prefix)
-WRONG = This course needs Python 3.11, 3.12 or 3.13. It tried $(PYTHONS); name another: PYTHON=/path/to/python3.12 make lab
-BUSY = Another set-up is at work on .venv: wait for it to end. (If there is none, remove .venv.)
+FITS := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
+WRONG = This course needs Python 3.11, 3.12 or 3.13. Name one: PYTHON=/path/to/python3.12 make lab
+PIP := $(PY) -m pip install
 
-# .venv is made anew where it has another Python than PYTHON, or where .unfinished (the process at work) is left over from a
-# set-up that was cut off: a package may be half there. In a folder that was moved, pip has to say anew where the course is.
-setup:
-	@fits=; for python in $(PYTHONS); do fits=$$("$$python" -c '$(FITS)' 2>/dev/null) && break; done; \
-	if [ -z "$$fits" ]; then echo "$(WRONG)" >&2; exit 1; fi; \
-	if kill -0 "$$(cat .venv/.unfinished 2>/dev/null)" 2>/dev/null; then echo "$(BUSY)" >&2; exit 1; fi; \
-	if [ -e .venv/.unfinished ] || [ "$$fits" != "$$($(PY) -c '$(FITS)' 2>/dev/null)" ]; then \
-		base=$$("$$python" -c 'import sys; print(sys._base_executable)'); \
-		rm -rf .venv; mkdir .venv; echo $$PPID > .venv/.unfinished; "$$base" -m venv .venv || exit 1; \
-	fi; \
-	[ "$$(cat .venv/.set-up 2>/dev/null)" = "$(CURDIR)" ] || rm -f .venv/.set-up
-	@$(MAKE) --no-print-directory .venv/.set-up
+# Another Python than .venv has makes .venv anew. One that was moved is set up again: it knows where the course was.
+ifdef PYTHON
+ifneq ($(shell "$(PYTHON)" -V 2>/dev/null),$(shell $(PY) -V 2>/dev/null))
+ANEW := --clear
+.PHONY: .venv/.set-up
+endif
+endif
+ifneq ($(shell cat .venv/.set-up 2>/dev/null),$(CURDIR))
+.PHONY: .venv/.set-up
+endif
+NAMES := $(PY) python3.13 python3.12 python3.11 python3 python
+BASE = $(or $(PYTHON),$(shell for one in $(NAMES); do $$one $(FITS) && echo $$one && break; done))
 
-# setuptools first and then no build isolation, because visdom for Python 3.11 is built here (see pyproject.toml). Where
-# pip itself says no, offline for example, it has changed nothing (status 1), and what was there goes on working.
-PIP := .venv/bin/python -m pip install
+# Written last, so that a set-up that was cut off is gone through again; venv and pip make good what is missing.
+# setuptools first and then no build isolation, because visdom for Python 3.11 is built here (see pyproject.toml).
+setup: .venv/.set-up
 .venv/.set-up: requirements.txt pyproject.toml
+	@"$(BASE)" $(FITS) || { echo "$(WRONG)" >&2; exit 1; }
 	@echo "Setting up .venv (the first time takes minutes, and 6 GB on Linux)"
-	@echo $$PPID > .venv/.unfinished
-	@$(PIP) $$(grep '^setuptools==' requirements.txt) && $(PIP) --no-build-isolation -r requirements.txt \
-		&& $(PIP) --no-build-isolation --no-deps -e . || { [ $$? != 1 ] || rm .venv/.unfinished; exit 1; }
-	@rm .venv/.unfinished
+	@"$(BASE)" -m venv $(ANEW) .venv
+	@$(PIP) $$(grep '^setuptools==' requirements.txt)
+	@$(PIP) --no-build-isolation -r requirements.txt
+	@$(PIP) --no-build-isolation --no-deps -e .
 	@echo "$(CURDIR)" > $@
 
 # --- the course

@@ -69,10 +69,9 @@ def links(path: Path) -> str:
     """Markdown: the course's first page, and the notebooks before and after this one."""
     notebooks = sorted(path.resolve().parent.glob("*.ipynb"))
     i = notebooks.index(path.resolve())
-    found = ["[All notebooks](index.html)"]
-    found += [f"[← {card(other)['title']}]({other.name})" for other in notebooks[:i][-1:]]
-    found += [f"[{card(other)['title']} →]({other.name})" for other in notebooks[i + 1 :][:1]]
-    return " ".join(found)
+    before = [f"[← {card(other)['title']}]({other.name})" for other in notebooks[:i][-1:]]
+    after = [f"[{card(other)['title']} →]({other.name})" for other in notebooks[i + 1 :][:1]]
+    return " ".join(["[All notebooks](index.html)", *before, *after])
 
 
 def help_with(exercise) -> str:
@@ -142,10 +141,10 @@ def write_contents(paths: list[Path], out: Path) -> None:
             f"**{of['Question']}** You will be able to {of['You will be able to']}.\n\n"
             f"Time: {minutes}. Download: {of['Download']}. This page: {size:.1f} MB."
         )
-    text = (COURSE / "tools" / "pages" / "index.md").read_text(encoding="utf-8")
-    glossary = (COURSE / "docs" / "glossary.md").read_text(encoding="utf-8")
-    for name, title, source in (("index", TITLE, text.format(course=TITLE, parts="\n\n".join(parts))),
-                                ("glossary", "Glossary", glossary)):  # fmt: skip
+    index = (COURSE / "tools" / "pages" / "index.md").read_text(encoding="utf-8")
+    pages = {TITLE: ("index", index.format(course=TITLE, parts="\n\n".join(parts)))}
+    pages["Glossary"] = ("glossary", (COURSE / "docs" / "glossary.md").read_text(encoding="utf-8"))
+    for title, (name, source) in pages.items():
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source)])
         write(notebook, out / f"{name}.html", title, "[All notebooks](index.html) [Glossary](glossary.html)")
 

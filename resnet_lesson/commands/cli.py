@@ -15,7 +15,7 @@ PROGRAM = "python -m resnet_lesson"
 
 def visdom_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--port", type=int, default=visdom_server.PORT, help=f"(default: {visdom_server.PORT})")
-    p.add_argument("--folder", default=visdom_server.FOLDER, help="of its page and windows (default: data/visdom)")
+    p.add_argument("--folder", default=visdom_server.FOLDER, help="of its page (default: the course's data/visdom)")
     p.set_defaults(run=lambda args: visdom_server.serve(args.port, args.folder))
 
 

@@ -1,8 +1,7 @@
 """visdom's real server, for this computer only, online or offline: `python -m resnet_lesson visdom`.
 
 visdom's own `python -m visdom.server` listens to every computer around, ends with a traceback where it cannot fetch its
-page's scripts, and writes them into the installed package. Here they are kept, like the windows, in a folder of the
-course.
+page's scripts, and writes them into the installed package. Here they are kept in a folder of the course.
 """
 
 import asyncio
@@ -20,7 +19,6 @@ from ..errors import LessonError
 from ..figures.visdom_windows import ENVIRONMENT, PORT
 from ..machine import DATA
 
-HOST = "127.0.0.1"
 FOLDER = DATA / "visdom"
 # visdom would log each URLError and go on to the next of its twenty files, each with its wait: so none is caught. In a
 # process of its own, because this changes visdom, and visdom changes urllib.
@@ -34,13 +32,13 @@ build.download_scripts(install_dir=sys.argv[1])
 
 
 def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
-    """Run the server until Ctrl-C or SIGTERM, and return 0.
+    """Run the server until Ctrl-C, and return 0.
 
-    folder: for each version of visdom the page's scripts and, from one start to the next, the windows.
-    Raises LessonError when visdom is not installed or the port is taken, ValueError for what is no port.
+    folder: for each version of visdom the page and its scripts.
+    Raises LessonError when visdom is not installed or the port cannot be used.
     """
     if not 0 < port < 2**16:
-        raise ValueError(f"A port is a number from 1 to 65535, not {port}.")
+        raise LessonError(f"A port is a number from 1 to 65535, not {port}.")
     try:
         visdom = importlib.import_module("visdom")
     except ModuleNotFoundError:
@@ -49,15 +47,14 @@ def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
         ) from None
     # Also where the command runs in the background of a script, which ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with contextlib.suppress(KeyboardInterrupt):
-        folder = Path(folder).resolve() / visdom.__version__
-        shutil.copytree(Path(visdom.__file__).parent / "static", folder / "static", dirs_exist_ok=True)
-        if missing_scripts(folder / "static"):
+        place = Path(folder).resolve() / visdom.__version__
+        shutil.copytree(Path(visdom.__file__).parent / "static", place / "static", dirs_exist_ok=True)
+        if missing_scripts(place / "static"):
             print("Fetching the scripts of visdom's page ...", flush=True)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                subprocess.run([sys.executable, "-c", FETCH, str(folder)], capture_output=True, timeout=300)
-        asyncio.run(_serve(port, folder))
+                subprocess.run([sys.executable, "-c", FETCH, str(place)], capture_output=True, timeout=300)
+        asyncio.run(_serve(port, place))
     print("visdom has stopped.")
     return 0
 
@@ -72,7 +69,8 @@ def missing_scripts(page: Path) -> list[str]:
 
 
 async def _serve(port: int, folder: Path) -> None:
-    server = importlib.import_module("visdom.server.app")
+    from visdom.server import app as server
+
     page, environments = folder / "static", folder / "environments"
     # autoreload would start the server again whenever somebody edits a file of the package.
     server.tornado_settings.update(static_path=str(page), template_path=str(page), autoreload=False)
@@ -81,14 +79,14 @@ async def _serve(port: int, folder: Path) -> None:
     logging.getLogger("tornado.application").setLevel(logging.ERROR)
     environments.mkdir(parents=True, exist_ok=True)
     app = server.Application(port=port, env_path=f"{environments}/")
-    if ENVIRONMENT not in app.state:  # so that its page is there before the first window
-        app.state[ENVIRONMENT] = {"jsons": {}, "reload": {}}
-    page_address = f"http://localhost:{port}/env/{ENVIRONMENT}"
+    # So that the course's page is there before its first window.
+    app.state.setdefault(ENVIRONMENT, {"jsons": {}, "reload": {}})
+    address = f"http://localhost:{port}/env/{ENVIRONMENT}"
     try:
-        app.listen(port, address=HOST, max_buffer_size=2**30)
+        app.listen(port, address="127.0.0.1", max_buffer_size=2**30)
     except OSError as error:
         raise LessonError(
-            f"Port {port} cannot be used: {error.strerror}. If visdom runs there already, open {page_address}; "
+            f"Port {port} cannot be used ({error.strerror}). If visdom runs there already, open {address}; "
             "otherwise choose another port with --port, between 1024 and 65535."
         ) from error
     if missing := missing_scripts(page):
@@ -96,11 +94,5 @@ async def _serve(port: int, folder: Path) -> None:
             f"Training can draw and read windows, but the page stays empty: {len(missing)} of its scripts are missing, "
             "and could not be fetched. Once you are online, stop this command and start it again."
         )
-    print(f"visdom runs, for this computer only: open {page_address} (Ctrl-C here stops it)", flush=True)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        if hasattr(app, "storage"):  # visdom 0.3
-            app.storage.save_all(app.state)
-        else:
-            importlib.import_module("visdom.utils.server_utils").serialize_all(app.state, env_path=app.env_path)
+    print(f"visdom runs, for this computer only: open {address} (Ctrl-C here stops it)", flush=True)
+    await asyncio.Event().wait()

@@ -14,7 +14,7 @@ from torch import nn
 from ..models.blocks import Projection, ZeroPadShortcut
 from ..models.cost import Cost, cost_of
 
-Shape = tuple[int, ...]  # without the batch: (C, H, W)
+Shape = tuple  # without the batch: (C, H, W)
 SHORT = {
     "SqueezeExcitation": "squeeze, excite, scale",
     "BatchNorm2d": "BN",
@@ -65,20 +65,13 @@ def describe_shortcut(shortcut: nn.Module) -> str:
 
 
 def _cost(module: nn.Module, input_shape: Shape, what: str) -> Cost:
-    """`cost_of`, or a ValueError that names the fix."""
-    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
-    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise ValueError(f"input_shape is (channels, height, width), such as (64, 32, 32), not {input_shape}.")
+    """`cost_of`, with a ValueError that says whose input does not fit."""
     try:
-        return cost_of(module, shape)
+        return cost_of(module, input_shape)
     except RuntimeError as error:
-        first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
-        if first is None or first.in_channels == shape[0]:
-            raise ValueError(f"{what} cannot take input_shape {shape}. Try a larger image. (torch: {error})") from None
-        raise ValueError(
-            f"{what} takes {first.in_channels} channels, and input_shape {shape} has {shape[0]}: "
-            f"pass ({first.in_channels}, {shape[1]}, {shape[2]}), or build it for {shape[0]} channels."
-        ) from None
+        channels = [layer.in_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+        hint = f" Its first convolution takes {channels[0]} channels." if channels else ""
+        raise ValueError(f"{what} cannot take input_shape {input_shape}: {error}.{hint}") from None
 
 
 @dataclass(frozen=True)
@@ -103,21 +96,10 @@ class BlockAnatomy:
         steps = [("x", "the input", self.input), *self.path]
         if self.shortcut is not None:
             steps += [("shortcut", f"from x: {self.shortcut}", self.output), ("+", "their sum", self.output)]
-        steps = [
-            (name, words.replace(":\n", ": ").replace("\n", ", "), size(shape))
-            for name, words, shape in [*steps, *self.after]
-        ]
-        wide = [max(len(step[k]) for step in steps) for k in range(2)]
-        lines = [f"{name:{wide[0]}}  {words:{wide[1]}}  {shape}" for name, words, shape in steps]
-        return "\n".join([self.formula, *lines])
-
-
-def _behind(module: nn.Module, shape: Shape) -> Shape:
-    """The shape of what comes out of a module."""
-    ghost = copy.deepcopy(module).to("meta").eval()
-    for part in ghost.modules():
-        part._forward_hooks.clear()  # the caller's own are not for shapes without values
-    return tuple(ghost(torch.empty(1, *shape, device="meta")).shape[1:])
+        steps += self.after
+        rows = [(name, words.replace(":\n", ": ").replace("\n", ", "), size(shape)) for name, words, shape in steps]
+        wide, wider = (max(len(row[k]) for row in rows) for k in (0, 1))
+        return "\n".join([self.formula, *(f"{name:{wide}}  {words:{wider}}  {shape}" for name, words, shape in rows)])
 
 
 def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
@@ -128,7 +110,7 @@ def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
     kind = type(block).__name__
     shortcut = getattr(block, "shortcut", None)
     path = "layers" if shortcut is None else "residual"
-    if not isinstance(block, nn.Module) or not isinstance(getattr(block, path, None), nn.Sequential):
+    if not isinstance(getattr(block, path, None), nn.Sequential):
         raise ValueError(
             f"{kind} is not a block of this course. Give a PlainBlock, BasicBlock or Bottleneck, or a block of your "
             "own with `residual` (an nn.Sequential), `shortcut` and `relu`; for a whole network use network_diagram."
@@ -137,11 +119,14 @@ def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
     parts = [layer.name.split(".")[0] for layer in ran if layer.kind != "Identity"]
     if not {path, "shortcut", "relu"}.issuperset(parts) or "relu" in parts[:-1]:
         raise ValueError(f"{kind} runs layers beside `{path}`, `shortcut` and a last `relu`; no diagram shows these.")
-    steps, shape = [], tuple(input_shape)
-    for name, layer in getattr(block, path).named_children():
-        shape = _behind(layer, shape)
-        steps.append((name, describe(layer), shape))
-    after = (("relu", describe(block.relu), shape),) if parts[-1] == "relu" else ()
+    ghost = copy.deepcopy(getattr(block, path)).to("meta").eval()
+    for part in ghost.modules():
+        part._forward_hooks.clear()  # the caller's own are not for shapes without values
+    steps, x = [], torch.empty(1, *input_shape, device="meta")
+    for name, layer in ghost.named_children():
+        x = layer(x)
+        steps.append((name, describe(layer), tuple(x.shape[1:])))
+    after = (("relu", describe(block.relu), tuple(x.shape[1:])),) if parts[-1] == "relu" else ()
     said = None if shortcut is None else describe_shortcut(shortcut)
     return BlockAnatomy(tuple(input_shape), tuple(steps), said, after)
 
@@ -205,7 +190,7 @@ def network_anatomy(network: nn.Module, input_shape: Shape, title: str = "This n
     if not boxes or sizes != sorted(sizes, reverse=True):
         raise ValueError(
             f"{title} cannot be drawn: network_diagram needs convolutions, poolings and linear layers whose outputs "
-            f"never grow in height and width; these have {', '.join(map(size, dict.fromkeys(sizes))) or 'none'}."
+            "never grow in height and width."
         )
     weighted = sum("pool" not in text.lower() for text, _ in boxes)
     macs = f"{cost.macs / 1e9:.1f} billion" if cost.macs >= 1e8 else f"{cost.macs / 1e6:.1f} million"

@@ -16,7 +16,7 @@ from matplotlib.path import Path
 from torch import nn
 
 from .anatomy import BlockAnatomy, NetworkAnatomy, Shape, block_anatomy, block_text, network_anatomy, size
-from .style import RESIDUAL, STYLE
+from .style import RESIDUAL, styled
 
 __all__ = ["block_diagram", "block_text", "network_diagram"]
 
@@ -25,10 +25,10 @@ EDGE, QUIET, SHORTCUT = "#333333", "#555555", RESIDUAL[1]
 GAP, RADIUS, HALF = 0.46, 0.14, 1.05  # inches: between boxes; of the circle with the plus; half a box's width
 
 
-def _line(ax: Axes, points: list[tuple[float, float]], codes=None, head=9, color=EDGE, **style) -> None:
+def _line(ax: Axes, points: list[tuple[float, float]], codes=None, head=9, color=EDGE, linewidth=1.2, **style) -> None:
     """A line, solid or dotted, with an arrow head at its end."""
-    style = {"arrowstyle": "-", "linewidth": 1.2} | style
-    ax.add_patch(FancyArrowPatch(path=Path(points, codes), color=color, **style))
+    path = Path(points, codes)
+    ax.add_patch(FancyArrowPatch(path=path, arrowstyle="-", color=color, linewidth=linewidth, **style))
     (x0, y0), (x1, y1) = points[-2:]
     near = 0.02 / max(abs(x1 - x0), abs(y1 - y0))
     tail = x1 + (x0 - x1) * near, y1 + (y0 - y1) * near
@@ -98,17 +98,17 @@ def _draw_block(ax: Axes, left: float, title: str, block: BlockAnatomy) -> tuple
     return max(right, x + 0.055 * len(title)), y + 0.32
 
 
-def _finish(figure: Figure, width: float, height: float) -> Figure:
+def _fill(figure: Figure, width: float, height: float) -> Figure:
     """Make the only axes fill the figure and measure in inches from its upper left corner."""
     figure.set_size_inches(width, height)
     figure.axes[0].set(position=(0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     figure.axes[0].axis("off")
-    plt.close(figure)  # returned, not also shown: a notebook cell that ends in it displays it once
     return figure
 
 
+@styled
 def block_diagram(
-    block: nn.Module | Mapping[str, tuple[nn.Module, Shape]], input_shape: Shape | None = None, title: str | None = None
+    block: nn.Module | Mapping[str, tuple[nn.Module, Shape]], input_shape: Shape = (), title: str | None = None
 ) -> Figure:
     """A block as in the paper's figures 2 and 5, with the shape C x H x W of what each arrow carries.
 
@@ -119,13 +119,12 @@ def block_diagram(
     panels = block if isinstance(block, Mapping) else {title or type(block).__name__: (block, input_shape)}
     blocks = {name: block_anatomy(*panel) for name, panel in panels.items()}
     right = bottom = 0.0
-    with plt.rc_context(STYLE):
-        figure, ax = plt.subplots()
-        for name, parts in blocks.items():
-            right, low = _draw_block(ax, right + 0.1, name, parts)
-            bottom = max(bottom, low)
+    figure, ax = plt.subplots()
+    for name, parts in blocks.items():
+        right, low = _draw_block(ax, right + 0.1, name, parts)
+        bottom = max(bottom, low)
     figure.set_label("\n\n".join(f"{name}: {parts}" for name, parts in blocks.items()))  # for screen readers
-    return _finish(figure, right + 0.15, bottom)
+    return _fill(figure, right + 0.15, bottom)
 
 
 def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, bands: dict, pitch: float) -> None:
@@ -154,6 +153,7 @@ def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, ban
         _line(ax, points, codes, head=7, color=SHORTCUT, linestyle=":" if changes else "-", gid="shortcut")
 
 
+@styled
 def network_diagram(networks: Mapping[str, nn.Module] | nn.Module, input_shape: Shape = (3, 224, 224)) -> Figure:
     """Networks side by side as in the paper's figure 3: layers with the same output size stand at the same height.
 
@@ -164,25 +164,21 @@ def network_diagram(networks: Mapping[str, nn.Module] | nn.Module, input_shape: 
     if isinstance(networks, nn.Module):
         networks = {type(networks).__name__: networks}
     columns = {title: network_anatomy(network, input_shape, title) for title, network in networks.items()}
-    if not columns:
-        raise ValueError("network_diagram needs at least one network: {title: network}.")
     counts = [Counter(own for _, own in network.boxes) for network in columns.values()]
-    sizes = sorted(set().union(*counts), reverse=True)
-    rows = [max(count[own] for count in counts) for own in sizes]
-    pitch = min(0.21, 42 / sum(rows))  # very long networks: no taller than this, and without words
-    shades = plt.get_cmap("YlGnBu")(np.linspace(0.08, 0.5, len(sizes)))
+    rows = {own: max(count[own] for count in counts) for own in sorted(set().union(*counts), reverse=True)}
+    pitch = min(0.21, 42 / sum(rows.values()))  # very long networks: no taller than this, and without words
+    shades = plt.get_cmap("YlGnBu")(np.linspace(0.08, 0.5, len(rows)))
     column, left, y = max(2.9, *(0.11 * len(title) for title in columns)), 1.1, 1.0
     bands = {}
-    with plt.rc_context(STYLE):
-        figure, ax = plt.subplots()
-        ax.text(0.1, y - 0.06, "output size", fontsize=9.5, color=QUIET)
-        for k, (own, count) in enumerate(zip(sizes, rows, strict=True)):
-            bands[own] = (y + 0.1, shades[k])
-            height = count * pitch + 0.2
-            ax.axhspan(y, y + height, color=("#f3f3f3", "white")[k % 2], zorder=0)
-            ax.text(0.1, y + height / 2, size(own), va="center", weight="bold", fontsize=10)
-            y += height
-        for k, (title, network) in enumerate(columns.items()):
-            _draw_column(ax, left + column * k, title, network, bands, pitch)
+    figure, ax = plt.subplots()
+    ax.text(0.1, y - 0.06, "output size", fontsize=9.5, color=QUIET)
+    for k, (own, count) in enumerate(rows.items()):
+        bands[own] = (y + 0.1, shades[k])
+        height = count * pitch + 0.2
+        ax.axhspan(y, y + height, color=("#f3f3f3", "white")[k % 2], zorder=0)
+        ax.text(0.1, y + height / 2, size(own), va="center", weight="bold", fontsize=10)
+        y += height
+    for k, (title, network) in enumerate(columns.items()):
+        _draw_column(ax, left + column * k, title, network, bands, pitch)
     figure.set_label("\n".join(f"{title}: {network}" for title, network in columns.items()))
-    return _finish(figure, left + column * len(columns), y)
+    return _fill(figure, left + column * len(columns), y)

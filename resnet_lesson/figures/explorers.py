@@ -4,13 +4,12 @@ The controls are ipywidgets (the `lab` extra). Without them, on GitHub and on a 
 begins with.
 """
 
-import base64
 import inspect
-import io
 import threading
 from collections.abc import Callable, Mapping
 from html import escape
 from itertools import pairwise
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -25,28 +24,18 @@ from ..models.networks import label
 from ..models.resnet import ResNet
 from .diagrams import block_diagram
 from .inside import scale_of, surface_view
-from .style import RESIDUAL, line_style
+from .style import RESIDUAL, line_style, png
 
-FOR_PEOPLE = (ValueError, LessonError)  # their messages say what to do; shown instead of a figure
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def _start(name: str, control, parameter: inspect.Parameter | None):
+def _start(control, parameter: inspect.Parameter | None):
     """The value that a control begins with: the argument's default in `draw`, or else the first one offered."""
-    if isinstance(control, (bool, str)):
+    if parameter is not None and parameter.default is not parameter.empty:
+        return parameter.default
+    if isinstance(control, bool):
         return control
-    if isinstance(control, (list, Mapping)) and control:
-        offered = list(control.values()) if isinstance(control, Mapping) else control
-    elif isinstance(control, tuple) and len(control) in (2, 3):
-        offered = control[:2]
-    else:
-        raise ValueError(f"{name}={control!r} is no control: give (low, high, step), a list, True or False.")
-    if parameter is None or parameter.default is parameter.empty:
-        return offered[0]
-    value = parameter.default
-    if not (offered[0] <= value <= offered[1] if isinstance(control, tuple) else value in offered):
-        raise ValueError(f"{name} begins with {value!r}, which {control!r} does not offer.")
-    return value
+    return next(iter(control.values() if isinstance(control, Mapping) else control))
 
 
 def _widget(name: str, control, value, label_width: str):
@@ -67,63 +56,52 @@ def _widget(name: str, control, value, label_width: str):
 
 
 class Explorer:
-    """What `explorer` returns. `controls`: the widgets by name; `output`: the HTML widget that shows the result.
-
-    Without ipywidgets there are no controls and `output` is None.
-    """
+    """What `explorer` returns. `controls`: the widgets by name; `output`: the HTML widget that shows the result."""
 
     def __init__(self, draw: Callable[..., Figure | str], controls: Mapping):
         parameters = inspect.signature(draw).parameters
-        values = {name: _start(name, control, parameters.get(name)) for name, control in controls.items()}
-        self.draw, self.controls, self.output, self.view = draw, {}, None, None
+        values = {name: _start(control, parameters.get(name)) for name, control in controls.items()}
+        self.draw = draw
         self._words = f"{draw.__name__}: " + ", ".join(f"{name}={value!r}" for name, value in values.items())
-        self._still = self._render(values, FOR_PEOPLE)
-        # JupyterLab may send the controls' news to several threads of the kernel.
-        self._one_at_a_time = threading.RLock()
+        self._still = self._render(values)
+        self._one_at_a_time = threading.Lock()  # JupyterLab may send the controls' news to several threads
+        self.controls: dict[str, Any] = {}
+        self.view = None
         try:
             self._add_controls(controls, values)
         except Exception as problem:  # an old or damaged ipywidgets: the picture is still worth showing
-            self.controls, self.output, self.view = {}, None, None
             print(f"Only the picture, without controls ({problem}): pip install --upgrade ipywidgets")
 
     def _add_controls(self, controls: Mapping, values: Mapping) -> None:
         import ipywidgets
 
-        width = f"{max(map(len, controls), default=0) + 1}ch"
+        width = f"{max(map(len, controls)) + 1}ch"
         self.controls = {name: _widget(name, control, values[name], width) for name, control in controls.items()}
         self.output = ipywidgets.HTML(self._still["text/html"])
         for control in self.controls.values():
             control.observe(self._update, names="value")
         self.view = ipywidgets.VBox([*self.controls.values(), self.output])
 
-    @property
-    def values(self) -> dict:
-        """What the controls say now."""
-        return {name: control.value for name, control in self.controls.items()}
-
     def _update(self, change) -> None:
         with self._one_at_a_time:  # and with the newest values, so that the last picture belongs to them
-            self.output.value = self._render(self.values, Exception)[
-                "text/html"
-            ]  # nobody would see what is raised here
+            try:
+                html = self._render({name: control.value for name, control in self.controls.items()})["text/html"]
+            except Exception as error:  # nobody would see it if it were raised here
+                words = str(error) if isinstance(error, (ValueError, LessonError)) else repr(error)
+                html = f'<p role="alert"><b>Not possible.</b> {escape(words)}</p>'
+            self.output.value = html
 
-    def _render(self, values: dict, caught: type[Exception] | tuple) -> dict[str, str]:
-        """What `draw` makes of the values, or has against them, as {MIME type: content}; always some HTML."""
-        try:
-            result = self.draw(**values)
-        except caught as error:
-            kind = "" if isinstance(error, FOR_PEOPLE) else f"{type(error).__name__}: "
-            return {"text/html": f'<p role="alert"><b>Not possible.</b> {escape(f"{kind}{error}")}</p>'}
+    def _render(self, values: dict) -> dict[str, str]:
+        """What `draw` makes of the values, as {MIME type: content}; always some HTML."""
+        result = self.draw(**values)
         if isinstance(result, str):
             return {"text/html": result}
-        buffer = io.BytesIO()
-        result.savefig(buffer, format="png")
+        picture = png(result)
         plt.close(result)
-        png = base64.b64encode(buffer.getvalue()).decode()
-        alt = escape(result.get_label() or self.draw.__name__)
+        alt = escape(str(result.get_label() or self.draw.__name__))
         wide, high = result.canvas.get_width_height()
-        picture = f'<img alt="{alt}" width="{wide}" height="{high}" style="max-width:100%;height:auto" '
-        return {"image/png": png, "text/html": f'{picture}src="data:image/png;base64,{png}">'}
+        start = f'<img alt="{alt}" width="{wide}" height="{high}" style="max-width:100%;height:auto" '
+        return {"image/png": picture, "text/html": f'{start}src="data:image/png;base64,{picture}">'}
 
     def __repr__(self) -> str:
         return self._words
@@ -141,8 +119,8 @@ def explorer(draw: Callable[..., Figure | str], **controls) -> Explorer:
     """A control for each argument of `draw`, and below them the figure or HTML that `draw(**values)` returns.
 
     A control is (low, high, step) for a slider, a list (or {label: value}) to choose from, and True or False for a box
-    to tick. It begins with the argument's default in `draw`, or else with the first value. A ValueError that `draw`
-    raises is shown as a message in place of the figure.
+    to tick. It begins with the argument's default in `draw`, or else with the first value. What `draw` raises once a
+    control has moved is shown as a message in place of the figure.
 
     explorer(lambda n=3: f"<b>{n ** 2}</b>", n=(0, 9, 1))
     """
@@ -219,10 +197,8 @@ def cost_explorer() -> Explorer:
 def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:
     """Loss surfaces to turn, to look at from above and to cut, all on one scale.
 
-    surfaces: {network: {directions: surface}}, each network with the same names of directions, or ValueError.
+    surfaces: {network: {directions: surface}}, each network with the same names of directions.
     """
-    if len({tuple(several) for several in surfaces.values()}) != 1:
-        raise ValueError("Give each network surfaces of the same names.")
     scale = scale_of([one for several in surfaces.values() for one in several.values()])
 
     def view(network, directions, azimuth=-60, height=30, cut=0.0) -> Figure:

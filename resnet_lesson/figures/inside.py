@@ -14,7 +14,7 @@ from matplotlib.ticker import NullLocator
 from ..inside.landscape import Surface
 from ..inside.record import Inside
 from ..models.networks import label
-from .style import in_percent, legend, line_style, noted, panels, styled
+from .style import dots_and_means, finish, line_style, noted, panels, styled
 
 __all__ = ["contours", "dropped_blocks", "lesion_curves", "noted", "provenance", "scale_of", "slices", "surface_view"]
 
@@ -40,24 +40,14 @@ def scale_of(surfaces: Sequence[Surface]) -> LogNorm:
     return LogNorm(losses.min(), losses.max())
 
 
-def _plane(one: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The steps a (N,), b (M,) and losses (M, N) of a surface. Raises ValueError for a line."""
-    if len(one.b) < 2:
-        raise ValueError("This surface is a line: draw it with `slices`.")
-    return one.a.numpy(), one.b.numpy(), one.loss.numpy()
-
-
 @styled
-def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
+def contours(surfaces: Mapping[str, Surface]) -> Figure:
     """Loss surfaces side by side as contour lines, on the same logarithmic colour scale; a cross marks the network.
 
     Neighbouring lines are everywhere the same factor in the loss apart: 1.19 (four of them make 2), 1.41 or 2.
-    Raises ValueError for a line, which has no surface.
     """
     scale = scale_of(list(surfaces.values()))
-    for one in surfaces.values():
-        _plane(one)
-    columns = min(columns, len(surfaces))
+    columns = min(4, len(surfaces))
     rows = math.ceil(len(surfaces) / columns)
     size = (3 * columns + 0.6, 3.1 * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
@@ -72,7 +62,7 @@ def contours(surfaces: Mapping[str, Surface], columns: int = 4) -> Figure:
 
 
 def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
-    x, y, loss = _plane(one)
+    x, y, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
     low, high = math.log2(scale.vmin), math.log2(scale.vmax)
     lines = 4 if high - low < 8 else 2 if high - low < 16 else 1  # for each doubling of the loss
     steps = np.arange(math.floor(lines * low), math.ceil(lines * high) + 1)
@@ -100,37 +90,24 @@ def _loss_ticks(axis: Axis, low: float, high: float) -> None:
 
 @styled
 def slices(found: Mapping[str, Mapping[str, Surface]]) -> Figure:
-    """The loss along lines (the rows b = 0 of surfaces), on a log scale.
-
-    found: {title: {network name: surface or line}}, a panel each title, in it a line each name.
-    """
+    """The loss along lines (the rows b = 0 of surfaces), on a log scale: {panel title: {network name: surface}}."""
     figure, axes = panels(list(found), 4.2, 3.6, beside=1)
     for ax, surfaces in zip(axes, found.values(), strict=True):
         for name, one in surfaces.items():
             ax.plot(one.a, one.loss[len(one.b) // 2], label=label(name), **line_style(name))
         ax.set(xlabel="a: step, in filter lengths", yscale="log")
         _loss_ticks(ax.yaxis, *ax.get_ylim())
-    axes[0].set_ylabel("loss")
-    legend(figure)
-    return figure
+    return finish(figure, "loss", percent=False)
 
 
 @styled
-def surface_view(
-    one: Surface,
-    title: str = "",
-    azimuth: float = -60,
-    height: float = 35,
-    cut: float = 0.0,
-    scale: LogNorm | None = None,
-) -> Figure:
+def surface_view(one: Surface, title: str, azimuth: float, height: float, cut: float, scale: LogNorm) -> Figure:
     """A surface three times: in space, from above, and along the line b = `cut`, all with the loss on a log scale.
 
     azimuth, height: where the eye is, in degrees. cut: -1 to 1; the nearest computed row is taken.
-    scale: as `scale_of` makes it, for several surfaces; by default this one's own.
+    scale: as `scale_of` makes it.
     """
-    scale = scale or scale_of([one])
-    a, b, loss = _plane(one)
+    a, b, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
     row = int(np.abs(b - cut).argmin())
     figure = plt.figure(figsize=(11, 3.8), layout="constrained")
     space = figure.add_subplot(1, 3, 1, projection="3d")
@@ -154,8 +131,8 @@ def surface_view(
 
 
 @styled
-def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str, float], chance: float = 0.9) -> Figure:
-    """The error without each block: a panel each network name, a bar each block, first block left.
+def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str, float]) -> Figure:
+    """The error without each block: a panel per network name, a bar per block, first block left.
 
     found: error (0 to 1) by block; whole: error of the whole network. The first block of each stage is hatched.
     """
@@ -166,29 +143,23 @@ def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str,
             if block.endswith(".0"):
                 bar.set(hatch="///", edgecolor="white")
         ax.axhline(whole[name], color="black", lw=1.5, label="the whole network")
-        ax.axhline(chance, color="black", lw=1, ls=":", label="guessing")
+        ax.axhline(0.9, color="black", lw=1, ls=":", label="guessing")
         ax.set(xlabel="block taken out, first one left", ylim=(0, 1), xticks=[])
         ax.set_axisbelow(True)
-    in_percent(axes, "wrong answers")
-    legend(figure)
-    return figure
+    return finish(figure, "wrong answers")
 
 
 @styled
 def lesion_curves(lesions: Mapping[str, Mapping[str, tuple[float, Mapping]]]) -> Figure:
-    """Error against how many blocks are taken out or exchanged: a panel each title, in it a line each network name.
+    """Error against how many blocks are taken out or exchanged, a dot per draw and a line through the means.
 
     lesions: {title: {network name: (error of the whole network, {"counts": ..., "errors": draws for each count})}}.
-    A dot each draw, a line through the means, from the whole network on.
     """
     figure, axes = panels(list(lesions), 4.6, 3.4, beside=1)
     for ax, networks in zip(axes, lesions.values(), strict=True):
         for name, (whole, random) in networks.items():
-            counts, errors, style = [0, *random["counts"]], [[whole], *random["errors"]], line_style(name)
-            for count, draws in zip(counts, errors, strict=True):
-                ax.plot([count] * len(draws), draws, "o", ms=2.5, color=style["color"], alpha=0.6)
-            ax.plot(counts, [np.mean(draws) for draws in errors], label=label(name), **style)
+            draws = zip(random["counts"], random["errors"], strict=True)
+            points = [(0, whole), *((count, error) for count, errors in draws for error in errors)]
+            dots_and_means(ax, points, ms=2.5, alpha=0.6, label=label(name), **line_style(name))
         ax.set(xlabel="how many", ylim=(0, 1))
-    in_percent(axes, "wrong answers")
-    legend(figure)
-    return figure
+    return finish(figure, "wrong answers")

@@ -3,7 +3,9 @@ deeper ones thicker, in every notebook alike. The relatives of notebook 09 are s
 colour and a marker of its own. The colours are safe for colour-blind eyes and differ in grey, and the
 ground is white, so that figures read the same in a light and a dark notebook."""
 
+import base64
 import functools
+import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -32,18 +34,12 @@ SPARE = "p<>d8H"  # markers of no kind
 STYLE = {
     "figure.facecolor": "white",
     "figure.dpi": 100,
-    "axes.facecolor": "white",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#dddddd",
     "font.size": 11,
     "legend.frameon": False,
-    "text.color": "black",
-    "axes.labelcolor": "black",
-    "axes.edgecolor": "black",
-    "xtick.color": "black",
-    "ytick.color": "black",
 }
 
 
@@ -78,13 +74,10 @@ def styles(names: Iterable[str]) -> dict[str, dict]:
     found: dict[str, dict] = {}
     for name in dict.fromkeys(names):
         style = {**line_style(name), "marker": _kind(name)[1]}
-        alike = [
-            other["marker"]
-            for other in found.values()
-            if other["linestyle"] == style["linestyle"] and abs(other["linewidth"] - style["linewidth"]) < 1
-        ]
-        if style["marker"] in alike:
-            style["marker"] = next((marker for marker in SPARE if marker not in alike), style["marker"])
+        same_dashes = [other for other in found.values() if other["linestyle"] == style["linestyle"]]
+        taken = [other["marker"] for other in same_dashes if abs(other["linewidth"] - style["linewidth"]) < 1]
+        if style["marker"] in taken:
+            style["marker"] = next((marker for marker in SPARE if marker not in taken), style["marker"])
         found[name] = style
     return found
 
@@ -103,9 +96,9 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def panels(titles: Sequence[str], width: float, height: float, beside: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each title, side by side on the same scale.
+    """Begin a figure: a panel of that size (in inches) for each title, side by side on the same scale.
 
-    width, height: of a panel, in inches; beside: the room for a legend, which `legend` fills.
+    beside: the room for the legend, in inches.
     """
     size = (width * len(titles) + beside, height)
     figure, axes = plt.subplots(1, len(titles), figsize=size, sharey=True, squeeze=False, layout="constrained")
@@ -114,23 +107,38 @@ def panels(titles: Sequence[str], width: float, height: float, beside: float = 0
     return figure, list(axes[0])
 
 
-def in_percent(axes: Sequence[Axes], ylabel: str) -> None:
-    """Write the errors (0 to 1) of these panels in percent."""
-    axes[0].set_ylabel(ylabel)
-    for ax in axes:
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
+def finish(figure: Figure, ylabel: str, percent: bool = True) -> Figure:
+    """End the figure that `panels` began: name the y axis and, to the right, each line once.
 
-
-def legend(figure: Figure) -> None:
-    """Name the lines of all panels, each name once, to the right of them."""
+    percent: errors from 0 to 1 are written in percent.
+    """
+    figure.axes[0].set_ylabel(ylabel)
     named: dict = {}
     for ax in figure.axes:
+        if percent:
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
         for line, name in zip(*ax.get_legend_handles_labels(), strict=True):
             named.setdefault(name, line)
     figure.legend(named.values(), named.keys(), loc="outside right center")
+    return figure
+
+
+def dots_and_means(ax: Axes, points: Sequence[tuple[float, float]], marker="o", ms=5.0, alpha=0.8, **line) -> None:
+    """A dot for each point (x, y), so that the spread over seeds is seen, and a line through the means at each x."""
+    if points:
+        xs = sorted({x for x, _ in points})
+        ax.plot(*zip(*points, strict=True), marker, ms=ms, color=line["color"], alpha=alpha)
+        ax.plot(xs, [np.mean([y for x, y in points if x == one]) for one in xs], **line)
 
 
 def noted(figure: Figure, note: str) -> Figure:
     """The figure with a line of small print below: where its numbers come from."""
     figure.supxlabel(note, fontsize=9, color="#444444")
     return figure
+
+
+def png(figure: Figure) -> str:
+    """The figure as a PNG in base64, as Jupyter and HTML take it."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()

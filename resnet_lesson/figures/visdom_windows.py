@@ -14,39 +14,34 @@ from tqdm.auto import tqdm
 
 from ..models.networks import label
 from ..training.runs import Run
-from .style import PLAIN, RESIDUAL, line_style
+from .style import PLAIN, RESIDUAL
 
 PORT = 8097  # visdom's own
 ENVIRONMENT = "resnet_lesson"
 PATIENCE = 2.0  # seconds that a server may be silent before training goes on without it
 PAUSE = 10.0  # seconds until a server that did not answer is tried again
-WINDOWS = {"loss": ("cross-entropy", {}), "error": ("wrong answers", {"tickformat": ".0%"})}
+AXES = {"loss": {"title": "cross-entropy"}, "error": {"title": "wrong answers", "tickformat": ".0%"}}
 
 
 class VisdomWindows:
-    """An observer of `train`: draws a run's loss and error in two windows of a visdom server.
+    """An observer of `train`: draws a run's loss and error in two windows of the visdom server on this computer.
 
-    The windows are named "NAME loss" and "NAME error" by the run's name, so that several runs are side by side. Each
-    shows two lines, training and test, over the iterations, and is drawn whole each time: so nothing is missing after
-    the server was started late or again, or the training was resumed. The last row is always drawn; drawing takes at
-    most a fiftieth of the time.
-
-    A server that is missing, stopped or stuck costs one line; it is tried again now and then, and training goes on.
-
-    env: visdom's environment, a page of its own. port, server: where the server is.
+    The windows are named "NAME loss" and "NAME error" by the run's name, so that several runs are side by side. Each is
+    drawn whole each time, so that nothing is missing where the server was started late or the training resumed. Drawing
+    takes at most a fiftieth of the time. A server that is missing, stopped or stuck costs one line; it is tried again
+    now and then, and training goes on.
     """
 
-    def __init__(self, env: str = ENVIRONMENT, port: int = PORT, server: str = "http://localhost"):
-        self.env = env
-        self.address = f"{server if '://' in server else 'http://' + server}:{port}"
+    def __init__(self, port: int = PORT):
+        self.address = f"http://localhost:{port}"
         self._start = "python -m resnet_lesson visdom" + (f" --port {port}" if port != PORT else "")
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy for the internet knows nothing of this computer
         self._missed = False
-        self._next = -math.inf  # no drawing before this time
+        self._next = 0.0  # no drawing before this time
 
     def __call__(self, run: Run) -> None:
-        """Draw the run's history, unless it was drawn or tried a moment ago."""
+        """Draw the run's history, unless it was drawn or tried a moment ago; the last row is always drawn."""
         begin = time.monotonic()
         last = run.history and run.history[-1]["iteration"] == run.recipe["iterations"]
         if not run.history or (begin < self._next and not last):
@@ -55,16 +50,15 @@ class VisdomWindows:
             for name, window in windows(run).items():
                 self._send(name, window)
             self._missed = False
-            pause = 50 * (time.monotonic() - begin)
+            self._next = begin + 50 * (time.monotonic() - begin)
         except requests.RequestException:
             if not self._missed:
                 tqdm.write(f"No visdom at {self.address}: training goes on, and draws as soon as `{self._start}` runs.")
             self._missed = True
-            pause = PAUSE
-        self._next = time.monotonic() + pause
+            self._next = time.monotonic() + PAUSE
 
     def _send(self, name: str, window: dict) -> None:
-        body = json.dumps({"win": name, "eid": self.env, **window})
+        body = json.dumps({"win": name, "eid": ENVIRONMENT, **window})
         answer = self._session.post(f"{self.address}/events", data=body, timeout=PATIENCE)
         if answer.text != name:  # visdom answers with the window's name
             raise requests.RequestException("another program answers")
@@ -72,29 +66,29 @@ class VisdomWindows:
 
 def windows(run: Run) -> dict[str, dict]:
     """What visdom is to draw for a run: by window name, plotly's traces ("data") and "layout", and visdom's "opts"."""
-    network, iterations = run.network["name"], run.column("iteration")
-    style = line_style(network)
-    colors = PLAIN if network.startswith("plain") else RESIDUAL
+    plain = run.network["name"].startswith("plain")
     found = {}
-    for quantity, (unit, axis) in WINDOWS.items():
-        title = f"{label(network)} {quantity} · {run.recipe['name']} · {'live' if run.live else 'recorded'}"
+    for quantity, axis in AXES.items():
+        title = f"{label(run.network['name'])} {quantity} · {run.recipe['name']} · {'live' if run.live else 'recorded'}"
         traces = [
             {
                 "type": "scatter",
                 "name": name,
-                "x": iterations,
+                "x": run.column("iteration"),
                 # JSON has no word for infinity: where there was no number, the line has a gap.
                 "y": [y if math.isfinite(y) else None for y in run.column(f"{column}_{quantity}")],
-                "mode": "lines+markers" if len(iterations) <= 50 else "lines",  # a single point makes no line
-                "line": {"color": color, "width": 2, "dash": "dash" if style["linestyle"] == "--" else "solid"},
+                "mode": "lines+markers",  # a single point makes no line
+                "line": {"color": color, "width": 2, "dash": "dash" if plain else "solid"},
                 "marker": {"size": 5},
             }
-            for name, column, color in zip(("training", "test"), ("train", "test"), colors, strict=True)
+            for name, column, color in zip(
+                ("training", "test"), ("train", "test"), PLAIN if plain else RESIDUAL, strict=True
+            )
         ]
         layout = {
             "title": title,
             "xaxis": {"title": "iteration", "rangemode": "tozero"},
-            "yaxis": {"title": unit, "rangemode": "tozero", **axis},
+            "yaxis": {"rangemode": "tozero", **axis},
             "margin": {"l": 60, "r": 20, "t": 60, "b": 60},
             "legend": {"x": 1, "y": 1, "xanchor": "right"},  # inside: beside the axes it takes a third of the width
         }

@@ -1,4 +1,4 @@
-"""The benchmark runs in a tiny setting, compares like with like, and its exit status follows its bounds."""
+"""The benchmark compares like with like, and its exit status follows its bounds."""
 
 import sys
 
@@ -15,23 +15,16 @@ import throughput  # noqa: E402
 ROW = {"usual": 100.0, "ours": 160.0, "ratio": 1.6, "input": 0.01}
 
 
-def test_it_runs_and_prints_what_it_measured(monkeypatch, capsys):
-    rows, measure = [], throughput.measure
-    monkeypatch.setattr(throughput, "measure", lambda *given: rows.append(measure(*given)) or rows[-1])
-    assert throughput.main(["--quick"]) == 0
-    (row,) = rows
-    assert row["ratio"] == pytest.approx(row["ours"] / row["usual"]) and 0 < row["input"] < 1
-    assert capsys.readouterr().out.splitlines()[2].split()[:4] == [
-        "ResNet-8", f"{row['usual']:.0f}", f"{row['ours']:.0f}", f"{row['ratio']:.2f}"
-    ]  # fmt: skip
-
-
-def test_both_ways_train_on_the_same_images(tmp_path):
-    throughput.write_files(tmp_path, 50)
-    files, data = throughput.Files(tmp_path), shapes10(50, size=32)
+def test_both_ways_run_on_the_same_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(throughput.machine, "keep_freed_memory", lambda: None)  # not in this process
+    throughput.write_files(tmp_path, 100)
+    files, data = throughput.Files(tmp_path), shapes10(100, size=32)
     by_place = {image.tobytes(): label for image, label in zip(files.data, files.targets, strict=True)}
-    assert len(files) == 50 and tuple(files.classes) == data.classes
+    assert len(files) == 100 and tuple(files.classes) == data.classes
     assert [by_place[image.numpy().tobytes()] for image in data.images] == data.labels.tolist()
+    assert next(throughput.usual(8, tmp_path, throughput.QUICK)) > 0
+    whole, batch = next(throughput.ours(8, tmp_path, throughput.QUICK))
+    assert whole > batch > 0
 
 
 @pytest.mark.parametrize(
@@ -39,15 +32,12 @@ def test_both_ways_train_on_the_same_images(tmp_path):
     [
         (20, {}, "cpu", "float32", []),
         (20, {"ratio": 1.19}, "cpu", "float32", ["1.19 times the usual speed, not 1.2 times"]),
-        (20, {}, "cpu", "bfloat16", ["1.60 times the usual speed, not 3.5 times"]),
         (56, {"input": 0.021}, "cpu", "float32", ["the input takes 2.1% of a step"]),
         (20, {"ratio": 4, "input": 0.09}, "cuda", "bfloat16", ["4.00 times the usual speed", "input takes 9.0%"]),
-        (110, {}, "cuda", "bfloat16", []),
     ],
 )
 def test_each_bound_that_does_not_hold_is_named(depth, row, device, precision, words):
     failed = throughput.failures(depth, ROW | row, device, precision)
-    assert len(failed) == len(words)
     assert all(part in line and line.startswith(f"ResNet-{depth}: ") for part, line in zip(words, failed, strict=True))
 
 

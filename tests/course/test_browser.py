@@ -46,7 +46,7 @@ CONTROLS = ".noUi-handle, .widget-toggle-button, input[type=checkbox], select"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    with jupyterlab(tmp_path_factory.mktemp("lab"), add=write_trial) as address:
+    with jupyterlab(tmp_path_factory.mktemp("lab")) as address:
         yield address
 
 
@@ -166,34 +166,3 @@ def test_notebook_works_in_jupyterlab(path, browser, lab):
         assert look(page, path.stem) == {screen: [] for screen in SCREENS}
     finally:
         page.close()
-
-
-WIDE = "<div style='overflow: hidden'><div style='width: 1200px'>wide</div></div>"
-TRIAL = [
-    "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
-    f"from IPython.display import HTML\nHTML({WIDE!r})",
-    "from resnet_lesson.figures.explorers import explorer\nexplorer(lambda n=0: 'always the same', n=(0, 9, 1))",
-    "1 / 0",
-    "print('not reached')",
-]
-
-
-def write_trial(folder):
-    """What the test above relies on, as a notebook of a few cells."""
-    cells = [nbformat.v4.new_code_cell(source) for source in TRIAL]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, folder / "trial.ipynb")
-
-
-def test_an_error_a_figure_what_is_cut_off_and_a_dead_explorer_are_seen(browser, lab):
-    with browser.new_page() as page:
-        ran = run_all(page, lab, "trial.ipynb")
-        assert errors(ran) == ["ZeroDivisionError: division by zero"]
-        assert code_cells(ran)[-1].execution_count is None
-        widths = page.evaluate(IMAGES)
-        assert count_images(ran) == len(widths) == 1 and widths[0] > 100
-        assert all("wide" in "".join(elements) for elements in look(page, "trial").values())
-        page.set_default_timeout(3000)
-        with pytest.raises(Exception, match="Timeout"):
-            move_explorers(page)

@@ -50,20 +50,13 @@ def test_headings_are_in_order_and_tables_have_headers(path):
             assert before.startswith("|") and before.count("|") == rule.count("|"), rule
 
 
-def test_nothing_is_left_to_check():
-    assert not re.search(
-        r"\[CHECK|TODO|FIXME|!(?!\[)|[\U0001f300-\U0001faff]", re.sub(r"`[^`]*`", "", TEACHING + GLOSSARY)
-    )
-
-
 def test_terms_are_in_order_and_each_names_its_place():
     parts = re.split(r"^### ", GLOSSARY, flags=re.M)[1:]
     terms = [part.splitlines()[0] for part in parts]
     assert len(terms) >= 50 and terms == sorted(terms, key=str.lower)
     for part in parts:
-        name, section = re.search(
-            r"Introduced in \[notebook \d\d\]\(\.\./notebooks/(.+?)\), section (\d+)", part
-        ).groups()
+        place = re.search(r"Introduced in \[notebook \d\d\]\(\.\./notebooks/(.+?)\), section (\d+)", part)
+        name, section = place.groups()
         assert re.search(rf"^## {section}\. ", words(NOTEBOOKS[name]), re.M), part.splitlines()[0]
 
 

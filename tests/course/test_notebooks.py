@@ -11,7 +11,7 @@ from support.paths import REPO
 
 sys.path.insert(0, str(REPO / "tools"))
 
-from notebooks import LANGUAGE, caption  # noqa: E402
+from notebooks import caption  # noqa: E402
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 
@@ -50,7 +50,6 @@ def test_no_timestamps_widget_state_or_machine_paths_are_stored(path):
 
 
 def test_nbconvert_writes_a_python_script(path):
-    assert read(path).metadata["language_info"] == LANGUAGE
     script, resources = nbconvert.ScriptExporter().from_filename(path)
     assert resources["output_extension"] == ".py" and compile(script, path.name, "exec")
 

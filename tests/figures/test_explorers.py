@@ -7,7 +7,7 @@ import threading
 import matplotlib.pyplot as plt
 import pytest
 
-from resnet_lesson import BasicBlock, Bottleneck, LessonError, cost_of
+from resnet_lesson import BasicBlock, Bottleneck, cost_of
 from resnet_lesson.figures.explorers import cost_explorer, explorer, shape_explorer
 
 ipywidgets = pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
@@ -17,8 +17,6 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 def line(slope=1, grid=False):
     if slope == 3:
         raise ValueError("a slope of 3 is <too much>: choose 2")
-    if slope == 4:
-        raise LessonError("4 is no better")
     if slope == 5:
         raise KeyError("a mistake in draw")
     figure, ax = plt.subplots(figsize=(2, 1.5))
@@ -38,11 +36,10 @@ def test_the_picture_follows_the_controls():
     assert 'alt="a line of slope &quot;1&quot;" width="200" height="150"' in first
     made.controls["slope"].value = 2
     assert "slope &quot;2&quot;" in made.output.value
-    made.controls["slope"].value, made.controls["grid"].value = 1, False
+    made.controls["slope"].value, made.controls["grid"].value = 1, True
     assert made.output.value != first
-    made.controls["grid"].value = True
-    assert made.output.value == first
-    assert plt.get_fignums() == []
+    made.controls["grid"].value = False
+    assert made.output.value == first and plt.get_fignums() == []
 
 
 def test_the_last_picture_belongs_to_the_last_value_also_when_a_slow_drawing_overlaps():
@@ -68,37 +65,24 @@ def test_the_last_picture_belongs_to_the_last_value_also_when_a_slow_drawing_ove
 def test_an_error_is_a_message_in_the_explorer_and_goes_again():
     made = explorer(line, slope=(0, 9, 1))
     fine = made.output.value
-    for slope, message in {3: "a slope of 3 is &lt;too much&gt;: choose 2", 4: "4 is no better"}.items():
-        made.controls["slope"].value = slope
-        assert made.output.value == f'<p role="alert"><b>Not possible.</b> {message}</p>'
+    made.controls["slope"].value = 3
+    message = "a slope of 3 is &lt;too much&gt;: choose 2"
+    assert made.output.value == f'<p role="alert"><b>Not possible.</b> {message}</p>'
     made.controls["slope"].value = 5  # not for people, but seen all the same: a callback's traceback would be lost
-    assert "KeyError: &#x27;a mistake in draw&#x27;" in made.output.value
+    assert "KeyError(&#x27;a mistake in draw" in made.output.value
     made.controls["slope"].value = 1
     assert made.output.value == fine
 
 
-def test_an_error_at_the_start_is_shown_if_it_is_for_people_and_raised_if_not():
-    assert "choose 2" in explorer(lambda slope: line(slope), slope=[3, 2])._repr_mimebundle_()["text/html"]
-    with pytest.raises(KeyError):
-        explorer(lambda slope: line(slope), slope=[5, 2])
-    for offered in ([5, 2], (2, 5, 1)):
-        with pytest.raises(ValueError, match="slope begins with 1, which"):
-            explorer(line, slope=offered)
-    for control in (3, None, (1,), []):
-        with pytest.raises(ValueError, match="slope=.* is no control: give .low, high, step."):
-            explorer(line, slope=control)
-
-
 def test_each_kind_of_control_begins_with_the_default_of_draw_or_the_first_value():
-    def draw(whole=4, part=0.5, few="b", numbers=64, tick=False, **others):
-        return words(whole=whole, part=part, few=few, numbers=numbers, tick=tick, **others)
+    def draw(whole=4, part=0.5, few="b", numbers=64, **others):
+        return words(whole=whole, part=part, few=few, numbers=numbers, **others)
 
     offered = dict(whole=(0, 8, 2), part=(0.0, 1.0, 0.1), few=["a", "b"], numbers=[2**k for k in range(9)], tick=True)
     made = explorer(draw, **offered, many=list("abcdefg"), a_long_name={"one": 1, "two": 2})
     kinds = "IntSlider FloatSlider ToggleButtons SelectionSlider Checkbox Dropdown ToggleButtons".split()
     assert [type(control).__name__ for control in made.controls.values()] == kinds
-    assert made.values == dict(whole=4, part=0.5, few="b", numbers=64, tick=True, many="a", a_long_name=1)
-    assert made.output.value == words(**made.values)
+    assert made.output.value == words(whole=4, part=0.5, few="b", numbers=64, tick=True, many="a", a_long_name=1)
     assert made.controls["whole"].max == 8 and made.controls["a_long_name"].description == "a long name"
 
 

@@ -26,10 +26,15 @@ LINE = Surface(A, torch.zeros(1), 1 + A[None] ** 2, torch.zeros(1, 5))
 SLOPE = Surface(A, B, 3 + A + 3 * B[:, None], torch.zeros(3, 5))  # wider than high, and rising to the upper right
 
 
+def view(one, scale=None, **where):
+    where = dict(azimuth=-60, height=30, cut=0) | where
+    return inside.surface_view(one, "slope", **where, scale=scale or inside.scale_of([one]))
+
+
 def test_surfaces_side_by_side_share_their_scale():
-    figure = inside.contours({"bowl": BOWL, "steep": STEEP, "again": BOWL}, columns=2)
+    figure = inside.contours({"bowl": BOWL, "steep": STEEP, "a": BOWL, "b": BOWL, "c": BOWL})
     panels = [ax for ax in figure.axes if ax.get_title()]
-    assert [ax.get_title() for ax in panels] == ["bowl", "steep", "again"]
+    assert [ax.get_title() for ax in panels] == ["bowl", "steep", "a", "b", "c"]
     assert len({round(ax.get_position().y0, 2) for ax in panels}) == 2  # in rows
     assert {ax.collections[0].get_clim() for ax in panels} == {(1, 61)}
     levels = [ax.collections[1].levels for ax in panels]
@@ -37,20 +42,10 @@ def test_surfaces_side_by_side_share_their_scale():
     assert plt.get_fignums() == []
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (LINE, "draw it with `slices`"),
-        (surface(BOWL.loss - 1), "finite losses above 0"),
-        (surface(BOWL.loss * float("nan")), "finite losses above 0"),
-    ],
-    ids=["a line", "zero", "not a number"],
-)
-def test_what_is_no_surface_on_a_logarithmic_scale_is_refused(bad, message):
-    for draw in (lambda: inside.contours({"bowl": BOWL, "bad": bad}), lambda: inside.surface_view(bad)):
-        with pytest.raises(ValueError, match=message):
-            draw()
-    assert plt.get_fignums() == []
+@pytest.mark.parametrize("bad", [0.0, float("nan")])
+def test_losses_without_a_logarithm_are_refused(bad):
+    with pytest.raises(ValueError, match="finite losses above 0"):
+        inside.contours({"bowl": BOWL, "bad": surface(BOWL.loss * bad)})
 
 
 def test_a_goes_to_the_right_and_b_upwards():
@@ -61,7 +56,7 @@ def test_a_goes_to_the_right_and_b_upwards():
 
 
 def test_losses_close_together_have_ticks_too():
-    for ax in (inside.contours({"flat": FLAT}).axes[-1], inside.surface_view(FLAT).axes[2]):
+    for ax in (inside.contours({"flat": FLAT}).axes[-1], view(FLAT).axes[2]):
         low, high = ax.get_ylim()
         assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 2
 
@@ -75,7 +70,7 @@ def test_slices_are_the_rows_where_b_is_zero_and_the_legend_names_each_network_o
 
 
 def test_the_view_is_from_where_the_eye_is_and_its_cut_at_the_nearest_row_is_a_red_line():
-    figure = inside.surface_view(SLOPE, "slope", azimuth=20, height=70, cut=0.4, scale=inside.scale_of([SLOPE, STEEP]))
+    figure = view(SLOPE, inside.scale_of([SLOPE, STEEP]), azimuth=20, height=70, cut=0.4)
     space, above, along = figure.axes
     assert (space.azim, space.elev) == (20, 70) and "slope" in figure.get_label()
     (red,) = [line for line in above.get_lines() if line.get_color() == "red"]
@@ -93,10 +88,9 @@ def test_bars_are_the_errors_and_first_blocks_are_hatched():
 def test_lesion_curves_begin_with_the_whole_network_and_have_a_dot_each_draw():
     curve = 0.1, {"counts": [1, 2], "errors": [[0.2, 0.3], [0.5, 0.7]]}
     (ax,) = inside.lesion_curves({"taken out": {"resnet20": curve}}).axes
-    *dots, line = ax.get_lines()
+    dots, line = ax.get_lines()
     assert line.get_xydata().ravel() == pytest.approx([0, 0.1, 1, 0.25, 2, 0.6])
-    drawn = [xy for one in dots for xy in one.get_xydata().tolist()]
-    assert drawn == [[0, 0.1], [1, 0.2], [1, 0.3], [2, 0.5], [2, 0.7]]
+    assert dots.get_xydata().tolist() == [[0, 0.1], [1, 0.2], [1, 0.3], [2, 0.5], [2, 0.7]]
 
 
 # --- explorers
@@ -113,8 +107,6 @@ def test_the_surface_follows_its_controls_on_one_scale():
     assert len(pictures) == 5 and "ResNet-20: its loss surface in space" in made.output.value
     alone = explorers.surface_explorer({"ResNet-20": {"pair 0": BOWL}, "plain-20": {"pair 0": BOWL}})
     assert alone.output.value not in pictures  # on a scale of its own
-    with pytest.raises(ValueError, match="the same names"):
-        explorers.surface_explorer({"resnet20": {"pair 0": BOWL}, "plain20": {"pair 1": STEEP}})
 
 
 def test_blocks_are_taken_out_and_exchanged_by_ticking():
@@ -147,10 +139,5 @@ def test_blocks_are_taken_out_and_exchanged_by_ticking():
     made.controls["stages.1.0"].value = True
     assert "stages.1.0 changes the shape" in made.output.value  # in the plain one
     # Only neighbours of a stage that keep the shape can be exchanged.
-    assert list(made.controls["exchange"].options) == [
-        "nothing",
-        "stages.0.0 and stages.0.1",
-        "stages.0.1 and stages.0.2",
-        "stages.1.1 and stages.1.2",
-        "stages.2.1 and stages.2.2",
-    ]
+    pairs = [("0.0", "0.1"), ("0.1", "0.2"), ("1.1", "1.2"), ("2.1", "2.2")]
+    assert list(made.controls["exchange"].options)[1:] == [f"stages.{a} and stages.{b}" for a, b in pairs]

@@ -80,34 +80,23 @@ def test_it_draws_twice_a_second_or_for_a_fifth_of_the_time_in_place_and_when_th
     assert len(notebook(CELL)) == 2 and len(notebook("1 + 1")) == 2  # each cell has a figure of its own
 
 
-def test_a_real_training_leaves_a_real_picture(notebook):
-    cell = "run = train(network, *sets, recipe, progress=False, observers=[plot])"
-    (still,) = notebook(
-        cell, train=train, network=build("plain8"), sets=SETS, recipe=recipe("demo").scaled(2), plot=LivePlot()
-    )
-    assert base64.b64decode(still["image/png"]).startswith(b"\x89PNG")
-
-
 def test_outside_a_notebook_nothing_is_drawn_but_the_figure_can_be(monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: pytest.fail("it drew"))
     plot = LivePlot()
     run = train(build("plain8"), *SETS, recipe("demo").scaled(2), progress=False, observers=[plot])
     drawn = [list(line.get_ydata()) for ax in plot.figure.axes for line in ax.get_lines()]
     assert drawn == [run.column("train_error"), run.column("test_error")]
-    with pytest.raises(ValueError, match="at least one run"):
-        LivePlot().figure  # noqa: B018
 
 
 def test_several_runs_share_axes_that_do_not_move_and_the_same_one_again_replaces_its_lines():
     plot = LivePlot()
-    first, second, again = a_run("plain20"), a_run("plain56"), a_run("plain20")
-    for run in (first, second, first, second, again, a_run("plain20", seed=1)):
+    for run in (a_run("plain20"), a_run("plain56"), a_run("plain20"), a_run("plain20", seed=1)):
         plot(run)
-    assert [id(run) for run in plot.runs[:2]] == [id(again), id(second)] and len(plot.runs) == 3
-    assert [text.get_text() for text in plot.figure.legends[0].get_texts()] == ["plain-20", "plain-56"]
-    before = plot.figure.axes[0].get_xlim()
+    before = plot.figure.axes[0]
+    assert len(before.get_lines()) == 3
     plot(recorded("short-plain56-seed0"))  # with all its rows
-    assert len(plot.runs) == 3 and plot.figure.axes[0].get_xlim() == before
+    after = plot.figure.axes[0]
+    assert len(after.get_lines()) == 3 and after.get_xlim() == before.get_xlim()
 
 
 def test_a_drawing_that_fails_is_said_once_and_the_training_goes_on(notebook, monkeypatch, capsys):
@@ -115,6 +104,7 @@ def test_a_drawing_that_fails_is_said_once_and_the_training_goes_on(notebook, mo
         raise OSError("no room")
 
     monkeypatch.setattr(Figure, "savefig", fails)
-    assert notebook("plot(run)\nplot(run)", plot=LivePlot(), run=a_run()) == []
+    plot = LivePlot()
+    assert notebook("plot(run)\nplot(run)", plot=plot, run=a_run()) == notebook("plot(run)") == []
     said = capsys.readouterr().out
-    assert said.count("LivePlot draws no more (OSError: no room). The training goes on") == 1 == said.count("\n")
+    assert said.startswith("LivePlot could not draw (OSError: no room)") and said.count("\n") == 1

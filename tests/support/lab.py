@@ -40,11 +40,10 @@ def chromium():
 
 
 @contextmanager
-def jupyterlab(home, add=lambda folder: None):
-    """JupyterLab's address, over a copy of notebooks/ to which `add` may add: the repository's are never written."""
+def jupyterlab(home):
+    """JupyterLab's address, over a copy of notebooks/: the repository's are never written."""
     folder = home / "notebooks"
     shutil.copytree(REPO / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    add(folder)
     for name, values in SETTINGS.items():
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
