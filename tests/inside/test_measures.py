@@ -74,10 +74,10 @@ def test_measures_leave_the_network_as_it_was_also_when_they_fail(network, name)
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_measures_of_a_network_that_leaves_out_at_random_leave_nothing_out(name):
-    network = build("sdresnet8", seed=0, survival=0.1).train()
+    network = build("sdresnet14", seed=0, survival=0.1).train()
     network.pool = nn.Sequential(network.pool, nn.Dropout2d(0.5))
     random = torch.get_rng_state()
-    assert MEASURES[name](network, images()) == MEASURES[name](build("resnet8", seed=0), images())
+    assert MEASURES[name](network, images()) == MEASURES[name](build("resnet14", seed=0), images())
     torch.set_rng_state(random)
     MEASURES[name](network, images())
     assert torch.equal(torch.get_rng_state(), random)
@@ -85,7 +85,7 @@ def test_measures_of_a_network_that_leaves_out_at_random_leave_nothing_out(name)
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_measure_between_forward_and_backward_changes_no_gradient(name):
-    network = build("resnet8", seed=0).train()
+    network = build("resnet14", seed=0).train()
     twin = copy.deepcopy(network)
     loss = cross_entropy(network(images()), LABELS)
     MEASURES[name](network, images())
