@@ -8,8 +8,7 @@ Source: Li et al., *Visualizing the Loss Landscape of Neural Nets*, https://arxi
 
 import copy
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +17,6 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.fx import symbolic_trace
-from torch.fx.experimental.optimization import fuse
 from tqdm.auto import tqdm
 
 from ..errors import LessonError
@@ -79,10 +76,11 @@ class Surface:
         """Read what `save` wrote. Raises LessonError where the file is missing or is no surface."""
         try:
             with safe_open(path, "pt") as file:
-                return cls(*map(file.get_tensor, ("a", "b", "loss", "error")), json.loads(file.metadata()["about"]))
+                tensors = {name: file.get_tensor(name) for name in ("a", "b", "loss", "error")}
+                return cls(**tensors, about=json.loads(file.metadata()["about"]))
         except FileNotFoundError:
             raise LessonError(f"There is no surface {path}: compute it with `surface(...)`, and save it.") from None
-        except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        except (SafetensorError, TypeError, KeyError) as error:
             raise LessonError(f"{path} is no loss surface ({error}): delete it and compute it again.") from error
 
 
@@ -108,22 +106,22 @@ def surface(
         is as in training: dropout and stochastic depth leave nothing out, so the same call gives the same numbers.
     precision: "float32", or "bfloat16" for the forward passes.
 
-    The network stays untouched; copies are moved. Raises ValueError for an even number of points (the network would not
-    be among them), a span that leads nowhere, a direction of another network, and labels that do not fit the images.
+    The network stays untouched; a copy is moved. Raises ValueError for an even number of points (the network would not
+    be among them), a direction of another network, and labels that do not fit the images.
     """
-    directions = [one for one in (first, second) if one is not None]
-    _check_request(network, images, labels, directions, span, points)
-    model, start, moves = _movable(network, directions, batch_statistics)
+    _check(network, images, labels, [first, second or first], points)
+    model = to_measure(copy.deepcopy(network), batch_statistics).to(memory_format=torch.channels_last)
+    start = {name: parameter.clone() for name, parameter in model.named_parameters()}
     images = images.float().contiguous(memory_format=torch.channels_last)
     steps = torch.linspace(-span, span, points, dtype=torch.float64)
     steps[points // 2] = 0.0
-    across = steps if second is not None else steps.new_zeros(1)
+    across = steps if second else steps.new_zeros(1)
     loss, error = torch.empty(2, len(across), points, device=images.device)  # a GPU need not wait for each point
     with tqdm(total=loss.numel(), desc="surface", unit="points", disable=not progress, leave=False) as bar:
         for j, b in enumerate(across.tolist()):
             for i, a in enumerate(steps.tolist()):
-                for k, parameter in enumerate(model.parameters()):
-                    parameter.copy_(sum((s * move[k] for s, move in zip((a, b), moves, strict=False)), start[k]))
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(start[name] + a * first[name] + (b * second[name] if second else 0))
                 with autocast(images.device, precision):
                     logits = model(images).float()
                 loss[j, i] = F.cross_entropy(logits, labels)
@@ -141,57 +139,12 @@ def surface(
     return Surface(steps.float(), across.float(), loss.cpu(), error.cpu(), about)
 
 
-def _check_request(
-    network: nn.Module, images: Tensor, labels: Tensor, directions: Sequence[Direction], span: float, points: int
-) -> None:
-    if not (isinstance(points, int) and points >= 3 and points % 2):
+def _check(network: nn.Module, images: Tensor, labels: Tensor, directions: list[Direction], points: int) -> None:
+    if points < 3 or points % 2 == 0:
         raise ValueError(f"points is odd, and at least 3, so that the network itself is in the middle; not {points}.")
-    if not 0 < span < math.inf:
-        raise ValueError(f"span is how far the steps reach, a number above 0 such as 1.0; not {span}.")
-    if images.ndim != 4 or not len(images) or labels.shape != (len(images),):
+    if images.ndim != 4 or labels.shape != (len(images),):
         shapes = f"{tuple(images.shape)} and {tuple(labels.shape)}"
-        raise ValueError(f"Give images (N, 3, H, W) and one label for each, (N,), at least one; not {shapes}.")
+        raise ValueError(f"Give images (N, 3, H, W) and one label for each, (N,); not {shapes}.")
     own = {name: parameter.shape for name, parameter in network.named_parameters()}
-    for direction in directions:
-        if own != {name: move.shape for name, move in direction.items()}:
-            raise ValueError(
-                "The direction is another network's: make it from this one, with filter_direction(network)."
-            )
-
-
-def _foldable(network: nn.Module) -> bool:
-    """Whether `fuse` keeps the function: fx can follow it, and no module with parameters runs twice."""
-    try:
-        nodes = symbolic_trace(network).graph.nodes
-    except Exception:  # what fx raises for code that it cannot follow is not one kind
-        return False
-    called = [node.target for node in nodes if node.op == "call_module"]
-    called = [name for name in called if any(True for _ in network.get_submodule(name).parameters())]
-    return len(called) == len(set(called))
-
-
-def _movable(
-    network: nn.Module, directions: Sequence[Direction], batch_statistics: bool
-) -> tuple[nn.Module, list[Tensor], list[list[Tensor]]]:
-    """A copy of the network, its parameters, and each direction as a move of these parameters.
-
-    With fixed statistics BN only scales and shifts, which is written into the convolution before it: the same function
-    in fewer operations. A direction is folded as the difference of two folded networks, in float64.
-    """
-
-    def copy_at(direction: Direction | None) -> nn.Module:
-        moved = to_measure(copy.deepcopy(network).double(), batch_statistics)
-        for module in moved.modules():  # a hook on the network is not meant for its copies
-            module._forward_hooks.clear()
-            module._forward_pre_hooks.clear()
-        for name, parameter in moved.named_parameters():
-            parameter.add_(direction[name].to(parameter) if direction else 0)
-        return fuse(moved, inplace=True) if not batch_statistics and _foldable(moved) else moved
-
-    here = copy_at(None)
-    start = [parameter.clone() for parameter in here.parameters()]
-    moves = [
-        [(there - s).float() for there, s in zip(copy_at(direction).parameters(), start, strict=True)]
-        for direction in directions
-    ]
-    return here.float().to(memory_format=torch.channels_last), [s.float() for s in start], moves
+    if any(own != {name: move.shape for name, move in direction.items()} for direction in directions):
+        raise ValueError("The direction is another network's: make it from this one, with filter_direction(network).")

@@ -26,15 +26,12 @@ from .measures import to_measure, unchanged
 def blocks_of(network: ResNet) -> dict[str, nn.Module]:
     """The blocks of a network of the course, plain or residual, by name, first block first.
 
-    Raises TypeError for another network; load the weights of torchvision's into one of the course with `load_weights`.
+    Raises TypeError for another network.
     """
-    inner = "_orig_mod" if hasattr(network, "_orig_mod") else "module"  # of torch.compile; of DataParallel and DDP
-    if isinstance(getattr(network, inner, None), ResNet):
-        raise TypeError(f"Lesions are made in the network itself: give {type(network).__name__}'s own, `.{inner}`.")
     if not isinstance(network, ResNet):
         raise TypeError(
-            f"Lesions are made in networks of this course, not in {type(network).__name__}: load its weights into one "
-            "with load_weights, and compile it afterwards."
+            f"Lesions are made in networks of this course, not in {type(network).__name__}: give the network itself, "
+            "before it is compiled or made parallel; torchvision's weights fit into one of ours with load_weights."
         )
     return {f"stages.{i}.{j}": block for i, stage in enumerate(network.stages) for j, block in enumerate(stage)}
 
@@ -49,6 +46,20 @@ def movable(network: ResNet) -> list[str]:
     return [name for name, block in blocks_of(network).items() if _keeps_shape(block)]
 
 
+def pairs_of(network: ResNet) -> list[tuple[str, str]]:
+    """The pairs of blocks that can change places."""
+    return [
+        (one, other) for one, other in combinations(movable(network), 2) if one.split(".")[1] == other.split(".")[1]
+    ]
+
+
+def _keeps_shape(block: nn.Module) -> bool:
+    path = block.residual if hasattr(block, "residual") else block.layers
+    convolutions = [layer for layer in path if isinstance(layer, nn.Conv2d)]
+    same_width = convolutions[0].in_channels == convolutions[-1].out_channels
+    return same_width and all(layer.stride == (1, 1) for layer in convolutions)
+
+
 @contextmanager
 def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, str]] = ()) -> Iterator[ResNet]:
     """Inside, the network lacks some blocks or has them in other places; afterwards it is as it was.
@@ -58,8 +69,6 @@ def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, 
 
     Raises ValueError for a name that does not exist, and for a block that cannot be dropped or swapped.
     """
-    if isinstance(drop, str):
-        raise ValueError(f"drop is a list of names: drop=[{drop!r}].")
     blocks, drop, swap = blocks_of(network), list(drop), list(swap)
     _check_lesion(network, drop, swap)
     before = [(module, dict(module._modules)) for module in (*network.stages, *blocks.values())]
@@ -81,18 +90,16 @@ def lesion(network: ResNet, drop: Iterable[str] = (), swap: Iterable[tuple[str, 
 
 def _check_lesion(network: ResNet, drop: list[str], swap: list[tuple[str, str]]) -> None:
     blocks = blocks_of(network)
-    if any(isinstance(pair, str) or len(pair) != 2 for pair in swap):
-        raise ValueError('swap is a list of pairs: swap=[("stages.0.1", "stages.0.2")].')
     for name in [*drop, *(name for pair in swap for name in pair)]:
         if name not in blocks:
             raise ValueError(unknown("block", name, blocks))
     for name in drop:
         if name not in droppable(network):
             raise ValueError(f"{name} changes the shape and has no shortcut: without it the next block gets no input.")
+    pairs = pairs_of(network)
     for one, other in swap:
-        keep = _keeps_shape(blocks[one]) and _keeps_shape(blocks[other])
-        if not keep or _convolutions(blocks[one])[0].in_channels != _convolutions(blocks[other])[0].in_channels:
-            raise ValueError(f"{one} and {other} cannot change places: swap two blocks that keep the same shape.")
+        if (one, other) not in pairs and (other, one) not in pairs:
+            raise ValueError(f"{one} and {other} cannot change places: swap two blocks of a stage that keep the shape.")
 
 
 class Nothing(nn.Module):
@@ -107,24 +114,14 @@ def _put(network: ResNet, name: str, block: nn.Module) -> None:
     network.stages[int(stage)][int(place)] = block
 
 
-def _convolutions(block: nn.Module) -> list[nn.Conv2d]:
-    path = block.residual if hasattr(block, "residual") else block.layers
-    return [module for module in path if isinstance(module, nn.Conv2d)]
-
-
-def _keeps_shape(block: nn.Module) -> bool:
-    first, *_, last = _convolutions(block)
-    return first.in_channels == last.out_channels and all(c.stride == (1, 1) for c in _convolutions(block))
-
-
 Images = Sequence[tuple[Tensor, Tensor]] | Batches  # gone through once for each lesion
 
 
 def error_of(network: ResNet, batches: Images, *, batch_statistics: bool = False) -> float:
     """The share of wrong answers (0 to 1) over `batches`.
 
-    batch_statistics: BN takes mean and variance from each batch. Otherwise it keeps those of the trained network, and
-        after a lesion what comes to the blocks behind it no longer fits them: a part of the damage.
+    batch_statistics: BN takes mean and variance from each batch. Otherwise it keeps those of the trained network, which
+        no longer fit the blocks behind a lesion: a part of the damage.
     """
     if not batch_statistics:
         return evaluate(network, batches)[1]
@@ -150,14 +147,11 @@ def drop_random(
 ) -> list[list[float]]:
     """For each count, the errors, as in `error_of`, without that many blocks, chosen at random `samples` times.
 
-    Only blocks that keep the shape are generator. Raises ValueError for more of them than there are.
+    Only blocks that keep the shape are chosen. Raises ValueError for more of them than there are.
     """
-    _check(counts, samples)
-    names = movable(network)
-    wrong = [count for count in counts if not 0 <= count <= len(names)]
-    if wrong:
-        raise ValueError(f"Of {len(names)} blocks that keep the shape, {wrong[0]} cannot be taken out.")
-    generator = random.Random(seed)
+    names, generator = movable(network), random.Random(seed)
+    if max(counts, default=0) > len(names):
+        raise ValueError(f"Of {len(names)} blocks that keep the shape, {max(counts)} cannot be taken out.")
     return [
         [_error(network, batches, batch_statistics, drop=generator.sample(names, n)) for _ in range(samples)]
         for n in counts
@@ -171,19 +165,10 @@ def swap_random(
 
     Raises ValueError where no stage has two blocks that keep the shape.
     """
-    _check(counts, samples)
-    pairs = [pair for pair in combinations(movable(network), 2) if pair[0].split(".")[1] == pair[1].split(".")[1]]
+    pairs, generator = pairs_of(network), random.Random(seed)
     if counts and not pairs:
         raise ValueError("No stage of this network has two blocks that keep the shape and could change places.")
-    generator = random.Random(seed)
     return [[_error(network, batches, swap=generator.choices(pairs, k=n)) for _ in range(samples)] for n in counts]
-
-
-def _check(counts: Sequence[int], samples: int) -> None:
-    if samples < 1 or min(counts, default=0) < 0:
-        raise ValueError(
-            f"samples is at least 1, and a count at least 0; not samples={samples}, counts={list(counts)}."
-        )
 
 
 def _error(network: ResNet, batches: Images, batch_statistics: bool = False, **how) -> float:
@@ -204,24 +189,18 @@ def path_gradients(
 
     A path goes through F alone in that many blocks, chosen at random, and by the shortcut alone in all others. The
     forward pass is the whole network's; only the way back is a single path, as in Veit et al., section 5.
-    images: (N, 3, H, W); labels: (N,). Evaluation mode. Raises ValueError for a plain network, and for a length that
-    is not from 0 to n.
+    images: (N, 3, H, W); labels: (N,). Evaluation mode. Raises ValueError for a plain network, and for a length beyond
+    the number of blocks.
     """
     blocks = [name for name, block in blocks_of(network).items() if hasattr(block, "residual")]
-    if not blocks:
-        raise ValueError("A plain network has one path only: give a residual one.")
-    wrong = [length for length in lengths if not 0 <= length <= len(blocks)]
-    if wrong:
-        raise ValueError(f"A path goes through 0 to {len(blocks)} residual blocks, not {wrong[0]}.")
-    _check(lengths, samples)
+    if not blocks or max(lengths) > len(blocks):
+        raise ValueError(f"A path goes through at most as many residual blocks as there are, {len(blocks)}.")
     generator, found = random.Random(seed), []
     with unchanged(network):
         to_measure(network)
         for length in lengths:
-            norms = [
-                _gradient_by(network, images, labels, set(generator.sample(blocks, length))) for _ in range(samples)
-            ]
-            found.append(sum(norms) / samples)
+            paths = [set(generator.sample(blocks, length)) for _ in range(samples)]
+            found.append(sum(_gradient_by(network, images, labels, path) for path in paths) / samples)
     return found
 
 

@@ -5,7 +5,7 @@ hooks, also when the measurement fails.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +31,7 @@ def unchanged(network: nn.Module) -> Iterator[None]:
     """Inside, the network may run, train and go backwards; at the end everything of it is as it was before.
 
     That is the values of parameters and buffers, gradients, what requires them, and modes. Inside, all gradients begin
-    as None, and a compiled network runs as written, so that hooks are called.
+    as None.
     """
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
@@ -39,10 +39,8 @@ def unchanged(network: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     for parameter, _, _ in gradients:
         parameter.grad = None
-    compiled = any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in network.modules())
     try:
-        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
-            yield
+        yield
     finally:
         for tensor, value in zip(tensors, values, strict=True):
             tensor.data.copy_(value)  # by .data autograd does not see it: a graph that holds the tensor stays good
@@ -99,47 +97,33 @@ def block_passes(network: nn.Module, images: Tensor, *, batch_statistics: bool =
         ones, which mean nothing in a network that was never trained.
     """
     blocks = residual_blocks(network)
-    seen: dict[tuple[str, str], Tensor] = {}
-    handles = []
+    seen: dict[str, dict[str, Tensor]] = {name: {} for name in blocks}
+    with unchanged(network), ExitStack() as hooks:
+        for name, block in blocks.items():
+            for part, module in (("residual", block.residual), ("shortcut", block.shortcut), ("output", block)):
 
-    def keep(name: str, part: str) -> Callable:
-        return lambda module, inputs, output: seen.update(
-            {(name, "x"): inputs[0].clone(), (name, part): output.clone()}
-        )
+                def keep(module, inputs, output, name=name, part=part):
+                    seen[name] |= {"x": inputs[0].clone(), part: output.clone()}
 
-    with unchanged(network):
-        try:
-            for name, block in blocks.items():
-                handles.append(block.residual.register_forward_hook(keep(name, "residual")))
-                handles.append(block.shortcut.register_forward_hook(keep(name, "shortcut")))
-                handles.append(block.register_forward_hook(keep(name, "output")))
-            to_measure(network, batch_statistics)(images)
-        finally:
-            for handle in handles:
-                handle.remove()
-    parts = ("x", "residual", "shortcut", "output")
-    return [Pass(name, block, *(seen[name, part] for part in parts)) for name, block in blocks.items()]
+                hooks.enter_context(module.register_forward_hook(keep))
+        to_measure(network, batch_statistics)(images)
+    return [Pass(name, block, **seen[name]) for name, block in blocks.items()]
 
 
-@contextmanager
-def own_statistics(network: nn.Module, images: Tensor) -> Iterator[None]:
-    """Inside, the network is in evaluation mode, and its BN statistics are those of these images (N, 3, H, W).
+@torch.no_grad()
+def take_statistics(network: nn.Module, images: Tensor) -> None:
+    """Set the running statistics of each BN to those of these images (N, 3, H, W).
 
     So an untrained network can be measured image by image: the running statistics it was made with mean nothing.
     """
-    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
-    momenta = [module.momentum for module in norms]
-    with unchanged(network):
-        try:
-            for module in norms:
-                module.momentum = 1.0  # the running statistics become those of the next batch
-            with torch.no_grad():
-                to_measure(network, batch_statistics=True)(images)
-            to_measure(network)
-            yield
-        finally:
-            for module, momentum in zip(norms, momenta, strict=True):
-                module.momentum = momentum
+    momenta = {module: module.momentum for module in network.modules() if isinstance(module, BatchNorm)}
+    try:
+        for module in momenta:
+            module.momentum = 1.0  # the running statistics become those of the next batch
+        to_measure(network, batch_statistics=True)(images)
+    finally:
+        for module, momentum in momenta.items():
+            module.momentum = momentum
 
 
 def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
@@ -152,8 +136,8 @@ def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[s
     with unchanged(network), torch.enable_grad():
         to_measure(network, batch_statistics=True)
         weights = [layer.weight.requires_grad_() for layer in layers.values()]  # those of frozen layers too
-        gradients = torch.autograd.grad(F.cross_entropy(network(images), labels), weights, allow_unused=True)
-    return {name: 0.0 if g is None else g.norm().item() for name, g in zip(layers, gradients, strict=True)}
+        gradients = torch.autograd.grad(F.cross_entropy(network(images), labels), weights)
+    return {name: gradient.norm().item() for name, gradient in zip(layers, gradients, strict=True)}
 
 
 def gradient_correlation(
@@ -167,21 +151,19 @@ def gradient_correlation(
 ) -> list[float]:
     """How alike the gradients at neighbouring inputs are: for each distance the mean correlation over the images.
 
-    The gradient is that of a random sum of the outputs, for the pixels. An image's neighbour lies at `distance` (0 to
-    1) of the way to the previous image of the batch. 1: the same gradient; 0: as different as noise.
+    The gradient is that of a random sum of the outputs, for the pixels. An image's neighbour is at `distance` (0 to 1)
+    of the way to the previous image of the batch. 1: the same gradient; 0: as different as noise.
     images: (N, 3, H, W), at least two. at: the module whose outputs are meant, by name; by default the network's.
     trained: BN uses its running statistics; for an untrained network give False, and it uses those of `images`.
     Source: Balduzzi et al., *The Shattered Gradients Problem*, https://arxiv.org/abs/1702.08591, section 2; there the
     inputs are numbers on a line, and networks are untrained.
-    Raises ValueError for fewer than two images, a module that does not exist, and a distance beyond the other image.
+    Raises ValueError for fewer than two images, and for a module that does not exist.
     """
     if len(images) < 2:
-        raise ValueError("Neighbours lie between two images: give at least two.")
+        raise ValueError("A neighbour is between two images: give at least two.")
     modules = dict(network.named_modules())
     if at not in modules:
         raise ValueError(unknown("module", at, modules))
-    if not images.isfinite().all() or any(not 0 <= distance <= 1 for distance in distances):
-        raise ValueError("Images are finite numbers, and distances from 0 to 1.")
     others, seen = images.roll(1, 0), []
 
     def gradient(inputs: Tensor) -> Tensor:
@@ -193,14 +175,13 @@ def gradient_correlation(
         pixels = pixels.flatten(1)
         return F.normalize(pixels - pixels.mean(1, keepdim=True))
 
-    with own_statistics(network, images) if not trained else unchanged(network), torch.enable_grad():
+    with unchanged(network), torch.enable_grad():
+        if not trained:
+            take_statistics(network, images)
         to_measure(network)
-        handle = modules[at].register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
-        try:
+        with modules[at].register_forward_hook(lambda module, inputs, output: seen.append(output.clone())):
             here = gradient(images)
             return [(here * gradient(images.lerp(others, r))).sum(1).mean().item() for r in distances]
-        finally:
-            handle.remove()
 
 
 @torch.no_grad()
@@ -210,20 +191,16 @@ def responses(network: nn.Module, images: Tensor, *, batch_statistics: bool = Fa
     That is after BN, before ReLU and addition; BN in shortcuts is left out, as the paper does (its option A has none).
     images: (N, 3, H, W). batch_statistics: as in `block_passes`.
     """
-    found, handles = {}, []
+    found: dict[str, float] = {}
+    with unchanged(network), ExitStack() as hooks:
+        for name, module in network.named_modules():
+            if isinstance(module, BatchNorm) and not {"shortcut", "downsample"} & set(name.split(".")):
 
-    def keep(name: str) -> Callable:
-        return lambda module, inputs, output: found.update({name: output.std().item()})
+                def keep(module, inputs, output, name=name):
+                    found[name] = output.std().item()
 
-    with unchanged(network):
-        try:
-            for name, module in network.named_modules():
-                if isinstance(module, BatchNorm) and not {"shortcut", "downsample"} & set(name.split(".")):
-                    handles.append(module.register_forward_hook(keep(name)))
-            to_measure(network, batch_statistics)(images)
-        finally:
-            for handle in handles:
-                handle.remove()
+                hooks.enter_context(module.register_forward_hook(keep))
+        to_measure(network, batch_statistics)(images)
     return found
 
 
@@ -234,8 +211,5 @@ def residual_sizes(network: nn.Module, images: Tensor, *, batch_statistics: bool
     from x. images: (N, 3, H, W). batch_statistics: as in `block_passes`.
     """
     passes = block_passes(network, images, batch_statistics=batch_statistics)
-    return {p.name: (_norms(p.residual) / _norms(p.shortcut)).mean().item() for p in passes}
-
-
-def _norms(tensor: Tensor) -> Tensor:
-    return tensor.flatten(1).norm(dim=1)
+    norms = [(p.name, p.residual.flatten(1).norm(dim=1), p.shortcut.flatten(1).norm(dim=1)) for p in passes]
+    return {name: (f / shortcut).mean().item() for name, f, shortcut in norms}

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from .. import machine
 from ..datasets.batches import Batches, Normalisation
 from ..datasets.dataset import Dataset
-from ..errors import LessonError, unknown
+from ..errors import LessonError
 from ..files import replace_file
 from ..models.networks import build
 from ..models.resnet import ResNet
@@ -30,13 +30,14 @@ from .landscape import Surface, filter_direction, surface
 DISTANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the way to another image
 DISTANCE = 0.01
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 52)  # blocks taken out or swapped at once
-SAME = ("weights_sha256", "images", "lesion_images", "samples")  # of what: where these are the same, a number is kept
 SURFACES = {  # name: seeds of the directions, and what is special
     "surface-0": ((0, 1), {}),
     "surface-1": ((2, 3), {}),
     "line-fixed": ((0,), {}),
     "line-batch": ((0,), {"batch_statistics": True}),
 }
+
+Labelled = tuple[Tensor, Tensor]  # images (N, 3, H, W), normalised, and labels (N,)
 
 
 @dataclass
@@ -79,34 +80,12 @@ class Inside:
             return cls(**json.loads(path.read_text()), folder=path.parent)
         except FileNotFoundError:
             raise LessonError(f"Nothing was measured inside of {run.name} yet: {how} does it.") from None
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise LessonError(f"{path} cannot be read ({error}): {how} makes it again.") from error
-        except TypeError as error:  # some of it is missing
-            raise LessonError(f"{path} is not complete, or of another version: {how} goes on.") from error
 
     def surface(self, name: str = "surface-0") -> Surface:
-        """One of the loss surfaces, named as in `SURFACES`.
-
-        Raises ValueError for another name, and LessonError where it is missing.
-        """
-        if name not in SURFACES:
-            raise ValueError(unknown("surface", name, SURFACES))
+        """One of the loss surfaces, named as in `SURFACES`. Raises LessonError where it is missing."""
         return Surface.load(self.folder / f"{name}.safetensors")
-
-
-@dataclass
-class Subject:
-    """What is measured: the trained network, the same one untrained, and the images with their labels.
-
-    surface_images: for the surfaces. few: at most 128 of them, for everything else but the lesions. batches: of test
-    images, for the lesions.
-    """
-
-    network: ResNet
-    untrained: ResNet
-    surface_images: tuple[Tensor, Tensor]
-    few: tuple[Tensor, Tensor]
-    batches: list[tuple[Tensor, Tensor]]
 
 
 def measure(
@@ -128,65 +107,61 @@ def measure(
     everything else. lesion_images: how many of the first test images for the lesions. points: along each side of a
     surface, from -1 to 1. samples: random lesions for each count. device: by default the GPU if there is one.
 
-    What is there already, of these weights and images, is kept; a measurement that was stopped goes on. Raises
-    LessonError for a run without folder or weights, and for other images than the run's; ValueError for no images.
+    What is there already, of the same weights, images and numbers, is returned as it is. Raises LessonError for a run
+    without folder or weights, and for other images than the run's.
     """
-    if images < 2 or lesion_images < 1 or samples < 1:
-        raise ValueError("measure needs at least 2 images, 1 image for the lesions and 1 sample.")
     if run.folder is None:
         raise LessonError(f"{run.name} is not recorded: train it with out=FOLDER.")
     run.check_data(train_set, test_set)
     folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
-    subject = _subject(run, train_set.take(images), test_set.take(lesion_images), train_set, device)
-    about = {
+    first, first_tests = train_set.take(images), test_set.take(lesion_images)
+    subject = {
         "run": run.name,
         "weights_sha256": hashlib.sha256((run.folder / "weights.safetensors").read_bytes()).hexdigest(),
         "data": run.data,
-        "images": f"the first {len(subject.surface_images[1])} training images, without augmentation",
-        "lesion_images": f"the first {sum(len(labels) for _, labels in subject.batches)} test images",
+        "images": f"the first {len(first)} training images, without augmentation",
+        "lesion_images": f"the first {len(first_tests)} test images",
         "samples": samples,
-        "distance": DISTANCE,
-        "command": machine.command(),
-        "commit": machine.commit(),
-        "machine": machine.describe(device),
+        "points": points,
     }
-    _measure_surfaces(subject, folder, about, points, progress)
-    _measure_parts(_parts(subject, samples), folder / "inside.json", about, progress)
-    return Inside.of(run, folder)
-
-
-def _subject(run: Run, images: Dataset, lesion_images: Dataset, train_set: Dataset, device: torch.device) -> Subject:
+    with suppress(LessonError):
+        found = Inside.of(run, folder)
+        if subject == {"points": 25} | {key: found.about[key] for key in subject if key in found.about}:
+            return found
     name, seed, options = (run.network[key] for key in ("name", "seed", "options"))
     network = run.load_weights(build(name, **options)).to(device).eval()
     untrained = build(name, seed=seed, **options).to(device)
     normalisation = Normalisation.of(train_set, run.recipe["normalisation"])
-    many, labels = next(iter(Batches(images, len(images), normalisation, device=device)))
-    batches = list(Batches(lesion_images, 250, normalisation, device=device))
-    return Subject(network, untrained, (many, labels), (many[:128], labels[:128]), batches)
+    (labelled,) = Batches(first, len(first), normalisation, device=device)
+    batches = list(Batches(first_tests, 250, normalisation, device=device))
+    made = {"command": machine.command(), "commit": machine.commit(), "machine": machine.describe(device)}
+    about = subject | {"distance": DISTANCE} | made
+    _save_surfaces(network, labelled, folder, about, progress)
+    parts = _parts(network, untrained, (labelled[0][:128], labelled[1][:128]), batches, samples)
+    bar = tqdm(parts.items(), desc="inside", disable=not progress, leave=False)
+    record = {"about": about} | {part: compute() for part, compute in bar}
+    content = (json.dumps(record, indent=1) + "\n").encode()
+    replace_file(folder / "inside.json", lambda file: file.write(content))
+    return Inside.of(run, folder)
 
 
-def _measure_surfaces(subject: Subject, folder: Path, about: dict, points: int, progress: bool) -> None:
-    """Compute and save the surfaces that are not there yet."""
+def _save_surfaces(network: ResNet, labelled: Labelled, folder: Path, about: dict, progress: bool) -> None:
     for name, (seeds, how) in SURFACES.items():
-        path = folder / f"{name}.safetensors"
-        old = Surface.load(path).about if path.exists() else {}
-        side = points if len(seeds) == 2 else 2 * points + 1
-        if any(old.get(key) != about[key] for key in SAME[:2]) or old.get("points", side) != side:
-            directions = [filter_direction(subject.network, seed) for seed in seeds]
-            found = surface(
-                subject.network, *subject.surface_images, *directions, points=side, progress=progress, **how
-            )
-            found.about |= about | {"direction_seeds": seeds}
-            found.save(path)
+        points = about["points"] if len(seeds) == 2 else 2 * about["points"] + 1
+        directions = [filter_direction(network, seed) for seed in seeds]
+        found = surface(network, *labelled, *directions, points=points, progress=progress, **how)
+        found.about |= about | {"points": points, "direction_seeds": seeds}
+        found.save(folder / f"{name}.safetensors")
 
 
-def _parts(subject: Subject, samples: int) -> dict[str, Callable[[], object]]:
+def _parts(
+    network: ResNet, untrained: ResNet, few: Labelled, batches: list[Labelled], samples: int
+) -> dict[str, Callable[[], object]]:
     """The fields of `Inside` by name, each as a function that measures it."""
-    network, batches, (images, labels) = subject.network, subject.batches, subject.few
-    kinds = {"untrained": subject.untrained, "trained": network}
+    images, labels = few
+    kinds = {"untrained": untrained, "trained": network}
     counts = [n for n in COUNTS if n <= len(lesions.movable(network))]
-    stages = [name.split(".")[1] for name in lesions.movable(network)]
-    swaps = counts if len(set(stages)) < len(stages) else []  # without two blocks that could change places
+    swaps = counts if lesions.pairs_of(network) else []
     lengths = list(range(len(blocks) + 1)) if (blocks := measures.residual_blocks(network)) else []
 
     def at_random(lesion: Callable, counts: Sequence[int] = counts, **how) -> dict:
@@ -226,19 +201,3 @@ def _parts(subject: Subject, samples: int) -> dict[str, Callable[[], object]]:
         "correlation_by_block": correlation_by_block,
         "path_gradients": path_gradients,
     }
-
-
-def _measure_parts(parts: dict[str, Callable[[], object]], path: Path, about: dict, progress: bool) -> None:
-    """Measure what the record does not have yet, and write it after each part."""
-    record = {"about": {}}
-    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-        old = json.loads(path.read_text())
-        if all(old["about"].get(key) == about[key] for key in SAME):
-            record = old
-    commits = record["about"].get("commits", {})
-    for name, compute in tqdm(parts.items(), desc="inside", disable=not progress, leave=False):
-        if name not in record:
-            record[name], commits[name] = compute(), about["commit"]
-            record["about"] = about | {"commits": commits}
-            content = (json.dumps(record, indent=1) + "\n").encode()
-            replace_file(path, lambda file, content=content: file.write(content))

@@ -8,11 +8,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-SHORTCUTS = {
-    "A": "identity; zero channels where the width grows (no parameters)",
-    "B": "identity; a 1x1 projection where the shape changes",
-    "C": "a 1x1 projection in every block",
-}
+from ..errors import unknown
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -31,17 +27,14 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 class ZeroPadShortcut(nn.Module):
     """Option A (paper, section 3.3): take every `stride`-th pixel, add channels of zeros.
 
-    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)). It has no
-    parameters and no convolution. The zero channels go half before and half after the others.
+    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)). It has no parameters. Half of the
+    zero channels go before the others, and half after.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
         if out_channels < in_channels:
-            raise ValueError(
-                f"Zero-padding can only add channels, and {in_channels} -> {out_channels} takes some away: "
-                "use shortcut='B'."
-            )
+            raise ValueError(f"Zeros add channels, and {in_channels} -> {out_channels} takes some: use shortcut='B'.")
         self.before = (out_channels - in_channels) // 2
         self.after = out_channels - in_channels - self.before
         self.stride = stride
@@ -65,15 +58,13 @@ class Projection(nn.Sequential):
 
 
 def make_shortcut(option: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
-    """The shortcut of a block by the paper's option "A", "B" or "C"; always a module.
+    """The shortcut of a block by the paper's options; always a module. Raises ValueError for another option.
 
-    Raises ValueError for any other option.
+    "A": zero channels where the shape changes; "B": a projection where it changes; "C": a projection in every block.
     """
-    if option not in SHORTCUTS:
-        known = "; ".join(f"'{name}' ({meaning})" for name, meaning in SHORTCUTS.items())
-        raise ValueError(f"There is no shortcut option {option!r}. Choose {known}.")
-    same_shape = stride == 1 and in_channels == out_channels
-    if option != "C" and same_shape:
+    if option not in ("A", "B", "C"):
+        raise ValueError(unknown("shortcut option", option, "ABC"))
+    if option != "C" and stride == 1 and in_channels == out_channels:
         return nn.Identity()
     if option == "A":
         return ZeroPadShortcut(in_channels, out_channels, stride)
@@ -83,11 +74,10 @@ def make_shortcut(option: str, in_channels: int, out_channels: int, stride: int 
 class PlainBlock(nn.Module):
     """Two 3x3 convolutions without a shortcut: y = ReLU(H(x)).
 
-    (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)).
-    Paper, section 3.3, "Plain Network".
+    (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)). Paper, section 3.3, "Plain Network".
     """
 
-    expansion = 1
+    expansion = 1  # times width: the channels of the output
 
     def __init__(self, in_channels: int, width: int, stride: int = 1):
         super().__init__()
@@ -112,7 +102,7 @@ class BasicBlock(nn.Module):
     (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)). Paper, figure 5 left.
     """
 
-    expansion = 1
+    expansion = 1  # times width: the channels of the output
 
     def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B"):
         super().__init__()
@@ -137,11 +127,11 @@ class Bottleneck(nn.Module):
 
     (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride)). Paper, figure 5 right.
 
-    stride_in: which convolution takes the stride, the paper's first one ("1x1", also called v1), or the second one
-        ("3x3", v1.5), as in torchvision and most code since: a little more work, a little more accurate.
+    stride_in: which convolution takes the stride, the first one as in the paper ("1x1", also called v1), or the second
+        one as in torchvision ("3x3", v1.5): a little more work, a little more accurate.
     """
 
-    expansion = 4
+    expansion = 4  # times width: the channels of the output
 
     def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B", stride_in: str = "3x3"):
         super().__init__()

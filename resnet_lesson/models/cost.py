@@ -1,15 +1,14 @@
 """What a network costs: parameters, multiply-adds and activations, layer by layer.
 
-Nothing is computed: the network is copied to torch's `meta` device, where tensors have shapes and no
-values, so ResNet-152 or 1202 layers take a moment and no memory.
+Nothing is computed: the network is copied to torch's `meta` device, where tensors have shapes and no values, so
+ResNet-152 or 1202 layers take a moment and no memory.
 """
 
 import copy
 from dataclasses import dataclass
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -58,26 +57,19 @@ def cost_of(network: nn.Module, input_shape: tuple[int, int, int] = (3, 32, 32))
     if len(input_shape) != 3:
         raise ValueError(f"input_shape is (channels, height, width), such as (3, 224, 224), not {input_shape}.")
     ghost = copy.deepcopy(network).to("meta").eval()
-    outputs: list[tuple[str, nn.Module, tuple[int, ...]]] = []
+    layers: list[Layer] = []
+
+    def count(name: str, module: nn.Module, output: Tensor) -> None:
+        # Each number that a convolution or linear layer puts out takes one multiply-add for each weight of its filter.
+        counted = isinstance(module, (nn.Conv2d, nn.Linear))
+        macs = output.numel() * module.weight[0].numel() if counted else 0
+        parameters = sum(p.numel() for p in module.parameters())
+        layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters, macs))
+
     for name, module in ghost.named_modules():
         module._forward_hooks.clear()  # the caller's own are not for shapes without values
         if not list(module.children()):
-            module.register_forward_hook(
-                lambda module, _, output, name=name: outputs.append((name, module, tuple(output.shape[1:])))
-            )
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+            module.register_forward_hook(lambda module, _, output, name=name: count(name, module, output))
+    with torch.no_grad():
         ghost(torch.empty(1, *input_shape, device="meta"))
-    # torch counts a multiplication and an addition as two operations.
-    by_module = {name: sum(counts.values()) // 2 for name, counts in counter.get_flop_counts().items()}
-    prefix = type(ghost).__name__
-    layers = tuple(
-        Layer(
-            name,
-            type(module).__name__,
-            shape,
-            sum(p.numel() for p in module.parameters()),
-            by_module.get(f"{prefix}.{name}" if name else prefix, 0),
-        )
-        for name, module, shape in outputs
-    )
-    return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2, layers)
+    return Cost(sum(p.numel() for p in network.parameters()), sum(layer.macs for layer in layers), tuple(layers))

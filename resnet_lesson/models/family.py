@@ -26,8 +26,7 @@ class PreActBlock(nn.Module):
     """BN and ReLU before each convolution, and nothing after the addition: y = x + F(x).
 
     (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)). Where the shape changes, the first BN and
-    ReLU come before the two paths part, and a projection has no BN of its own, as in the authors' code. (In the paper
-    that also holds for a network's very first block; here a block that keeps the shape is like all others.)
+    ReLU come before the two paths part, and a projection has no BN of its own, as in the authors' code.
     """
 
     expansion = 1
@@ -70,9 +69,10 @@ class PreActResNet(ResNet):
 class ResNeXtBottleneck(nn.Module):
     """A bottleneck whose 3x3 convolution works in groups: each group of channels sees only itself.
 
-    (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride)). In between there are `groups` times
-    width_per_group * width / 64 channels: width_per_group counts those of the first stage, which is 64 wide, as in
-    torchvision. With one group it is the bottleneck of a wide ResNet.
+    (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride)).
+
+    groups: with one, it is the bottleneck of a wide ResNet. width_per_group: channels of a group where `width` is 64,
+        the first stage of ImageNet networks; in proportion elsewhere, as in torchvision.
     """
 
     expansion = 4
@@ -83,7 +83,6 @@ class ResNeXtBottleneck(nn.Module):
         width: int,
         stride: int = 1,
         shortcut: str = "B",
-        *,
         groups: int = 32,
         width_per_group: int = 4,
     ):
@@ -204,7 +203,7 @@ class StochasticResidual(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        if self.survival < 1 and torch.rand(()) >= self.survival:
+        if torch.rand(()) >= self.survival:
             return x.new_zeros(())  # added to the shortcut, it changes nothing; and F is not computed
         return super().forward(x) / self.survival
 
@@ -216,13 +215,11 @@ def stochastic_depth(network: ResNet, survival: float = 0.5) -> ResNet:
     """Let each step of training leave out residual functions at random; changes the network in place and returns it.
 
     survival: the probability that the last block's F takes part; it falls in equal steps from 1 at the stem.
-    Raises ValueError for one that is not above 0 and up to 1, and for a network without residual blocks.
+    Raises ValueError for one that is not above 0 and up to 1.
     """
     if not 0 < survival <= 1:
         raise ValueError(f"survival is a probability above 0 and up to 1, not {survival}.")
     blocks = [module for module in network.modules() if hasattr(module, "residual")]
-    if not blocks:
-        raise ValueError("Stochastic depth leaves out residual functions; a plain network has none.")
     for i, block in enumerate(blocks, start=1):
         share = 1 - i / len(blocks) * (1 - survival)
         block.residual = StochasticResidual(dict(block.residual.named_children()), share)
@@ -233,9 +230,8 @@ def dilate(network: ResNet, stages: Sequence[int]) -> ResNet:
     """A copy of the network whose given `stages` (counted from 0) do not shrink the map: dilation instead of stride.
 
     The weights stay. What the network computed at every second pixel, the copy computes at every pixel: behind a stride
-    that is gone, a 3x3 convolution takes its nine pixels twice as far apart. (With squeeze-and-excitation it is only
-    nearly the same: its means are over other pixels.) Raises ValueError for a stage that does not exist, and for one
-    that pools (ResNet-D).
+    that is gone, a 3x3 convolution takes its nine pixels twice as far apart.
+    Raises ValueError for a stage that does not exist, and for one that pools (ResNet-D).
     """
     if not set(stages) <= set(range(len(network.stages))):
         raise ValueError(f"The network has the stages 0 to {len(network.stages) - 1}; you asked for {list(stages)}.")
@@ -253,8 +249,10 @@ def _spread(path: nn.Module, spacing: int, without_stride: bool) -> int:
             raise ValueError("A pooling cannot be dilated: dilate a network without ResNet-D's shortcuts.")
         if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
             layer.dilation = layer.padding = (spacing * layer.dilation[0], spacing * layer.dilation[1])
-        if without_stride and isinstance(layer, (nn.Conv2d, ZeroPadShortcut)):
-            one = type(layer.stride)  # a tuple in a convolution, a number in a zero-padding
-            spacing *= layer.stride[0] if one is tuple else layer.stride
-            layer.stride = (1, 1) if one is tuple else 1
+        if without_stride and isinstance(layer, nn.Conv2d):
+            spacing *= layer.stride[0]
+            layer.stride = (1, 1)
+        if without_stride and isinstance(layer, ZeroPadShortcut):
+            spacing *= layer.stride
+            layer.stride = 1
     return spacing

@@ -7,7 +7,7 @@ Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost*, https://ar
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -17,78 +17,52 @@ from torch.utils.checkpoint import checkpoint
 from .resnet import ResNet
 
 
-def recompute(network: ResNet, every: int | None = None) -> ResNet:
-    """Let a network keep only the input of every `every`-th block while it trains; return the same network.
+def recompute(network: ResNet) -> ResNet:
+    """Let a network keep only the input of each group of blocks while it trains; return the same network.
 
-    every: blocks in a group; the square root of their number unless given, which keeps about as many inputs of groups
-        as there are blocks inside one.
-
+    Of n blocks, sqrt(n) make a group: so about as many inputs of groups are kept as there are blocks inside one.
     Outputs, gradients and running statistics stay the same, on a CPU bit for bit, and so do the names of the weights.
     In training, forward hooks inside a group are called twice, and hooks on a stage not at all. Evaluation is as
-    before. Called again, it only changes `every`.
-    Raises TypeError for anything but a ResNet of this package, ValueError for fewer than one block in a group.
+    before. Raises TypeError for anything but a ResNet of this package.
     """
     if not isinstance(network, ResNet):
         raise TypeError(
             f"recompute takes a network of this course, not {type(network).__name__}: "
             "call it before the network is compiled or made parallel."
         )
-    blocks = sum(len(stage) for stage in network.stages)
-    every = math.isqrt(blocks) if every is None else every
-    if every < 1:
-        raise ValueError(f"A group has at least one block, not {every}: leave `every` out for the best size.")
     stages = RecomputedStages(*network.stages)
-    stages.every, stages.training = every, network.stages.training
+    stages.training = network.stages.training
     network.stages = stages
     return network
 
 
 class RecomputedStages(nn.Sequential):
-    """Stages of blocks that compute the inside of each group of `every` blocks again in the backward pass.
-
-    (N, C, H, W) -> the last stage's shape. It holds the same stages under the same names as the `nn.Sequential` whose
-    place it takes.
-    """
-
-    every = 1
+    """A network's stages, which compute the inside of each group of blocks again in the backward pass."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and torch.is_grad_enabled()):
             return super().forward(x)
         blocks = [block for stage in self for block in stage]
-        for first in range(0, len(blocks), self.every):
-            x = _checkpointed(nn.Sequential(*blocks[first : first + self.every]), x)
+        size = math.isqrt(len(blocks))
+        for first in range(0, len(blocks), size):
+            x = _checkpointed(nn.Sequential(*blocks[first : first + size]), x)
         return x
 
 
 def _checkpointed(group: nn.Sequential, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # it cannot follow the context below, nor needs it: statistics are updated once
         return checkpoint(group, x, use_reentrant=False)
-    modes = [(module, module.training) for module in group.modules()]
-    return checkpoint(
-        group,
-        x,
-        use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _second_time(modes)),
-    )
+    return checkpoint(group, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _second_time(group)))
 
 
 @contextmanager
-def _second_time(modes: Sequence[tuple[nn.Module, bool]]) -> Iterator[None]:
-    """What a group is computed again in: the modes of the first time, and copies of the running statistics.
-
-    The copies take the second update, and are thrown away with it.
-    """
-    now = [(module, module.training) for module, _ in modes]
-    buffers = [(module, name, buffer) for module, _ in modes for name, buffer in module.named_buffers(recurse=False)]
+def _second_time(group: nn.Module) -> Iterator[None]:
+    """Inside, the group has copies of its running statistics: they take the second update, and are thrown away."""
+    buffers = [(module, *found) for module in group.modules() for found in module.named_buffers(recurse=False)]
     try:
-        for module, training in modes:
-            module.training = training
         for module, name, buffer in buffers:
             setattr(module, name, buffer.clone())
         yield
     finally:
-        for module, training in now:
-            module.training = training
         for module, name, buffer in buffers:
             setattr(module, name, buffer)

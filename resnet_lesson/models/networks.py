@@ -44,7 +44,7 @@ def imagenet_resnet(depth: int, block: type[nn.Module] | None = None, **options)
 
 def imagenet_resnet_d(depth: int, **options) -> ResNet:
     """ResNet-D of that depth: its blocks, and its stem."""
-    return imagenet_resnet(depth, POOLED[IMAGENET[depth][0]], **{"stem": deep_stem(), **options})
+    return imagenet_resnet(depth, POOLED[IMAGENET[depth][0]], stem=deep_stem(), **options)
 
 
 def cifar_resnet(
@@ -71,9 +71,7 @@ def stochastic_resnet(depth: int, *, survival: float = 0.5, **options) -> ResNet
 def wide_resnet(depth: int, factor: int, num_classes: int = 10, **options) -> PreActResNet:
     """WRN-depth-factor (https://arxiv.org/abs/1605.07146): 6n + 4 layers, the stages `factor` times as wide."""
     n, widths = (depth - 4) // 6, (16 * factor, 32 * factor, 64 * factor)
-    return PreActResNet(
-        PreActBlock, (n, n, n), widths, (1, 2, 2), "cifar", num_classes, **{"stem_width": 16, **options}
-    )
+    return PreActResNet(PreActBlock, (n, n, n), widths, (1, 2, 2), "cifar", num_classes, stem_width=16, **options)
 
 
 def cifar_resnext(
@@ -84,11 +82,11 @@ def cifar_resnext(
     first: the width of the first stage.
     """
     n, widths = (depth - 2) // 9, (first, 2 * first, 4 * first)
-    options = {"groups": groups, "width_per_group": width_per_group, **options}
+    options |= {"groups": groups, "width_per_group": width_per_group}
     return ResNet(ResNeXtBottleneck, (n, n, n), widths, (1, 2, 2), "cifar", num_classes, **options)
 
 
-FIXED = {
+FIXED: dict[str, Callable[..., ResNet]] = {
     **{f"resnet{depth}": partial(imagenet_resnet, depth) for depth in IMAGENET},
     **{f"plain{depth}": partial(imagenet_resnet, depth, PlainBlock) for depth in (18, 34)},
     "wide_resnet50_2": partial(imagenet_resnet, 50, ResNeXtBottleneck, groups=1, width_per_group=128),
@@ -106,7 +104,8 @@ FIXED |= {
     "narrow_resnext20": partial(cifar_resnext, 20, groups=8, width_per_group=16, first=16),
 }
 
-CIFAR = {  # networks for 32x32 images: their names; how they are made; layers a block in each stage adds, and others
+# Networks for 32x32 images: their names; how they are made; layers a block in each stage adds, and others.
+CIFAR: dict[str, tuple[Callable[..., ResNet], int, int]] = {
     r"resnet(\d+)": (partial(cifar_resnet, shortcut="A"), 6, 2),
     r"plain(\d+)": (partial(cifar_resnet, block=PlainBlock), 6, 2),
     r"preresnet(\d+)": (partial(cifar_resnet, block=PreActBlock, kind=PreActResNet, shortcut="A"), 6, 2),
@@ -144,9 +143,8 @@ def build(name: str, *, seed: int | None = None, **options) -> ResNet:
     """Make a network by name, with the paper's defaults; `options` as in `ResNet`.
 
     "resnet18", "resnet50", "plain34", "resnext50_32x4d", ... are the ImageNet networks;
-    "resnet20", "plain56", ... with 6n + 2 layers are the CIFAR ones (from 8 layers up, except 50
-    and 152, which name ImageNet networks). The family that came later (family.py): "preresnet110", "wrn28_10",
-    "resnext29_8x64d", "sdresnet110", "seresnet20" and "seresnet50", "resnet20d" and "resnet50d".
+    "resnet20", "plain56", ... with 6n + 2 layers are the CIFAR ones (not 50 and 152, which name ImageNet networks);
+    "preresnet110", "wrn28_10", "resnext29_8x64d", ... are the family that came later (family.py); `names()` has more.
     With a `seed` the weights are always the same, and torch's own random state is left as it was.
     Raises ValueError for a name or option that does not exist.
     """
@@ -154,15 +152,13 @@ def build(name: str, *, seed: int | None = None, **options) -> ResNet:
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
-        network = make(**options)
-    network.spec = {"name": name, "seed": seed, "options": _plain_data(options)}
+        try:
+            network = make(**options)
+        except TypeError as error:  # an option that the network or its blocks do not have
+            raise ValueError(f"{name} cannot be built with these options: {error}.") from error
+    as_json = {k: v if isinstance(v, (bool, int, float, str)) else repr(v) for k, v in sorted(options.items())}
+    network.spec = {"name": name, "seed": seed, "options": as_json}
     return network
-
-
-def _plain_data(options: dict) -> dict:
-    """Options as JSON can hold them: a class or a module by its name."""
-    simple = (bool, int, float, str, type(None))
-    return {name: value if isinstance(value, simple) else repr(value) for name, value in sorted(options.items())}
 
 
 def label(name: str) -> str:

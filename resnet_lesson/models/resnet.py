@@ -3,7 +3,6 @@
 networks.py makes the paper's networks, and all others of the course, from it by name.
 """
 
-import inspect
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -45,31 +44,21 @@ def make_stage(
     return nn.Sequential(*blocks)
 
 
-def refuse_unknown(block: type[nn.Module], options: dict) -> None:
-    """Raise ValueError for an option that neither the network nor its blocks have."""
-    arguments = inspect.signature(block).parameters
-    known = ["stem", "num_classes", "stem_width", "zero_init_residual", *list(arguments)[3:]]
-    takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values())
-    for name in options:
-        if name not in known and not takes_any:
-            raise ValueError(unknown(f"option of networks made of {block.__name__}:", name, known))
-
-
 class ResNet(nn.Module):
     """A plain or residual network: stem, stages of blocks, global average pool, linear classifier.
 
     (N, 3, H, W) images -> (N, num_classes) logits.
 
-    block: PlainBlock, BasicBlock or Bottleneck, one of family.py (pre-activation blocks in a `PreActResNet`), or a
-        class of your own with the arguments (in_channels, width, stride) and an `expansion`.
-    depths, widths, strides: for each stage, how many blocks, how wide (before the block's
-        expansion), and the stride of its first block.
+    block: PlainBlock, BasicBlock, Bottleneck, one of family.py, or a class of your own with the arguments
+        (in_channels, width, stride) and an `expansion`.
+    depths, widths, strides: for each stage, how many blocks, how wide (before the block's expansion), and the stride
+        of its first block.
     stem: "imagenet" (7x7 stride 2, then max-pool), "cifar" (3x3), or a module; stem_width: its channels.
     zero_init_residual: start each residual function at zero, by the weight of its last layer that has one.
     block_options: what the blocks have besides, such as shortcut="A", "B" or "C" (paper, section 3.3).
 
     Weights start as in He et al. 2015 (https://arxiv.org/abs/1502.01852), as the paper's section 3.4 says.
-    Raises ValueError for a combination that cannot be built, and for an option that the blocks do not have.
+    Raises ValueError for a combination that cannot be built, and TypeError for an option that the blocks do not have.
     """
 
     def __init__(
@@ -90,7 +79,6 @@ class ResNet(nn.Module):
             raise ValueError(
                 f"Give one depth, width and stride for each stage; got {len(depths)}, {len(widths)} and {len(strides)}."
             )
-        refuse_unknown(block, block_options)
         channels = stem_width or widths[0]
         self.stem = make_stem(stem, channels) if isinstance(stem, str) else stem
         self.stages = nn.Sequential()
@@ -106,8 +94,8 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        for module in self.modules() if zero_init_residual else ():
-            if hasattr(module, "residual"):
+        for module in self.modules():
+            if zero_init_residual and hasattr(module, "residual"):
                 weighted = [layer for layer in module.residual if getattr(layer, "weight", None) is not None]
                 nn.init.zeros_(weighted[-1].weight)  # BN's; of a pre-activation block, the convolution's
 

