@@ -1,13 +1,10 @@
 """`transfer`: which drawings it trains on, and where it records them."""
 
-import dataclasses
-
 import pytest
 from support.commands import call
 
 from resnet_lesson import doodles10
 from resnet_lesson.commands import transfer
-from resnet_lesson.training.pretrained import pretrained
 from resnet_lesson.training.transfer import FINE_TUNING
 from resnet_lesson.training.transfer_study import Study, Trial, table
 
@@ -54,8 +51,6 @@ def test_classes_are_refused_without_quickdraw(capsys, asked):
     assert status == 2 and "--classes are QuickDraw's: add --data quickdraw" in error and asked == []
 
 
-def test_drawings_are_made_as_large_as_the_network_expects(capsys, asked, monkeypatch):
-    found = dataclasses.replace(pretrained("resnet8"), size=40)
-    monkeypatch.setattr(transfer, "pretrained", lambda name, otherwise: found)
-    assert call(capsys, "transfer")[0] == 0
-    assert [data.images.shape[1:] for data in asked[0][2:4]] == [(40, 40, 3)] * 2
+def test_a_network_that_is_not_the_courses_is_refused_before_any_drawing_is_made(capsys, asked):
+    status, _, error = call(capsys, "transfer", "--network", "resnet18", "--data", "quickdraw")
+    assert status == 2 and "no trained network of the course 'resnet18'" in error and asked == []
