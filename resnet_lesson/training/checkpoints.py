@@ -63,7 +63,7 @@ def save_checkpoint(
     iteration: int,
     seconds: float,
 ) -> None:
-    """Write run.json, history.csv and checkpoint.pt: all that is needed to go on, replaced atomically.
+    """Write run.json, history.csv and checkpoint.pt, each replaced atomically.
 
     answer: as `answer_of` gives it. sums: of loss, wrong answers and images since the last row.
     Raises LessonError where they cannot be written.
