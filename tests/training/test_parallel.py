@@ -20,6 +20,7 @@ SEVERAL = """
 import os, sys, time
 from dataclasses import replace
 from pathlib import Path
+from torch.distributed import barrier
 from support.training import RECIPE, ctrl_c, go, hooked
 from resnet_lesson import LessonError
 from resnet_lesson.training import parallel
@@ -28,6 +29,7 @@ folder = Path(sys.argv[1])
 with parallel.processes("cpu"):
     go(folder / "whole", network=hooked(0, None))
     go(folder / "stopped", network=hooked(5 if parallel.rank() == 1 else 0, ctrl_c))
+    barrier()  # until process 0 has saved
     go(folder / "stopped", network=hooked(0, None))
     if parallel.rank() == 1:
         time.monotonic = lambda clock=time.monotonic: 1000 * clock()  # a second is over at every step
@@ -81,7 +83,10 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parallel")
     (folder / "several.py").write_text(SEVERAL)
     job = torchrun(str(folder / "several.py"), str(folder))
-    out, err = job.communicate(timeout=200)
+    try:
+        out, err = job.communicate(timeout=200)
+    finally:
+        job.terminate()
     assert job.returncode == 0, err
     return folder, out
 
