@@ -29,7 +29,8 @@ def options(p: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace) -> int:
     """Train what is missing, and print the table."""
     refuse_courses_folder(args.out)
-    start, data = pretrained(args.network, otherwise=None), args.data
+    pretrained(args.network)  # refuses another name before anything is downloaded
+    data = args.data
     if data == "doodles10":
         if args.classes:
             raise LessonError("--classes are QuickDraw's: add --data quickdraw, or leave them out.")
@@ -38,7 +39,7 @@ def command(args: argparse.Namespace) -> int:
         classes = [name.strip() for name in args.classes.split(",")] if args.classes else STUDY
         data += str(len(classes))
         pool, test_set = quickdraw(classes, 1500, args.root).split(1000)
-    sets = as_photographs(pool, start.size), as_photographs(test_set, start.size)
+    sets = as_photographs(pool), as_photographs(test_set)
     name = f"transfer-{args.network}-{data}" + f"-{args.iterations}steps" * (args.iterations != STEPS)
     study = record(args.out or own() / name, args.network, *sets, FINE_TUNING.scaled(args.iterations))
     print(f"{study.name}:\n{table(study.trials)}")

@@ -1,11 +1,12 @@
 """Stopping and going on: Ctrl-C between two steps, checkpoints, resuming."""
 
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from threading import Event
 
 import torch
 from torch import nn
@@ -19,30 +20,37 @@ from .runs import Run, load, writing
 SAME = ("network", "recipe", "data", "seed", "precision", "processes")  # what makes it the same run
 
 
-@dataclass
-class Stop:
-    requested: bool = False
-
-
 @contextmanager
-def stop_requests() -> Iterator[Stop]:
-    """Within it, Ctrl-C only asks to stop, so that a step is never left half done; a second one
-    stops at once."""
-    stop = Stop()
+def stop_requests() -> Iterator[Event]:
+    """Within it, Ctrl-C only sets the event, so that a step is never left half done; a second one stops at once."""
+    stop = Event()
     if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
         yield stop
         return
 
     def ask(signum, frame):
-        if stop.requested:
+        if stop.is_set():
             raise KeyboardInterrupt
-        stop.requested = True
+        stop.set()
 
     before = signal.signal(signal.SIGINT, ask)
     try:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def try_folder(run: Run, network: nn.Module) -> None:
+    """Write the record of what begins. Raises LessonError where it cannot be written, or the disk has too little room
+    for weights and momentum, and for both once more while a checkpoint takes the place of the one before."""
+    run.save()
+    needed = 4 * sum(tensor.nbytes for tensor in network.state_dict().values())
+    free = shutil.disk_usage(run.folder).free
+    if free < needed:
+        raise LessonError(
+            f"{run.folder} has {free / 1e6:,.0f} MB free, and the checkpoints of this training need "
+            f"{needed / 1e6:,.0f} MB: free some space there, or choose another folder."
+        )
 
 
 def save_checkpoint(
@@ -55,7 +63,7 @@ def save_checkpoint(
     iteration: int,
     seconds: float,
 ) -> None:
-    """Write run.json, history.csv and checkpoint.pt: all that is needed to go on, replaced atomically.
+    """Write run.json, history.csv and checkpoint.pt, each replaced atomically.
 
     answer: as `answer_of` gives it. sums: of loss, wrong answers and images since the last row.
     Raises LessonError where they cannot be written.

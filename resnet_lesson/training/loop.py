@@ -57,8 +57,7 @@ def iterate(
     """Take one step for each batch, at the learning rate of its iteration, and tell the listeners.
 
     take_step: called with a batch; returns the loss. batches: pairs of an iteration's number and its batch.
-    lr_at: the learning rate as a function of the iteration. A group of the optimiser that has a "scale" gets it
-        multiplied by that.
+    lr_at: the learning rate as a function of the iteration.
     seed: fixes what the network itself draws at random in each step, as stochastic depth does.
     """
     for iteration, batch in batches:
@@ -121,7 +120,8 @@ def fit(
     Raises ValueError for an epoch without any batch.
     """
     meter = Meter(optimiser.param_groups[0]["params"][0].device)
-    history, done = [], 0
+    history: list[tuple[float, float]] = []
+    done = 0
 
     def take_step(batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch

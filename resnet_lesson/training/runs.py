@@ -1,7 +1,7 @@
-"""The record of a training: what, how, on what, with which result. One folder a run.
+"""The record of a training: what, how, on what, with which result. One folder per run.
 
 run.json                 network, recipe, data, seed, hardware, versions, command, commit, time, status
-history.csv              a row an epoch, or more, as training went
+history.csv              a row per epoch, or more
 weights.safetensors      the network at the end (for runs whose weights are worth keeping)
 predictions.safetensors  its logits for the test images, and their labels
 """
@@ -58,8 +58,9 @@ def claimed(folder: Path | None) -> Iterator[None]:
         with FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0):
             yield
     except Timeout:
-        message = f"Another process is already training into {folder}: wait for it, or choose another folder."
-        raise LessonError(message) from None
+        raise LessonError(
+            f"Another process is already training into {folder}: wait for it, or choose another folder."
+        ) from None
 
 
 @contextmanager
@@ -76,8 +77,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 @dataclass
 class Run:
-    """A training, running or over. `history` has a dict an epoch (or each `record_every` steps), with the keys of
-    `COLUMNS`.
+    """A training, running or over. `history` has a dict per row, with the keys of `COLUMNS`.
 
     machine, commit, threads, captured: of the process that trained last. earlier: the same for each other machine or
     commit that trained before, with the iteration (`until`) at which it stopped.
@@ -115,16 +115,15 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Wall time of the training so far, pauses between interruption and resumption left out."""
+        """Wall time of the training so far, without pauses between interruption and resumption."""
         return self.history[-1]["seconds"] if self.history else 0.0
 
     def column(self, name: str) -> list:
-        """One column of the history, a value a row."""
+        """One column of the history."""
         return [row[name] for row in self.history]
 
     def final(self, name: str = "test_error") -> float:
-        """A column's value in the last row: the result. Never the best epoch, which would be
-        chosen by looking at the test set."""
+        """A column's value in the last row: the result. The best epoch would be chosen by looking at the test set."""
         return self.history[-1][name]
 
     def save(self) -> None:
@@ -140,15 +139,11 @@ class Run:
             replace_file(self.folder / "history.csv", lambda file: file.write(table.getvalue().encode()))
             replace_file(self.folder / "run.json", lambda file: file.write(text.encode()))
 
-    def save_weights(self, network: nn.Module, image: tuple[int, ...] | None = None) -> None:
-        """Write the network's weights and BN statistics as weights.safetensors.
-
-        image: the size (C, H, W) of what the network takes. With it, what the network answers to such an image is kept
-        as well, so that the weights are never loaded into a network that computes something else.
-        """
+    def save_weights(self, network: nn.Module, image: tuple[int, ...]) -> None:
+        """Write weights.safetensors: weights and BN statistics, and what the network answers to an image of that size,
+        (C, H, W), so that they are never loaded into a network that computes something else."""
         weights = {name: tensor.contiguous() for name, tensor in state_of(network).items()}
-        answer = answer_of(network, image) if image else None
-        content = save(weights, metadata={"answer": json.dumps(answer)})
+        content = save(weights, metadata={"answer": json.dumps(answer_of(network, image))})
         with writing(self.folder):
             replace_file(self.folder / "weights.safetensors", lambda file: file.write(content))
 
@@ -186,11 +181,8 @@ class Run:
             replace_file(self.folder / "predictions.safetensors", lambda file: file.write(save(tensors)))
 
     def predictions(self) -> tuple[Tensor, Tensor]:
-        """The recorded logits (N, classes), float32, each image's largest 0, for the test images in their order, and
-        the labels (N,).
-
-        Raises LessonError for a run that was recorded without.
-        """
+        """The recorded logits (N, classes) of the test images in their order, each image's largest 0, and the labels
+        (N,). Raises LessonError for a run that was recorded without."""
         path = (self.folder or Path("no folder")) / "predictions.safetensors"
         if not path.exists():
             raise LessonError(f"The run {self.name} was recorded without predictions: {path} does not exist.")
@@ -208,31 +200,30 @@ def name_of(
     shortcut: str | None = None,
 ) -> str:
     """The name of a run's folder: recipe, network and seed, and what else is not as usual."""
-    unusual = (
-        dataset != "cifar10" and dataset,
-        iterations and f"{iterations}steps",
-        shortcut and f"shortcut{shortcut}",
-    )
-    return "-".join([recipe, network, f"seed{seed}", *filter(None, unusual)])
+    name = f"{recipe}-{network}-seed{seed}"
+    if dataset != "cifar10":
+        name += f"-{dataset}"
+    if iterations:
+        name += f"-{iterations}steps"
+    if shortcut:
+        name += f"-shortcut{shortcut}"
+    return name
 
 
 def load(folder: Path | str) -> Run:
     """Read a recorded run. Raises LessonError where the record is missing or incomplete."""
     folder = Path(folder)
+    if not (folder / "run.json").exists():
+        there = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
+        raise LessonError(unknown("recorded run", folder.name, there))
     try:
         record = json.loads((folder / "run.json").read_text())
         with open(folder / "history.csv", newline="") as file:
             rows = [{key: kind(row[key]) for key, kind in COLUMNS.items()} for row in csv.DictReader(file)]
         known = {f.name for f in fields(Run)}
         return Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)
-    except FileNotFoundError as error:
-        there = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
-        if folder.name not in there:
-            raise LessonError(unknown("recorded run", folder.name, there)) from error
-        problem = error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = error
-    raise LessonError(f"The record in {folder} cannot be read ({problem}): delete it and train again.") from problem
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LessonError(f"The record in {folder} cannot be read ({error}): delete it and train again.") from error
 
 
 def shipped() -> Path:

@@ -71,7 +71,7 @@ def freeze(network: nn.Module, trainable: str | Sequence[str] = ("fc",)) -> nn.M
             if not learns:
                 parameter.grad = None  # an optimiser moves whatever still has one
         if learns or holds:
-            vars(module).pop("train", None)
+            module.__dict__.pop("train", None)
             module.training = network.training
         else:
             module.training = False
@@ -110,8 +110,17 @@ def parameter_groups(network: nn.Module, decay: float = 1.0) -> list[dict]:
     return [{"params": ours, "name": name, "scale": decay**i} for i, (name, ours) in enumerate(backwards)]
 
 
-FINE_TUNING = Recipe("fine-tuning", 64, batch_size=32, lr=0.1, schedule="one-cycle", warmup=6, nesterov=True,
-                     weight_decay=5e-4, padding=0, flip=False)  # fmt: skip
+FINE_TUNING = Recipe(
+    "fine-tuning",
+    64,
+    batch_size=32,
+    schedule="one-cycle",
+    warmup=6,
+    nesterov=True,
+    weight_decay=5e-4,
+    padding=0,
+    flip=False,
+)
 
 
 def fine_tune(
@@ -125,12 +134,11 @@ def fine_tune(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> tuple[float, float]:
-    """Train what of the network is not frozen; return its training error, as met in training, and its test error.
+    """Train what is not frozen; return the training error, as met in training, and the test error, from 0 to 1.
 
-    decay: as in `parameter_groups`. device: a GPU if there is one, unless given. The seed fixes the order of the images
-    and what the network itself draws. A training set smaller than the recipe's batch is one batch. Raises ValueError
-    where the head has another number of outputs than there are classes, where nothing is trainable, and where the head
-    is frozen; Diverged where the loss is no longer a useful number. The network comes back in evaluation mode.
+    decay: as in `parameter_groups`. seed: fixes the order of the images and what the network itself draws. device: a
+    GPU if there is one, unless given. The network ends in evaluation mode. Raises ValueError where the head has another
+    number of outputs than there are classes or is frozen; Diverged where the loss is no longer a useful number.
     """
     name, head = head_of(network)
     if head.out_features != len(train_set.classes):
@@ -149,8 +157,17 @@ def fine_tune(
     device = machine.pick_device(device)
     precision = machine.pick_precision(device)
     network.to(device).train()
-    options = dict(padding=recipe.padding, flip=recipe.flip, shuffle=True, seed=seed, device=device)
-    batches, meter = Batches(train_set, recipe.batch_size, normalisation, **options), Meter(device)
+    batches = Batches(
+        train_set,
+        recipe.batch_size,
+        normalisation,
+        padding=recipe.padding,
+        flip=recipe.flip,
+        shuffle=True,
+        seed=seed,
+        device=device,
+    )
+    meter = Meter(device)
 
     def take_step(choice: Tensor) -> Tensor:
         images, labels = batches.take(choice)

@@ -52,7 +52,7 @@ def one_trial(
     network: str, pool: Dataset, test_set: Dataset, per_class: int, way: str, seed: int, recipe: Recipe = FINE_TUNING
 ) -> Trial:
     """Train once; arguments as in `compare`."""
-    start = pretrained(network, otherwise=None)
+    start = pretrained(network)
     trained = start.network if way != "from scratch" else build(network, seed=seed)
     replace_head(trained, len(pool.classes), seed=seed)
     if way == "new head":
@@ -112,7 +112,7 @@ def record(folder: Path, network: str, pool: Dataset, test_set: Dataset, recipe:
     """
     path = folder / "transfer.json"
     key = {
-        "network": pretrained(network, otherwise=None).source,
+        "network": pretrained(network).source,
         "data": {"name": pool.name, "classes": list(pool.classes)},
         "pool": {"images": len(pool), "sha256": pool.sha256},
         "test": {"images": len(test_set), "sha256": test_set.sha256},

@@ -49,3 +49,8 @@ def test_people_s_drawings_another_network_length_and_folder_are_asked_for(capsy
 def test_classes_are_refused_without_quickdraw(capsys, asked):
     status, _, error = call(capsys, "transfer", "--classes", "apple")
     assert status == 2 and "--classes are QuickDraw's: add --data quickdraw" in error and asked == []
+
+
+def test_a_network_that_is_not_the_courses_is_refused_before_any_drawing_is_made(capsys, asked):
+    status, _, error = call(capsys, "transfer", "--network", "resnet18", "--data", "quickdraw")
+    assert status == 2 and "no trained network of the course 'resnet18'" in error and asked == []

@@ -4,21 +4,15 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from support.training import go
 from torch import nn
 
-from resnet_lesson import LessonError, Recipe, build, shapes10, train
+from resnet_lesson import LessonError, build
 from resnet_lesson.models.family import dilate, stochastic_depth
 from resnet_lesson.models.memory import recompute
 from resnet_lesson.training.identity import digest_of, put_state, state_of
 from resnet_lesson.training.runs import load
-
-TRAIN, TEST = shapes10(40, 8, seed=0), shapes10(20, 8, seed=1)
-RECIPE = Recipe("tiny", 3, batch_size=16, lr=0.05, padding=1)
-
-
-def go(network, out, **options):
-    options = dict(recipe=RECIPE, device="cpu", precision="float32", progress=False) | options
-    return train(network, TRAIN, TEST, out=out, **options)
 
 
 class Own(nn.Sequential):
@@ -51,22 +45,18 @@ CHANGED = {
 }
 
 
-@pytest.mark.parametrize("usual, changed", CHANGED.values(), ids=CHANGED)
-def test_a_changed_network_is_never_taken_for_the_usual_one(tmp_path, usual, changed):
-    go(changed(), tmp_path / "run")
-    with pytest.raises(LessonError, match="computes something else|another network"):
-        go(usual(), tmp_path / "run")
-    load(tmp_path / "run").load_weights(changed())
-
-
-@pytest.mark.parametrize("usual, changed", [CHANGED[name] for name in CHANGED if name != "blocks that rest"])
-def test_its_weights_are_not_loaded_into_the_usual_one(tmp_path, usual, changed):
-    """Blocks that rest in training do not in evaluation: there both compute the same."""
-    go(changed(), tmp_path / "run")
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_changed_network_is_never_taken_for_the_usual_one(tmp_path, what):
+    usual, changed = CHANGED[what]
+    go(tmp_path, changed())
+    load(tmp_path).load_weights(changed())
     network = usual()
     before = state_of(network)
-    with pytest.raises(LessonError, match="computes something else"):
-        load(tmp_path / "run").load_weights(network)
+    with pytest.raises(LessonError, match="computes something else|another network"):
+        go(tmp_path, network)
+    if what != "blocks that rest":  # in evaluation they do not rest, and so compute the same
+        with pytest.raises(LessonError, match="computes something else"):
+            load(tmp_path).load_weights(network)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state_of(network).items()), "left as it was"
 
 
@@ -75,13 +65,13 @@ def test_a_checkpoint_of_a_changed_network_is_refused_too(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        go(another_forward(), tmp_path / "run", record_every=2, checkpoint_every=0, observers=[stop])
+        go(tmp_path, another_forward(), record_every=2, checkpoint_every=0, observers=[stop])
     with pytest.raises(LessonError, match="computes something else"):
-        go(Own(), tmp_path / "run")
+        go(tmp_path, Own())
 
 
 def test_another_network_of_the_same_name_is_known_by_its_weights_before_any_step(tmp_path):
-    go(Own(), tmp_path / "run")
+    go(tmp_path, Own())
 
     class Wider(nn.Sequential):
         pass
@@ -89,25 +79,25 @@ def test_another_network_of_the_same_name_is_known_by_its_weights_before_any_ste
     Wider.__name__ = "Own"
     network = Wider(nn.Conv2d(3, 9, 3), nn.BatchNorm2d(9), nn.Flatten(), nn.Linear(9 * 36, 10))
     with pytest.raises(LessonError, match="another network"):
-        go(network, tmp_path / "run")
+        go(tmp_path, network)
 
 
 def test_what_computes_the_same_may_take_its_place(tmp_path):
-    go(build("resnet8", seed=0), tmp_path / "run")
+    go(tmp_path, build("resnet8", seed=0))
     for same in (recompute(build("resnet8", seed=0)), nn.DataParallel(build("resnet8", seed=0))):
-        load(tmp_path / "run").load_weights(same)
+        load(tmp_path).load_weights(same)
         assert digest_of(same) == digest_of(build("resnet8"))
 
 
 def test_a_record_without_an_answer_or_digest_is_read_as_before(tmp_path):
     """The course's own records are older than both."""
-    go(build("resnet8", seed=0), tmp_path / "run")
-    path = tmp_path / "run" / "run.json"
+    go(tmp_path, build("resnet8", seed=0))
+    path = tmp_path / "run.json"
     record = json.loads(path.read_text())
     del record["network"]["digest"]
     path.write_text(json.dumps(record))
-    load(tmp_path / "run").save_weights(build("resnet8", seed=0))
-    assert go(build("resnet8", seed=0), tmp_path / "run").live is False
+    save_file(build("resnet8", seed=0).state_dict(), tmp_path / "weights.safetensors")
+    assert go(tmp_path, build("resnet8", seed=0))[1].live is False
 
 
 class Tied(Own):
@@ -124,8 +114,8 @@ class Tied(Own):
 
 def test_shared_tensors_are_kept(tmp_path):
     network = Tied()
-    assert go(network, tmp_path / "run").status == "finished"
-    other = load(tmp_path / "run").load_weights(Tied())
+    assert go(tmp_path, network)[1].status == "finished"
+    other = load(tmp_path).load_weights(Tied())
     assert torch.equal(other.twin.weight, network.twin.weight) and other.twin.weight is other[3].weight
 
 
@@ -136,10 +126,10 @@ def test_a_compiled_network_is_kept_under_the_names_of_the_plain_one(tmp_path, p
         network.fc = torch.compile(network.fc, backend="eager")
     else:
         network = torch.compile(network, backend="eager")
-    assert go(network, tmp_path / "run").network["name"] == "resnet8"
-    plain = load(tmp_path / "run").load_weights(build("resnet8"))
+    assert go(tmp_path, network)[1].network["name"] == "resnet8"
+    plain = load(tmp_path).load_weights(build("resnet8"))
     assert all(torch.equal(tensor, state_of(plain)[name]) for name, tensor in state_of(network).items())
-    again = go(network, tmp_path / "run")
+    _, again = go(tmp_path, network)
     assert again.status == "finished" and not again.live
 
 

@@ -5,114 +5,131 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import islice
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from support.paths import REPO
+from support.training import RECIPE, TEST, TRAIN
 
-from resnet_lesson import Batches, LessonError, Normalisation, build, evaluate, recipe, shapes10
-from resnet_lesson.commands.shared import DATASETS
+from resnet_lesson import Batches, LessonError, Normalisation, build, evaluate, shapes10
 from resnet_lesson.training import parallel
-from resnet_lesson.training.runs import Run, load
+from resnet_lesson.training.runs import load
 
-STEPS = 60
-TRAIN = f"train --network resnet8 --recipe demo --iterations {STEPS} --record-every 10 --dataset shapes10".split()
-ALONE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-WILD = """
-import os, time
+SEVERAL = """
+import os, sys, time
 from dataclasses import replace
-from resnet_lesson.commands import cli
-from resnet_lesson.training.recipes import RECIPES
+from pathlib import Path
+from torch.distributed import barrier
+from support.training import RECIPE, ctrl_c, go, hooked
+from resnet_lesson import LessonError
+from resnet_lesson.training import parallel
 
-RECIPES["demo"] = replace(RECIPES["demo"], lr=1e9)
-if os.environ["RANK"] == "1":
-    time.monotonic = lambda clock=time.monotonic: 1000 * clock()  # a second is over at every step
-cli.main()
+folder = Path(sys.argv[1])
+with parallel.processes("cpu"):
+    go(folder / "whole", network=hooked(0, None))
+    go(folder / "stopped", network=hooked(5 if parallel.rank() == 1 else 0, ctrl_c))
+    barrier()  # until process 0 has saved
+    go(folder / "stopped", network=hooked(0, None))
+    if parallel.rank() == 1:
+        time.monotonic = lambda clock=time.monotonic: 1000 * clock()  # a second is over at every step
+    try:
+        go(folder / "wild", recipe=replace(RECIPE, lr=1e9), record_every=8)
+    except LessonError as error:
+        print(f"Process {parallel.rank()}: {error}\\n", end="", flush=True)
 """
 
 
-def torchrun(out: Path, *program: str) -> subprocess.Popen:
-    environment = {key: value for key, value in os.environ.items() if key not in ALONE} | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+def torchrun(*program: str) -> subprocess.Popen:
+    alone = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    environment = {key: value for key, value in os.environ.items() if key not in alone}
+    path = os.pathsep.join([str(REPO), str(REPO / "tests")])
     return subprocess.Popen(
-        [*command, *(program or ("-m", "resnet_lesson")), *TRAIN, "--out", str(out)],
-        env=environment,
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program],
+        env=environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def by_hand(steps: int) -> tuple[float, float]:
+def by_hand() -> tuple[list[float], float]:
     """What two processes should compute, in one: each of two equal networks sees half of every batch, and both take
-    the step of the mean gradient. Returns the mean training loss, and the test loss of the first."""
-    train_set, test_set = DATASETS["shapes10"](None)
-    chosen, options = recipe("demo").scaled(STEPS), dict(normalisation=Normalisation.of(train_set))
+    the step of the mean gradient. Returns the loss of each step, and the test loss of the first network."""
+    norm = Normalisation.of(TRAIN)
     networks = [build("resnet8", seed=0) for _ in range(2)]
-    halves = [Batches(train_set, chosen.batch_size, share=(k, 2), shuffle=True, **options).epoch(0) for k in range(2)]
-    optimisers = [
-        torch.optim.SGD(network.parameters(), lr=chosen.lr, momentum=chosen.momentum, weight_decay=chosen.weight_decay)
-        for network in networks
-    ]
+    options = dict(padding=1, flip=True, shuffle=True, seed=3)
+    halves = [Batches(TRAIN, 16, norm, share=(k, 2), **options).steps(0, 8) for k in range(2)]
+    optimisers = [torch.optim.SGD(network.parameters(), momentum=0.9, weight_decay=1e-4) for network in networks]
     losses = []
-    for pair in islice(zip(*halves, strict=True), steps):
-        for network, (images, labels) in zip(networks, pair, strict=True):
+    for pair in zip(*halves, strict=True):
+        both = []
+        for network, (_, images, labels) in zip(networks, pair, strict=True):
             network.zero_grad()
-            loss = F.cross_entropy(network(images), labels)
-            loss.backward()
-            losses.append(loss.item())
+            both.append(F.cross_entropy(network(images), labels))
+            both[-1].backward()
         for first, second in zip(*(network.parameters() for network in networks), strict=True):
             first.grad = second.grad = (first.grad + second.grad) / 2
         for optimiser in optimisers:
+            optimiser.param_groups[0]["lr"] = RECIPE.lr_at(len(losses))
             optimiser.step()
-    return sum(losses) / len(losses), evaluate(networks[0], Batches(test_set, 64, **options))[0]
+        losses.append(sum(both).item() / 2)
+    return losses, evaluate(networks[0], Batches(TEST, 20, norm))[0]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> tuple[Run, str]:
-    """A training by two processes, and what it printed."""
-    folder = tmp_path_factory.mktemp("parallel") / "whole"
-    job = torchrun(folder)
-    out, err = job.communicate(timeout=200)
+def trained(tmp_path_factory):
+    """The folder of what two processes trained one after another, and what they printed."""
+    folder = tmp_path_factory.mktemp("parallel")
+    (folder / "several.py").write_text(SEVERAL)
+    job = torchrun(str(folder / "several.py"), str(folder))
+    try:
+        out, err = job.communicate(timeout=200)
+    finally:
+        job.terminate()
     assert job.returncode == 0, err
-    return load(folder), out
+    return folder, out
 
 
-def test_two_processes_take_the_steps_of_one(whole):
-    row, (train_loss, test_loss) = whole[0].history[0], by_hand(10)
-    assert row["iteration"] == 10
-    assert row["train_loss"] == pytest.approx(train_loss, rel=1e-3)
-    assert row["test_loss"] == pytest.approx(test_loss, rel=2e-2)  # of the last weights: differences in rounding grow
-
-
-def test_one_of_the_processes_records_and_speaks(whole):
-    run, printed = whole
-    assert printed.count("test error") == 1
-    assert (run.status, run.processes, len(run.history)) == ("finished", 2, STEPS // 10)
-    assert run.command.startswith("torchrun --nproc-per-node 2 -m resnet_lesson train --network resnet8")
+def test_two_processes_take_the_steps_of_one_and_record_it_once(trained):
+    run, (losses, test_loss) = load(trained[0] / "whole"), by_hand()
+    assert (run.status, run.processes) == ("finished", 2) and run.column("iteration") == [3, 6, 8]
+    means = [(2 * losses[k] + 2 * losses[k + 1] + losses[k + 2]) / 5 for k in (0, 3)]  # of 16, 16 and 8 images
+    assert run.column("train_loss")[:2] == pytest.approx(means, rel=1e-3)
+    assert run.final("test_loss") == pytest.approx(test_loss, rel=2e-2)  # differences in rounding grow
     files = ["history.csv", "predictions.safetensors", "run.json", "weights.safetensors"]
     assert sorted(path.name for path in run.folder.iterdir()) == files
 
 
-def test_two_processes_stop_together_and_go_on_as_if_nothing_had_happened(whole, tmp_path):
-    job = torchrun(tmp_path / "stopped")
-    started, history = time.monotonic(), tmp_path / "stopped" / "history.csv"
-    while not (history.exists() and history.read_text().count("\n") > 1) and time.monotonic() - started < 100:
+def test_two_processes_stop_together_and_go_on_as_if_nothing_had_happened(trained):
+    folder, printed = trained
+    assert printed.count("Stopped after 5 of 8 iterations") == 1
+    whole, stopped = load(folder / "whole"), load(folder / "stopped")
+    weights = [one.load_weights(build("resnet8")).state_dict() for one in (whole, stopped)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert stopped.column("train_loss") == whole.column("train_loss")
+
+
+def test_divergence_is_said_by_all_and_recorded_once(trained):
+    """Both processes stop at the same iteration, though each looks at the clock for itself."""
+    folder, printed = trained
+    said = sorted(line for line in printed.splitlines() if "Training diverged" in line)
+    assert [line[:10] for line in said] == ["Process 0:", "Process 1:"] and said[0][10:] == said[1][10:]
+    assert load(folder / "wild").status == "diverged"
+
+
+def test_ctrl_c_at_the_command_line_of_torchrun_stops_both_processes(tmp_path):
+    words = "train --network resnet8 --recipe demo --iterations 2000 --record-every 4 --dataset shapes10".split()
+    job = torchrun("-m", "resnet_lesson", *words, "--out", str(tmp_path / "run"))
+    history = tmp_path / "run" / "history.csv"
+    while not (history.exists() and history.read_text().count("\n") > 1):
+        assert job.poll() is None
         time.sleep(0.02)
     job.send_signal(signal.SIGINT)
     out, err = job.communicate(timeout=100)
-    assert load(tmp_path / "stopped").status == "interrupted", (out, err)
-    assert out.count("Stopped after") == 1
-    again = torchrun(tmp_path / "stopped")
-    assert again.wait(200) == 0, again.communicate()
-    run = load(tmp_path / "stopped")
-    weights = [one.load_weights(build("resnet8")).state_dict() for one in (run, whole[0])]
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-    assert run.column("train_error") == whole[0].column("train_error")
+    run = load(tmp_path / "run")
+    assert run.status == "interrupted" and out.count("Stopped after") == 1, (out, err)
+    assert run.command == f"torchrun --nproc-per-node 2 -m resnet_lesson {' '.join(words)}"
 
 
 def test_shares_of_a_batch_are_the_batch_and_every_image_comes_once():
@@ -134,15 +151,6 @@ def test_unequal_shares_are_refused(monkeypatch, processes, images, fine):
     else:
         with pytest.raises(LessonError, match=f"{processes} processes cannot share batches of 128"):
             parallel.check_shares(images, 128)
-
-
-def test_divergence_is_said_by_all_and_recorded_once(tmp_path):
-    """Both processes stop at the same iteration, though each looks at the clock for itself."""
-    (tmp_path / "wild.py").write_text(WILD)
-    job = torchrun(tmp_path / "run", str(tmp_path / "wild.py"))
-    out, err = job.communicate(timeout=200)
-    assert job.returncode and err.count("Training diverged") == 2 and "Connection closed" not in err, err
-    assert load(tmp_path / "run").status == "diverged"
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
