@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import unknown
+from ..machine import checked_seed
 from .blocks import BasicBlock, Bottleneck, PlainBlock
 from .family import (
     BasicBlockD,
@@ -148,7 +149,7 @@ def build(name: str, *, seed: int | None = None, **options) -> ResNet:
     With a `seed` the weights are always the same, and torch's own random state is left as it was.
     Raises ValueError for a name or option that does not exist.
     """
-    make = factory(name)
+    make, seed = factory(name), None if seed is None else checked_seed(seed)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too

@@ -42,7 +42,7 @@ def replace_head(network: nn.Module, num_classes: int, *, seed: int | None = Non
         raise ValueError("This is a linear layer alone, a head without a body: make another nn.Linear.")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(machine.checked_seed(seed))
         new = nn.Linear(old.in_features, num_classes)
     network.set_submodule(name, new.to(old.weight.device, old.weight.dtype).train(old.training))
     if getattr(network, "spec", None):

@@ -34,13 +34,22 @@ def text_of(cell):
 
 def names_in(source: str) -> tuple[set[str], set[str]]:
     """The names that a cell defines, and those that it uses."""
-    nodes = list(ast.walk(ast.parse("\n".join(line for line in source.splitlines() if line[:1] not in "%!"))))
-    defined = {alias.asname or alias.name.split(".")[0] for node in nodes for alias in getattr(node, "names", ())
-               if isinstance(alias, ast.alias)}  # fmt: skip
-    defined |= {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    named = [node for node in nodes if isinstance(node, ast.Name)]
-    defined |= {node.id for node in named if isinstance(node.ctx, ast.Store)}
-    return defined, {node.id for node in named if not isinstance(node.ctx, ast.Store)}
+    tree = ast.parse("\n".join(line for line in source.splitlines() if line[:1] not in "%!"))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return set(_defined(tree)), used
+
+
+def _defined(node: ast.AST):
+    """The names that stay after a cell: not those inside a function or a comprehension."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+            yield child.name
+        elif isinstance(child, ast.alias):
+            yield child.asname or child.name.split(".")[0]
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            yield child.id
+        elif not isinstance(child, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            yield from _defined(child)
 
 
 def about_the_exercises(cells: list) -> list:
@@ -48,13 +57,15 @@ def about_the_exercises(cells: list) -> list:
     them that define what these need: so that experiments which have nothing to do with an exercise need not run."""
     code = [cell for cell in cells if cell.cell_type == "code"]
     names = [names_in(cell.source) for cell in code]
-    written = {name for cell, (defined, _) in zip(code, names, strict=True) if exercise_in(cell) for name in defined}
-    written -= {"ex", "exercises"} | {name for name in written if name.islower() and len(name) == 1}
+    exercise_cells = [defined for cell, (defined, _) in zip(code, names, strict=True) if exercise_in(cell)]
+    written = set().union(*exercise_cells)
+    written -= {"ex", "exercises"}
     waiting = [i for i, cell in enumerate(code) if exercise_in(cell) or names[i][1] & written]
     kept: set[int] = set()
     while waiting:
         i = waiting.pop()
         if i not in kept:
             kept.add(i)
-            waiting += [k for name in names[i][1] for k in range(i) if name in names[k][0]]
+            for name in names[i][1]:
+                waiting += [k for k in range(i) if name in names[k][0]][-1:]  # where it was last defined
     return [code[i] for i in sorted(kept)]

@@ -14,7 +14,7 @@ from torch import nn
 
 from resnet_lesson import Batches, LessonError, Normalisation, build, files, shapes10
 from resnet_lesson.training.runs import load
-from resnet_lesson.training.transfer import fine_tune
+from resnet_lesson.training.transfer import fine_tune, replace_head
 
 
 def grey(n):
@@ -85,7 +85,10 @@ def test_any_whole_number_is_a_seed(tmp_path, seed):
 @pytest.mark.parametrize("seed", [2**32, -1, 0.5])
 def test_what_is_no_seed_is_refused(seed):
     """2**32 would be 0's twin: torch and numpy use 32 bits."""
-    for make in (lambda: go(seed=seed), lambda: Batches(TRAIN, 4, Normalisation.of(TRAIN), seed=seed)):
+    makers = [lambda: go(seed=seed), lambda: Batches(TRAIN, 4, Normalisation.of(TRAIN), seed=seed)]
+    if seed is not None:  # which leaves the weights to chance
+        makers += [lambda: build("resnet8", seed=seed), lambda: replace_head(build("resnet8"), 3, seed=seed)]
+    for make in makers:
         with pytest.raises(ValueError, match="A seed is a whole number from 0 to 4,294,967,295"):
             make()
 
