@@ -1,4 +1,4 @@
-"""The course's exercises, one module a notebook.
+"""The course's exercises, a file for each.
 
 from resnet_lesson import exercises
 
