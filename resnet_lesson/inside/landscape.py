@@ -80,7 +80,7 @@ class Surface:
                 return cls(**tensors, about=json.loads(file.metadata()["about"]))
         except FileNotFoundError:
             raise LessonError(f"There is no surface {path}: compute it with `surface(...)`, and save it.") from None
-        except (SafetensorError, TypeError, KeyError) as error:
+        except (SafetensorError, ValueError, TypeError, KeyError) as error:
             raise LessonError(f"{path} is no loss surface ({error}): delete it and compute it again.") from error
 
 

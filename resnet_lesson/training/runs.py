@@ -182,12 +182,15 @@ class Run:
 
     def predictions(self) -> tuple[Tensor, Tensor]:
         """The recorded logits (N, classes) of the test images in their order, each image's largest 0, and the labels
-        (N,). Raises LessonError for a run that was recorded without."""
+        (N,). Raises LessonError where the file is missing or damaged."""
         path = (self.folder or Path("no folder")) / "predictions.safetensors"
         if not path.exists():
             raise LessonError(f"The run {self.name} was recorded without predictions: {path} does not exist.")
-        tensors = load_file(path)
-        return tensors["logits"].float(), tensors["labels"].long()
+        try:
+            tensors = load_file(path)
+            return tensors["logits"].float(), tensors["labels"].long()
+        except (SafetensorError, KeyError) as error:
+            raise LessonError(f"{path} is damaged ({error}): copy it again, or train again.") from error
 
 
 def name_of(
@@ -250,9 +253,8 @@ def list_runs(root: Path | str | None = None) -> list[Run]:
     """
     runs = []
     for path in sorted(Path(root or shipped()).glob("*/run.json")):
-        if (path.parent / "history.csv").exists():
-            try:
-                runs.append(load(path.parent))
-            except LessonError as error:
-                print(error, file=sys.stderr)
+        try:
+            runs.append(load(path.parent))
+        except LessonError as error:
+            print(error, file=sys.stderr)
     return runs
