@@ -8,21 +8,8 @@ from itertools import takewhile
 
 from ..errors import LessonError, unknown
 from . import cost, data, doctor, grade, inside, reproduce, runs, train, transfer, visdom_server
-from .shared import add_root
 
 PROGRAM = "python -m resnet_lesson"
-
-
-def visdom_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--port", type=int, default=visdom_server.PORT, help=f"(default: {visdom_server.PORT})")
-    p.add_argument("--folder", default=visdom_server.FOLDER, help="of its page (default: the course's data/visdom)")
-    p.set_defaults(run=lambda args: visdom_server.serve(args.port, args.folder))
-
-
-def doctor_options(p: argparse.ArgumentParser) -> None:
-    add_root(p)
-    p.add_argument("--network", action="store_true", help="also measure how fast CIFAR-10's mirrors send (seconds)")
-    p.set_defaults(run=lambda args: doctor.report(args.root, args.network))
 
 
 COMMANDS = {  # what each does, and the function that adds its options
@@ -33,9 +20,9 @@ COMMANDS = {  # what each does, and the function that adds its options
     "inside": ("Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.", inside.options),
     "transfer": ("Compare training from scratch, a new head and all layers, for notebook 08.", transfer.options),
     "cost": ("Print a network's parameters, multiply-adds and shapes, layer by layer.", cost.options),
-    "visdom": ("Run visdom's server, where training curves are drawn, for this computer only.", visdom_options),
+    "visdom": ("Run visdom's server, where training curves are drawn, for this computer only.", visdom_server.options),
     "grade": ("Run students' notebooks, each in a process of its own, and count the checks they pass.", grade.options),
-    "doctor": ("Say what works on this machine, what the notebooks will do, and how to fix the rest.", doctor_options),
+    "doctor": ("Say what works on this machine, what the notebooks will do, and how to fix the rest.", doctor.options),
 }
 
 

@@ -1,5 +1,6 @@
 """What works on this machine, what the notebooks will do here, and how to fix what does not."""
 
+import argparse
 import importlib
 import os
 import shutil
@@ -16,9 +17,17 @@ from ..datasets import cifar10
 from ..datasets.download import SLOW, Unusable, answer, fault, host_of
 from ..datasets.quickdraw import STUDY, kept
 from ..training.runs import list_runs, shipped
+from .shared import add_root
 
 OK, OPTIONAL, BAD = "ok", "--", "BAD"  # OPTIONAL: not here, and not needed
 NEEDED, EXTRA = ("torch", "torchvision", "matplotlib"), ("jupyterlab", "ipywidgets", "visdom")
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """What the command takes, and what it does."""
+    add_root(p)
+    p.add_argument("--network", action="store_true", help="also measure how fast CIFAR-10's mirrors send (seconds)")
+    p.set_defaults(run=lambda args: report(args.root, args.network))
 
 
 class Check(NamedTuple):

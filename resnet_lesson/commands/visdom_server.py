@@ -4,6 +4,7 @@ visdom's own `python -m visdom.server` listens to every computer around, ends wi
 page's scripts, and writes them into the installed package. Here they are kept in a folder of the course.
 """
 
+import argparse
 import asyncio
 import contextlib
 import importlib
@@ -29,6 +30,13 @@ socket.setdefaulttimeout(5)
 build.URLError = ()
 build.download_scripts(install_dir=sys.argv[1])
 """
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """What the command takes, and what it does."""
+    p.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT})")
+    p.add_argument("--folder", default=FOLDER, help="of its page (default: the course's data/visdom)")
+    p.set_defaults(run=lambda args: serve(args.port, args.folder))
 
 
 def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
