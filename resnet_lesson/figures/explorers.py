@@ -66,6 +66,7 @@ class Explorer:
         self._still = self._render(values)
         self._one_at_a_time = threading.Lock()  # JupyterLab may send the controls' news to several threads
         self.controls: dict[str, Any] = {}
+        self.output: Any = None
         self.view = None
         try:
             self._add_controls(controls, values)

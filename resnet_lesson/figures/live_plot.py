@@ -10,12 +10,12 @@ import time
 
 from matplotlib.figure import Figure
 
+from ..training.checkpoints import SAME
 from ..training.runs import Run
 from .curves import error_curves
 from .style import png
 
 WORDS = "LivePlot: training and test error by epoch"  # the same each time, so that nbval finds no difference
-SAME = ("network", "recipe", "data", "seed", "precision", "processes")  # where these agree, it is the same run
 SECONDS = 0.5  # at least, from one drawing to the next
 
 

@@ -111,7 +111,7 @@ def block_passes(network: nn.Module, images: Tensor, *, batch_statistics: bool =
 
 
 @torch.no_grad()
-def take_statistics(network: nn.Module, images: Tensor) -> None:
+def _take_statistics(network: nn.Module, images: Tensor) -> None:
     """Set the running statistics of each BN to those of these images (N, 3, H, W).
 
     So an untrained network can be measured image by image: the running statistics it was made with mean nothing.
@@ -177,7 +177,7 @@ def gradient_correlation(
 
     with unchanged(network), torch.enable_grad():
         if not trained:
-            take_statistics(network, images)
+            _take_statistics(network, images)
         to_measure(network)
         with modules[at].register_forward_hook(lambda module, inputs, output: seen.append(output.clone())):
             here = gradient(images)

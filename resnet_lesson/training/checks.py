@@ -9,17 +9,15 @@ from ..datasets.batches import check_channels
 from ..datasets.dataset import Dataset
 from ..errors import LessonError
 from . import parallel
+from .evaluation import predict
 
 
 def check_sets(network: nn.Module, train_set: Dataset, test_set: Dataset, batch_size: int) -> None:
     """Raise LessonError, or ValueError for a wrong number of channels, where training would fail sooner or later.
 
-    That is: an empty set, test images of another size or with other classes than the training images, a network that
+    That is: test images of another size or with other classes than the training images, a network that
     does not take such images or has too few outputs, and a last batch that is too small for its BN.
     """
-    for data, of_what in ((train_set, "training"), (test_set, "test")):
-        if len(data) == 0:
-            raise LessonError(f"The {of_what} set {data.name} has no images: give it at least one.")
     check_channels(network, train_set)
     one, other = (tuple(data.images.shape[1:]) for data in (train_set, test_set))
     if one != other:
@@ -42,17 +40,11 @@ def _image(network: nn.Module, data: Dataset) -> torch.Tensor:
 
 
 def _check_outputs(network: nn.Module, data: Dataset) -> None:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     try:
-        with torch.no_grad():
-            outputs = tuple(network(_image(network, data)).shape)
+        outputs = tuple(predict(network, [(_image(network, data), data.labels[:1])])[0].shape)
     except RuntimeError as error:
         size = " x ".join(map(str, data.images.shape[1:]))
         raise LessonError(f"The network does not take images of {size} ({str(error).splitlines()[0]}).") from error
-    finally:
-        for module, training in modes:
-            module.training = training
     if len(outputs) != 2 or outputs[1] < len(data.classes):
         raise LessonError(
             f"{data.name} has {len(data.classes)} classes, so the network has to return (images, {len(data.classes)}) "
