@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from ..errors import LessonError
 from ..inside.landscape import Surface
-from ..inside.lesions import Images, blocks_of, error_of, lesion, movable
+from ..inside.lesions import Images, blocks_of, error_of, lesion, pairs_of
 from ..models.blocks import BasicBlock, Bottleneck, PlainBlock
 from ..models.cost import cost_of
 from ..models.networks import label
@@ -222,8 +222,8 @@ def lesion_explorer(networks: Mapping[str, ResNet], batches: Images) -> Explorer
     batches: images (N, 3, H, W), normalised, and labels (N,), over which the error is measured each time.
     """
     blocks = list(blocks_of(next(iter(networks.values()))))
-    stay = set.intersection(*(set(movable(network)) for network in networks.values()))
-    pairs = [pair for pair in pairwise(blocks) if stay.issuperset(pair) and pair[0][:8] == pair[1][:8]]
+    possible = set.intersection(*(set(pairs_of(network)) for network in networks.values()))
+    pairs = [pair for pair in pairwise(blocks) if pair in possible]
 
     def errors(exchange, bn_of_these_images=False, **taken: bool) -> str:
         drop = [block for block, out in taken.items() if out]

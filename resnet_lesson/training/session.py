@@ -28,6 +28,7 @@ class Session:
     """From where the record in `run.folder` ends (or from the first step) to the recipe's end, or until `stop` is set.
 
     run: filled in as training goes on. Where the record is of a finished run, `run.status` says so at once.
+    observers, record_every, checkpoint_every: as in `train`.
     Raises LessonError where the folder holds another run, or cannot be written.
     """
 
@@ -40,10 +41,18 @@ class Session:
         recipe: Recipe,
         device: torch.device,
         stop: Event,
+        *,
+        observers: Sequence[Callable[[Run], object]],
+        record_every: int | None,
+        checkpoint_every: float,
     ):
         self.run, self.network, self.recipe, self.stop = run, network, recipe, stop
+        self.observers, self.checkpoint_every = observers, checkpoint_every
         network.to(device, memory_format=torch.channels_last)
         self._make_batches(train_set, test_set, device)
+        self.record_every = record_every or len(self.batches)
+        self.bar: tqdm = None  # while steps are taken
+        self.predictions: tuple[Tensor, Tensor] = None  # of the last row
         # A captured step reads its learning rate from a place on the GPU, and needs other kernels.
         rate = torch.tensor(recipe.lr, device=device) if run.captured else recipe.lr
         kernels = {"fused": run.captured or None, "foreach": not run.captured or None}
@@ -85,16 +94,8 @@ class Session:
             test_batch = max(test_batch, TEST_PIXELS // math.prod(self.batches.size))
         self.test_batches = Batches(test_set, test_batch, normalisation, device=device)
 
-    def take_steps(
-        self,
-        observers: Sequence[Callable[[Run], object]],
-        record_every: int | None,
-        checkpoint_every: float,
-        progress: bool,
-    ) -> None:
-        """Take the steps that are left; arguments as in `train`."""
-        self.observers, self.checkpoint_every = observers, checkpoint_every
-        self.record_every = record_every or len(self.batches)
+    def take_steps(self, progress: bool) -> None:
+        """Take the steps that are left."""
         model = parallel.wrap(self.network.train())
 
         def take_step(choice: Tensor) -> Tensor:

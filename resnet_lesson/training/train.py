@@ -67,14 +67,25 @@ def train(
 
     how = dict(seed=seed, precision=precision, captured=captured, folder=Path(out) if out else None)
     run = _record(network, train_set, test_set, recipe, device, **how)
-    first = parallel.rank() == 0
+    first, observers = parallel.rank() == 0, list(observers)
     with claimed(run.folder if first else None), stop_requests() as stop:
-        session = Session(run, network, train_set, test_set, recipe, device, stop)
+        session = Session(
+            run,
+            network,
+            train_set,
+            test_set,
+            recipe,
+            device,
+            stop,
+            observers=observers,
+            record_every=record_every,
+            checkpoint_every=checkpoint_every,
+        )
         if run.status == "finished":
             for observer in observers if first else ():
                 observer(run)
             return run
-        session.take_steps(list(observers), record_every, checkpoint_every, progress and first)
+        session.take_steps(progress and first)
         if first:
             session.end()
     return run
