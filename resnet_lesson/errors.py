@@ -15,7 +15,7 @@ class LessonError(Exception):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The message for a name that does not exist: what comes near it, and what there is (of very many, how many).
+    """The message for a name that does not exist: the nearest names, and all there are (or how many, if very many).
 
     >>> unknown("recipe", "papr", ["paper", "short"])
     "There is no recipe 'papr'. Did you mean 'paper'? There are: paper, short."

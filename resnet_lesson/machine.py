@@ -145,8 +145,8 @@ def versions(*packages: str) -> dict[str, str | None]:
 
 
 def command() -> str | None:
-    """The command line, if this is `python -m resnet_lesson ...`, without --out and --root, and of a path only the last
-    part: a record names no place on somebody's machine."""
+    """The command line, if this is `python -m resnet_lesson ...`, without --out and --root, and with only the last part
+    of each path, so that a record names no place on somebody's machine."""
     if Path(sys.argv[0]).parent.name != "resnet_lesson":
         return None
     several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun

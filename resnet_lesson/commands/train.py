@@ -25,7 +25,7 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")
     p.add_argument("--shortcut", choices="ABC", help="default: A in the CIFAR networks, else B")
     add_device(p)
-    p.add_argument("--record-every", type=int, metavar="N", help="evaluate and record each N steps, not each epoch")
+    p.add_argument("--record-every", type=int, metavar="N", help="evaluate and record every N steps, not every epoch")
     windows = f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})"
     p.add_argument("--visdom", nargs="?", type=int, const=PORT, metavar="PORT", help=windows)
     p.add_argument("--recompute", action="store_true", help="activation checkpointing: less memory, more time")

@@ -65,7 +65,7 @@ class Batches:
     padding, flip: zeros added on each side before a random crop to the old size; random mirroring.
         Both off: the images as they are.
     seed: fixes order, crops and flips of every epoch, on every device.
-    share: (k, n) leaves every n-th image of each batch, from the k-th on: what process k of n computes.
+    share: (k, n) keeps only every n-th image of each batch, from the k-th on: what process k of n computes.
 
     Per-channel normalisation follows the padding, as in torchvision's usual list of transforms (the border is black).
     The per-pixel mean is subtracted before it (the border is zero).

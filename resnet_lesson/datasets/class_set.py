@@ -16,7 +16,7 @@ from .download import Unusable, fault, fetch, unpack
 
 
 def bundle(file: Path, root: Path) -> tuple[str, list[str]]:
-    """Write what of CIFAR-10, QuickDraw and torchvision's weights is here into one tar; its SHA-256 and members.
+    """Pack whatever is here of the course's data and weights into one tar; return its SHA-256 and its members.
 
     `file` is replaced only by a whole one. Raises LessonError where there is nothing to pack, or no room for it.
     """

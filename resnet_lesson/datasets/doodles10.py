@@ -25,7 +25,7 @@ Points = Sequence[tuple[float, float]]  # (x, y) in the unit square, y downwards
 
 
 def doodles10(n: int = 1000, seed: int = 0) -> Dataset:
-    """Generated drawings: a few crooked strokes each, as somebody scribbles in some seconds.
+    """Generated drawings: a few crooked strokes each, as somebody scribbles them in a few seconds.
 
     `n` images, uint8 (n, 28, 28, 1), 255 ink on 0, ten classes as evenly as `n` allows: QuickDraw's layout, but
     generated and easier than what people drew. A seed gives the same bytes on every machine, offline. Another seed

@@ -37,7 +37,7 @@ FAILURES = (  # the first kind that fits says it in words
 def fetch(mirrors: Sequence[str], checksum: str, path: Path, *, otherwise: str) -> None:
     """Put the file with that checksum ("md5:..." or "sha256:...") at `path`, from the first mirror that delivers it.
 
-    A mirror that is dead, slow, stalled, or sends anything else is left with a line that says why; only the last one
+    A mirror that is dead, slow, stalled, or sends anything else is given up, and a line says why; only the last one
     may be slow. `path` only ever changes from what it was to the whole file.
 
     Raises LessonError when no mirror delivers; its message ends in `otherwise`, what to do in that case.
@@ -108,7 +108,7 @@ def fault(check: Callable[[Path], object], path: Path) -> str:
 def unpack(
     archive: Path, home: Callable[[str], Path | None], check: Callable[[Path], object]
 ) -> tuple[list[str], list[str]]:
-    """Put files of a tar in place, each when it is whole and right; their names, and what is wrong with others.
+    """Unpack a tar, each file only if it is whole and right; return their names, and what is wrong with the others.
 
     home: where a member of that name belongs, or None for one that is not wanted. So no path is made of what the
         archive says, and nothing in it (`../`, links, devices) leads out of these places.

@@ -13,7 +13,7 @@ from .style import styled
 
 
 def image_grid(dataset: Dataset, rows: int = 4) -> Figure:
-    """The first images of each class, a column a class."""
+    """The first images of each class, one column per class."""
     columns = [dataset.images[dataset.labels == k][:rows] for k in range(len(dataset.classes))]
     images = [image for row in zip_longest(*columns) for image in row]
     return image_row(images, dataset.classes, len(columns))
@@ -37,7 +37,7 @@ def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -
 
 @styled
 def confusion(matrix: Tensor, classes: Sequence[str], title: str = "") -> Figure:
-    """A confusion matrix (classes, classes): a row each true class, a column each answer. Only mistakes have colour."""
+    """A confusion matrix (classes, classes): a row per true class, a column per answer. Only mistakes have colour."""
     counts = np.asarray(matrix)
     mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     figure, ax = plt.subplots(figsize=(6.6, 5.6), layout="constrained")

@@ -22,7 +22,7 @@ COLOURS = "viridis"  # even steps for colour-blind eyes and in grey
 
 
 def provenance(found: Sequence[Inside]) -> str:
-    """Of which recorded networks and images measurements are: the line under their figure."""
+    """Which recorded networks, data and machines measurements come from: the line under their figure."""
     data = {one.about["data"]["name"] for one in found}
     machines = {one.about["machine"]["hardware"] for one in found}
     runs = ", ".join(one.about["run"] for one in found)
@@ -44,7 +44,7 @@ def scale_of(surfaces: Sequence[Surface]) -> LogNorm:
 def contours(surfaces: Mapping[str, Surface]) -> Figure:
     """Loss surfaces side by side as contour lines, on the same logarithmic colour scale; a cross marks the network.
 
-    Neighbouring lines are everywhere the same factor in the loss apart: 1.19 (four of them make 2), 1.41 or 2.
+    From each line to the next the loss changes by the same factor: 1.19 (four of them make 2), 1.41 or 2.
     """
     scale = scale_of(list(surfaces.values()))
     columns = min(4, len(surfaces))

@@ -185,7 +185,7 @@ def path_lengths(network: ResNet) -> list[int]:
 def path_gradients(
     network: ResNet, images: Tensor, labels: Tensor, lengths: Sequence[int], samples: int = 3, seed: int = 0
 ) -> list[float]:
-    """For each length, the mean norm of the loss's gradient at the first block's input that comes by one path so long.
+    """For each length, the mean norm of the loss's gradient at the first block's input along a single path that long.
 
     A path goes through F alone in that many blocks, chosen at random, and by the shortcut alone in all others. The
     forward pass is the whole network's; only the way back is a single path, as in Veit et al., section 5.

@@ -105,7 +105,8 @@ FIXED |= {
     "narrow_resnext20": partial(cifar_resnext, 20, groups=8, width_per_group=16, first=16),
 }
 
-# Networks for 32x32 images: their names; how they are made; layers a block in each stage adds, and others.
+# Networks for 32x32 images, by the pattern of their names: how they are made, how many layers one more block in each
+# stage adds, and how many other layers there are.
 CIFAR: dict[str, tuple[Callable[..., ResNet], int, int]] = {
     r"resnet(\d+)": (partial(cifar_resnet, shortcut="A"), 6, 2),
     r"plain(\d+)": (partial(cifar_resnet, block=PlainBlock), 6, 2),

@@ -41,8 +41,11 @@ def stop_requests() -> Iterator[Event]:
 
 
 def try_folder(run: Run, network: nn.Module) -> None:
-    """Write the record of what begins. Raises LessonError where it cannot be written, or the disk has too little room
-    for weights and momentum, and for both once more while a checkpoint takes the place of the one before."""
+    """Write the record of the training that begins.
+
+    Raises LessonError where it cannot be written, or the disk has too little room for weights and momentum, and for
+    both once more while a checkpoint takes the place of the one before.
+    """
     run.save()
     needed = 4 * sum(tensor.nbytes for tensor in network.state_dict().values())
     free = shutil.disk_usage(run.folder).free

@@ -1,4 +1,4 @@
-"""Recipes: everything about a training except the network, the data and the seed."""
+"""Recipes: everything about a training run except the network, the data and the seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -53,9 +53,9 @@ def replace_head(network: nn.Module, num_classes: int, *, seed: int | None = Non
 def freeze(network: nn.Module, trainable: str | Sequence[str] = ("fc",)) -> nn.Module:
     """Keep all of the network as it is except the `trainable` modules, by name; in place, and return the network.
 
-    Frozen parameters get no gradient. Frozen modules stay in evaluation mode also through `network.train()`: BN's
-    running statistics would move otherwise, with requires_grad = False just the same. What an earlier call froze and
-    this one names, learns again; `freeze(network, "")` frees everything, `freeze(network, ())` nothing.
+    Frozen parameters get no gradient. Frozen modules stay in evaluation mode even after `network.train()`: otherwise
+    BN's running statistics would still move, in spite of requires_grad = False. What an earlier call froze and this one
+    names learns again; `freeze(network, "")` frees everything, `freeze(network, ())` nothing.
     Raises ValueError for a name that the network does not have.
     """
     names, modules = [trainable] if isinstance(trainable, str) else list(trainable), dict(network.named_modules())
@@ -84,7 +84,7 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def parameter_groups(network: nn.Module, decay: float = 1.0) -> list[dict]:
-    """The trainable parameters for an optimiser, one group a part of the network, the head first.
+    """The trainable parameters for an optimiser, one group per part of the network, the head first.
 
     Each group has a `name` and a `scale`: 1 for the head, and `decay` times less for each part further from it
     (discriminative learning rates, Howard and Ruder, https://arxiv.org/abs/1801.06146). `fine_tune` multiplies the
