@@ -158,8 +158,9 @@ def build(name: str, *, seed: int | None = None, **options) -> ResNet:
             network = make(**options)
         except TypeError as error:  # an option that the network or its blocks do not have
             raise ValueError(f"{name} cannot be built with these options: {error}.") from error
-    as_json = {k: v if isinstance(v, (bool, int, float, str)) else repr(v) for k, v in sorted(options.items())}
-    network.spec = {"name": name, "seed": seed, "options": as_json}
+    json_types = (bool, int, float, str, type(None))
+    written = {key: v if isinstance(v, json_types) else repr(v) for key, v in sorted(options.items())}
+    network.spec = {"name": name, "seed": seed, "options": written}
     return network
 
 
