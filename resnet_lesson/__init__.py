@@ -2,7 +2,7 @@
 
 The everyday names are here; each submodule's docstring says what else it holds.
 
->>> from . import build, cost_of
+>>> from resnet_lesson import build, cost_of
 >>> cost_of(build("resnet20")).parameters
 269722
 """

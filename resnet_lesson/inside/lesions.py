@@ -193,7 +193,7 @@ def path_gradients(
     the number of blocks.
     """
     blocks = [name for name, block in blocks_of(network).items() if hasattr(block, "residual")]
-    if not blocks or max(lengths) > len(blocks):
+    if not blocks or max(lengths, default=0) > len(blocks):
         raise ValueError(f"A path goes through at most as many residual blocks as there are, {len(blocks)}.")
     generator, found = random.Random(seed), []
     with unchanged(network):
