@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from .. import machine
+from ..datasets.batches import Batches, Normalisation
+from ..datasets.dataset import Dataset
 from ..errors import LessonError
 from ..machine import seeded
+from .recipes import Recipe
 
 Listener = Callable[[int, Tensor], object]
 """Called after each step with the iterations done so far and the step's loss; the loop ends when it returns True."""
@@ -66,6 +69,19 @@ def iterate(
             loss = take_step(batch)
         if any([listener(iteration + 1, loss) for listener in listeners]):
             return
+
+
+def sgd(parameters: Iterable, recipe: Recipe, **options) -> torch.optim.SGD:
+    """The optimiser of a recipe; `options` go to torch's SGD, in place of the recipe's where both have one."""
+    usual = dict(lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(parameters, **{**usual, **options})
+
+
+def training_batches(train_set: Dataset, normalisation: Normalisation, recipe: Recipe, **options) -> Batches:
+    """The shuffled, augmented batches of a recipe; `options` go to `Batches`."""
+    return Batches(
+        train_set, recipe.batch_size, normalisation, padding=recipe.padding, flip=recipe.flip, shuffle=True, **options
+    )
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -17,7 +17,7 @@ from .captured import Captured
 from .checkpoints import resume, save_checkpoint, try_folder
 from .evaluation import predict, score
 from .identity import answer_of
-from .loop import Diverged, Meter, iterate, step
+from .loop import Diverged, Meter, iterate, sgd, step, training_batches
 from .recipes import Recipe
 from .runs import Run
 
@@ -56,14 +56,7 @@ class Session:
         # A captured step reads its learning rate from a place on the GPU, and needs other kernels.
         rate = torch.tensor(recipe.lr, device=device) if run.captured else recipe.lr
         kernels = {"fused": run.captured or None, "foreach": not run.captured or None}
-        self.optimiser = torch.optim.SGD(
-            network.parameters(),
-            lr=rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-            **kernels,
-        )
+        self.optimiser = sgd(network.parameters(), recipe, lr=rate, **kernels)
         self.meter = Meter(device)
         self.done, seconds = resume(run, network, self.optimiser, self.meter)
         self.optimiser.param_groups[0].update(lr=rate, **kernels)  # a checkpoint, perhaps of a GPU, brings its own
@@ -78,16 +71,9 @@ class Session:
     def _make_batches(self, train_set: Dataset, test_set: Dataset, device: torch.device) -> None:
         recipe = self.recipe
         normalisation = Normalisation.of(train_set, recipe.normalisation)
-        self.batches = Batches(
-            train_set,
-            recipe.batch_size,
-            normalisation,
-            padding=recipe.padding,
-            flip=recipe.flip,
-            shuffle=True,
-            seed=self.run.seed,
-            share=(parallel.rank(), parallel.size()),
-            device=device,
+        share = (parallel.rank(), parallel.size())
+        self.batches = training_batches(
+            train_set, normalisation, recipe, seed=self.run.seed, share=share, device=device
         )
         test_batch = recipe.batch_size
         if device.type != "cpu":  # few launches

@@ -5,8 +5,10 @@
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from statistics import mean, stdev
 
+from ..errors import LessonError
 from ..models.networks import build, label
 from .evaluation import ensemble
 from .recipes import PAPER, Recipe
@@ -82,7 +84,10 @@ def _row(network: str, runs: Sequence[Run]) -> tuple[str, ...]:
         errors = [100 * run.final() for run in runs]
         ours = f"{mean(errors):.2f}" + (f" ± {stdev(errors):.2f}" if len(errors) > 1 else "")
         training = f"{100 * mean(run.final('train_error') for run in runs):.2f}"
-    answers = [run.predictions() for run in runs if run.folder and (run.folder / "predictions.safetensors").exists()]
+    answers = []
+    for run in runs:
+        with suppress(LessonError):  # recorded without, or damaged: the others still make an ensemble
+            answers.append(run.predictions())
     if len(answers) > 1:
         wrong = ensemble([logits for logits, _ in answers]).argmax(1) != answers[0][1]
         some = f" (of {len(answers)})" if len(answers) < len(runs) else ""

@@ -17,7 +17,7 @@ from ..datasets.dataset import Dataset
 from ..errors import unknown
 from .checks import check_sets
 from .evaluation import evaluate
-from .loop import Diverged, Meter, iterate, step
+from .loop import Diverged, Meter, iterate, sgd, step, training_batches
 from .recipes import Recipe
 
 
@@ -147,27 +147,11 @@ def fine_tune(
             f"classes: replace_head(network, {len(train_set.classes)}) first."
         )
     check_sets(network, train_set, test_set, recipe.batch_size)
-    optimiser = torch.optim.SGD(
-        parameter_groups(network, decay),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
+    optimiser = sgd(parameter_groups(network, decay), recipe)
     device = machine.pick_device(device)
     precision = machine.pick_precision(device)
     network.to(device).train()
-    batches = Batches(
-        train_set,
-        recipe.batch_size,
-        normalisation,
-        padding=recipe.padding,
-        flip=recipe.flip,
-        shuffle=True,
-        seed=seed,
-        device=device,
-    )
-    meter = Meter(device)
+    batches, meter = training_batches(train_set, normalisation, recipe, seed=seed, device=device), Meter(device)
 
     def take_step(choice: Tensor) -> Tensor:
         images, labels = batches.take(choice)

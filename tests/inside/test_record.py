@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from resnet_lesson import Batches, LessonError, Normalisation, build, recipe, sh
 from resnet_lesson.inside import lesions, measures, record
 from resnet_lesson.inside.lesions import blocks_of, droppable, movable
 from resnet_lesson.inside.record import DISTANCE, DISTANCES, SURFACES, Inside, measure
-from resnet_lesson.training.runs import list_runs, recorded
+from resnet_lesson.training.runs import list_runs, load, recorded
 
 SETS = shapes10(48, 8, seed=0), shapes10(32, 8, seed=1)
 SMALL = dict(images=12, lesion_images=20, points=3, samples=2, device="cpu", progress=False)
@@ -81,6 +82,13 @@ def test_it_is_measured_again_only_for_other_weights_images_or_numbers(run, monk
     with pytest.raises(ZeroDivisionError):
         measure(run, *SETS, **SMALL)
     (run.folder / "inside.json").write_text(other)
+
+
+def test_a_run_without_its_weights_is_named(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "bare")
+    (tmp_path / "bare" / "weights.safetensors").unlink()
+    with pytest.raises(LessonError, match="without weights"):
+        measure(load(tmp_path / "bare"), *SETS, **SMALL)
 
 
 def test_other_images_are_refused_and_missing_measurements_are_named(run, tmp_path, monkeypatch):

@@ -198,3 +198,8 @@ def test_spec_tells_as_json_how_the_network_was_made_and_makes_it_again(name):
     assert same_weights(network, build(spec["name"], seed=spec["seed"], **spec["options"]))
     stem = nn.Conv2d(3, 64, 1)
     assert "Conv2d" in json.loads(json.dumps(build("resnet18", stem=stem).spec))["options"]["stem"]
+
+
+def test_an_option_that_is_none_is_recorded_as_such():
+    spec = json.loads(json.dumps(build("resnet8", seed=2, stem_width=None).spec))
+    assert spec["options"] == {"stem_width": None} and build(spec["name"], **spec["options"])

@@ -72,3 +72,11 @@ def test_recorded_predictions_keep_close_decisions_and_huge_logits(tmp_path):
     logits, labels = run.predictions()
     assert logits.argmax(1).tolist() == labels.tolist() == [1, 0, 0]
     assert logits.isfinite().all() and logits.softmax(1)[2, 0] == 1
+
+
+def test_damaged_predictions_are_named(tmp_path):
+    run = Run(network={}, recipe={}, data={}, seed=0, precision="", captured=False, threads=1, machine={})
+    run.folder = tmp_path
+    (tmp_path / "predictions.safetensors").write_bytes(b"half a fi")
+    with pytest.raises(LessonError, match="predictions.safetensors"):
+        run.predictions()
