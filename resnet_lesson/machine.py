@@ -34,7 +34,7 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
     None or "auto": the first CUDA GPU that works here, or else the CPU. Raises LessonError for another name, and for a
     device that is not here or does not work with this torch.
     """
-    name = str(name or "auto")
+    name = "auto" if name is None else str(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and _gpu_works() else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):

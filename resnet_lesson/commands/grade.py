@@ -202,6 +202,7 @@ def environment(here: Path, handed_in: Path, jobs: int) -> dict[str, str]:
         "IPYTHONDIR": str(here.parent / "ipython"),
         "MPLBACKEND": "Agg",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs)),
+        "PYTHONIOENCODING": "utf-8",  # a print of the course must not fail in a notebook, whatever this console takes
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
         "RESNET_LESSON_FULL": "0",
     }

@@ -22,10 +22,10 @@ from .. import machine
 from ..errors import LessonError
 from ..models.networks import IMAGENET_NAMES, build
 from ..training.recipes import Recipe, recipe
-from ..training.runs import Run, load, name_of, own, shipped
+from ..training.runs import Run, load, name_of, own, refuse_shipped, shipped
 from ..training.table6 import NETWORKS, counts, recipe_of, table6
 from .children import ended_by_ctrl_c, start, stop
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, refuse_courses_folder
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number
 
 TELLING = ("plain20", "resnet20", "plain56", "resnet56")
 TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
@@ -106,7 +106,7 @@ def plan(args: argparse.Namespace, chosen: Recipe) -> list[Job]:
 
 def command(args: argparse.Namespace) -> int:
     """Train what is missing and print the table. Exit status: 0, 1 if a training failed, 130 if it was stopped."""
-    refuse_courses_folder(args.out)
+    refuse_shipped(args.out)
     for network in args.networks:
         build(network)  # raises ValueError for one that does not exist
         if not re.fullmatch(r"(plain|resnet)\d+", network) or network in IMAGENET_NAMES:

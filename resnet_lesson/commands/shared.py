@@ -13,7 +13,7 @@ from ..datasets.shapes10 import shapes10
 from ..errors import LessonError
 from ..training.pretrained import as_photographs
 from ..training.recipes import RECIPES
-from ..training.runs import Run, shipped
+from ..training.runs import Run
 
 DATASETS: dict[str, Callable[[Path], tuple[Dataset, Dataset]]] = {
     "cifar10": cifar10,
@@ -31,13 +31,6 @@ def data_of(run: Run, root: Path) -> tuple[Dataset, Dataset]:
             "resnet_lesson.inside.record.measure takes any data set."
         )
     return DATASETS[name](root)
-
-
-def refuse_courses_folder(out: Path | None) -> None:
-    """Raise LessonError where a new record would go among those that come with the course."""
-    courses = shipped().resolve()
-    if out and courses in (out.resolve(), *out.resolve().parents):
-        raise LessonError(f"{out} is where the course's own records are: choose another folder, or leave --out out.")
 
 
 def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:

@@ -9,9 +9,9 @@ from ..models.memory import recompute
 from ..models.networks import IMAGENET_NAMES, build, names
 from ..training import parallel
 from ..training.recipes import recipe
-from ..training.runs import name_of, own
+from ..training.runs import name_of, own, refuse_shipped
 from ..training.train import train
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number, refuse_courses_folder
+from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Train, and say how it ended. Exit status: 0, or 130 where it was stopped."""
-    refuse_courses_folder(args.out)
+    refuse_shipped(args.out)
     chosen = recipe(args.recipe)
     if args.iterations is not None:
         chosen = chosen.scaled(args.iterations)

@@ -7,10 +7,10 @@ from ..datasets.doodles10 import doodles10
 from ..datasets.quickdraw import STUDY, quickdraw
 from ..errors import LessonError
 from ..training.pretrained import as_photographs, pretrained
-from ..training.runs import own
+from ..training.runs import own, refuse_shipped
 from ..training.transfer import FINE_TUNING
 from ..training.transfer_study import record, table
-from .shared import add_root, number, refuse_courses_folder
+from .shared import add_root, number
 
 STEPS = 300
 
@@ -28,7 +28,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Train what is missing, and print the table."""
-    refuse_courses_folder(args.out)
+    refuse_shipped(args.out)
     pretrained(args.network)  # refuses another name before anything is downloaded
     data = args.data
     if data == "doodles10":

@@ -12,6 +12,7 @@ from operator import or_
 import numpy as np
 import torch
 
+from ..machine import checked_seed
 from .dataset import Dataset
 
 SIZE = 28  # pixels, as in QuickDraw's bitmaps
@@ -33,7 +34,7 @@ def doodles10(n: int = 1000, seed: int = 0) -> Dataset:
     """
     if n < 1:
         raise ValueError(f"doodles10 makes 1 drawing or more, not {n}.")
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(checked_seed(seed))
     labels = random.permutation(np.arange(n) % 10)
     batches = (labels[i : i + 500] for i in range(0, n, 500))  # 500 drawings' dots fit into a few tens of MB
     images = np.concatenate([_render(random, [_sketch(random, label) for label in batch]) for batch in batches])

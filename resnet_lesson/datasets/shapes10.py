@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from ..machine import checked_seed
 from .dataset import Dataset
 
 SHAPES10_CLASSES = (
@@ -21,7 +22,7 @@ def shapes10(n: int = 4096, size: int = 16, seed: int = 0) -> Dataset:
         raise ValueError(f"shapes10 makes 1 image or more of at least 8x8 pixels, not {n} of {size}x{size}.")
     # RandomState's stream is frozen by numpy, and below are only operations that IEEE 754 rounds exactly (no sine, no
     # sum of floats). That makes the bytes the same everywhere.
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(checked_seed(seed))
     labels = random.permutation(np.arange(n) % 10)
     images = np.concatenate([_draw_shapes(random, labels[i : i + 1000], size) for i in range(0, n, 1000)])
     return Dataset("shapes10", torch.from_numpy(images), torch.from_numpy(labels).long(), SHAPES10_CLASSES)

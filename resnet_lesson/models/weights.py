@@ -36,8 +36,8 @@ def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def to_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of an ImageNet ResNet of ours as torchvision's ResNet has them.
 
-    Also takes a part of them, such as the gradients of the parameters. Raises ValueError for a layer that torchvision's
-    ResNet does not have.
+    Also takes a part of them, such as the gradients of the parameters, and does not look at shapes: a ResNet-20's are
+    renamed too. Raises ValueError for a layer that torchvision's ResNet does not have.
     """
 
     def rename(key: str) -> str:

@@ -1,6 +1,7 @@
 """Stopping and going on: Ctrl-C between two steps, checkpoints, resuming."""
 
 import json
+import os
 import shutil
 import signal
 import threading
@@ -92,7 +93,7 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
     Fills in `run`, network, optimiser and meter. Raises LessonError if the folder holds another run, or an unfinished
     one without its checkpoint.
     """
-    if run.folder is None or not (run.folder / "run.json").exists():
+    if run.folder is None or not os.path.exists(run.folder / "run.json"):
         return 0, 0.0
     old = load(run.folder)
     _refuse_another(run, old)

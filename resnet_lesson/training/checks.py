@@ -18,6 +18,8 @@ def check_sets(network: nn.Module, train_set: Dataset, test_set: Dataset, batch_
     That is: test images of another size or with other classes than the training images, a network that
     does not take such images or has too few outputs, and a last batch that is too small for its BN.
     """
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise LessonError("The network has nothing to learn: none of its parameters has requires_grad.")
     check_channels(network, train_set)
     one, other = (tuple(data.images.shape[1:]) for data in (train_set, test_set))
     if one != other:
@@ -25,7 +27,7 @@ def check_sets(network: nn.Module, train_set: Dataset, test_set: Dataset, batch_
             f"The training images are {one}, height x width x channels, and the test images {other}: give two sets of "
             "the same kind."
         )
-    if train_set.classes != test_set.classes:
+    if tuple(train_set.classes) != tuple(test_set.classes):
         raise LessonError(
             f"The training set has the classes {', '.join(train_set.classes)}, the test set "
             f"{', '.join(test_set.classes)}: labels mean the same only if both have the same, in the same order."
@@ -42,6 +44,8 @@ def _image(network: nn.Module, data: Dataset) -> torch.Tensor:
 def _check_outputs(network: nn.Module, data: Dataset) -> None:
     try:
         outputs = tuple(predict(network, [(_image(network, data), data.labels[:1])])[0].shape)
+    except AttributeError as error:
+        raise LessonError(f"The network has to return a tensor of logits ({error}).") from error
     except RuntimeError as error:
         size = " x ".join(map(str, data.images.shape[1:]))
         raise LessonError(f"The network does not take images of {size} ({str(error).splitlines()[0]}).") from error

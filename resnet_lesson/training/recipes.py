@@ -54,9 +54,12 @@ class Recipe:
         ):
             if value not in known:
                 raise ValueError(unknown(name, value, known))
-        for name, least in (("iterations", 1), ("batch_size", 1), ("warmup", 0), ("padding", 0), ("weight_decay", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} of the recipe {self.name!r} is at least {least}, not {getattr(self, name)}.")
+        for name, least in (("iterations", 1), ("batch_size", 1), ("warmup", 0), ("padding", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} of the recipe {self.name!r} is a whole number from {least}, not {value}.")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"The weight decay of the recipe {self.name!r} is 0 or more, not {self.weight_decay}.")
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"The learning rate of the recipe {self.name!r} is above 0, not {self.lr}.")
         if not 0 <= self.momentum < 1:

@@ -55,12 +55,18 @@ def claimed(folder: Path | None) -> Iterator[None]:
         return
     key = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     try:
-        with FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0):
-            yield
+        lock = FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0, mode=0o666)
+        lock.acquire()
     except Timeout:
         raise LessonError(
             f"Another process is already training into {folder}: wait for it, or choose another folder."
         ) from None
+    except OSError as error:
+        raise LessonError(f"{folder} cannot be kept for this training alone: {error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -216,7 +222,7 @@ def name_of(
 def load(folder: Path | str) -> Run:
     """Read a recorded run. Raises LessonError where the record is missing or incomplete."""
     folder = Path(folder)
-    if not (folder / "run.json").exists():
+    if not os.path.exists(folder / "run.json"):
         there = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
         raise LessonError(unknown("recorded run", folder.name, there))
     try:
@@ -224,7 +230,11 @@ def load(folder: Path | str) -> Run:
         with open(folder / "history.csv", newline="") as file:
             rows = [{key: kind(row[key]) for key, kind in COLUMNS.items()} for row in csv.DictReader(file)]
         known = {f.name for f in fields(Run)}
-        return Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)
+        run = Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)
+        " ".join([run.network["name"], run.recipe["name"], run.data["name"], run.hardware])  # what every list shows
+        if run.status == "finished" and not rows:
+            raise ValueError("history.csv has no rows")
+        return run
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LessonError(f"The record in {folder} cannot be read ({error}): delete it and train again.") from error
 
@@ -234,6 +244,13 @@ def shipped() -> Path:
     here = machine.DATA / "runs"
     spec = None if here.exists() else find_spec("resnet_lesson_runs")
     return Path(spec.submodule_search_locations[0]) if spec else here
+
+
+def refuse_shipped(folder: Path | None) -> None:
+    """Raise LessonError where a new record would go among those that come with the course."""
+    courses = shipped().resolve()
+    if folder and courses in (folder.resolve(), *folder.resolve().parents):
+        raise LessonError(f"{folder} is where the course's own records are: choose another folder, or give none.")
 
 
 def recorded(name: str) -> Run:

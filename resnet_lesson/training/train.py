@@ -17,7 +17,7 @@ from .checks import check_sets
 from .identity import digest_of, plain
 from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
-from .runs import Run, claimed
+from .runs import Run, claimed, refuse_shipped
 from .session import Session
 
 
@@ -64,6 +64,7 @@ def train(
         raise ValueError(f"record_every is a number of iterations, at least 1, not {record_every}.")
     parallel.check_shares(len(train_set), recipe.batch_size)
     check_sets(network, train_set, test_set, recipe.batch_size)
+    refuse_shipped(Path(out) if out else None)
 
     how = dict(seed=seed, precision=precision, captured=captured, folder=Path(out) if out else None)
     run = _record(network, train_set, test_set, recipe, device, **how)

@@ -48,6 +48,7 @@ ex.check(lambda *_: None)
 """
 STUB = asks("basic_block", "class BasicBlock: ...\n\nex.check(BasicBlock)")
 SURROUNDINGS = """
+print("→")  # which cp1252 does not have
 import os, sys
 from pathlib import Path
 from resnet_lesson import DATA, build, full_scale, shapes10, train

@@ -13,7 +13,7 @@ from support.training import RECIPE, TRAIN, go
 from torch import nn
 
 from resnet_lesson import Batches, LessonError, Normalisation, build, files, shapes10
-from resnet_lesson.training.runs import load
+from resnet_lesson.training.runs import load, shipped
 from resnet_lesson.training.transfer import fine_tune, replace_head
 
 
@@ -24,6 +24,17 @@ def grey(n):
 
 def hundred_classes(n):
     return replace(shapes10(n, 8), classes=tuple(f"class {k}" for k in range(100)))
+
+
+class Talks(nn.Module):
+    """Returns more than logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 10)
+
+    def forward(self, x):
+        return {"logits": self.fc(x.mean((2, 3)))}
 
 
 class Deaf(nn.Sequential):
@@ -39,6 +50,8 @@ WRONG = {
     "other classes": (dict(test_set=hundred_classes(20)), "in the same order"),
     "too few outputs": (dict(train_set=hundred_classes(40), test_set=hundred_classes(20)), "num_classes=100"),
     "images of another size": (dict(network=Deaf(), train_set=shapes10(40, 9), test_set=shapes10(20, 9)), "9 x 9 x 3"),
+    "nothing to learn": (dict(network=build("resnet8").requires_grad_(False)), "nothing to learn"),
+    "no tensor of logits": (dict(network=Talks()), "has to return a tensor of logits"),
     "a last batch of one": (dict(train_set=shapes10(33, 8)), r"last batch of one image.*take\(32\)"),
     "batches of one": (dict(recipe=replace(RECIPE, batch_size=1)), "batches of 1 leave a last batch of one"),
 }
@@ -57,6 +70,16 @@ def test_what_does_not_go_together_is_said_before_the_first_step(tmp_path, optio
     with pytest.raises((LessonError, ValueError), match=says):
         go(out=tmp_path / "run", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_names_of_the_classes_may_be_a_list():
+    assert go(train_set=replace(TRAIN, classes=list(TRAIN.classes)))[1].status == "finished"
+
+
+def test_nothing_is_trained_among_the_courses_records():
+    with pytest.raises(LessonError, match="the course's own records are"):
+        go(out=shipped() / "mine")
+    assert not (shipped() / "mine").exists()
 
 
 def test_a_last_batch_of_one_is_no_fault_where_bn_has_more_than_one_value():

@@ -88,11 +88,13 @@ def test_unknown_recipe_suggests_the_nearest(wrong, near):
     [
         ({"schedule": "one-cycel"}, "Did you mean 'one-cycle'"),
         ({"normalisation": "pixels"}, "Did you mean 'pixel'"),
-        ({"iterations": 0}, "iterations .* at least 1, not 0"),
-        ({"batch_size": -4}, "batch_size .* at least 1"),
+        ({"iterations": 0}, "iterations .* from 1, not 0"),
+        ({"batch_size": -4}, "batch_size .* from 1"),
         ({"lr": 0.0}, "learning rate .* above 0"),
         ({"lr": float("nan")}, "learning rate .* above 0"),
         ({"momentum": 1.0}, "below 1"),
+        ({"iterations": 1.5}, "whole number"),
+        ({"weight_decay": float("nan")}, "weight decay .* 0 or more"),
     ],
 )
 def test_a_recipe_that_makes_no_training_is_refused(change, says):

@@ -322,3 +322,20 @@ def test_in_the_recorded_runs_depth_harms_the_plain_network_and_not_the_residual
     assert error["resnet56"] < error["plain56"], error
     for name in ("data", "recipe", "precision"):
         assert all(getattr(runs[network], name) == getattr(runs["plain20"], name) for network in FOUR), name
+
+
+@pytest.mark.parametrize("part", [{"network": {}}, {"recipe": None}, {"data": {}}, {"machine": []}, {"earlier": 3}])
+def test_a_record_damaged_inside_is_broken_too(tmp_path, part):
+    run = a_run(tmp_path / "one")
+    run.save()
+    path = run.folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | part))
+    with pytest.raises(LessonError, match="cannot be read"):
+        load(run.folder)
+
+
+def test_a_finished_run_has_rows(tmp_path):
+    run = a_run(tmp_path / "one", history=[])
+    run.save()
+    with pytest.raises(LessonError, match="no rows"):
+        load(run.folder)
