@@ -21,9 +21,13 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        _put(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _put(partial: Path, path: Path) -> None:
     for attempt in reversed(range(20)):
         try:
             return os.replace(partial, path)

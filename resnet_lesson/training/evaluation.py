@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import machine
+from ..errors import LessonError
 
 
 @torch.no_grad()
@@ -15,7 +16,8 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """The network's logits (N, classes), float32, and the labels (N,) over `batches`, both on the CPU.
 
-    In evaluation mode; each module's mode is put back afterwards. Raises ValueError without any batch.
+    In evaluation mode; each module's mode is put back afterwards. Raises ValueError without any batch,
+    and LessonError where the network returns something else than a tensor.
     """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
@@ -23,7 +25,10 @@ def predict(
         logits, labels = [], []
         for images, truth in batches:
             with machine.autocast(images.device, precision):
-                logits.append(network(images).float())
+                answer = network(images)
+            if not isinstance(answer, Tensor):
+                raise LessonError(f"A network has to return a tensor of logits, and this one returns a {type(answer).__name__}.")
+            logits.append(answer.float())
             labels.append(truth)
     finally:
         for module, training in modes:

@@ -62,7 +62,7 @@ def claimed(folder: Path | None) -> Iterator[None]:
             f"Another process is already training into {folder}: wait for it, or choose another folder."
         ) from None
     except OSError as error:
-        raise LessonError(f"{folder} cannot be kept for this training alone: {error}.") from error
+        raise LessonError(f"{folder} cannot be locked for this training: {error}.") from error
     try:
         yield
     finally:
@@ -231,12 +231,17 @@ def load(folder: Path | str) -> Run:
             rows = [{key: kind(row[key]) for key, kind in COLUMNS.items()} for row in csv.DictReader(file)]
         known = {f.name for f in fields(Run)}
         run = Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)
-        " ".join([run.network["name"], run.recipe["name"], run.data["name"], run.hardware])  # what every list shows
+        shown = [run.network["name"], run.recipe["name"], run.data["name"], run.hardware]  # in every list
+        if not all(isinstance(one, str) for one in shown):
+            raise ValueError("a name in run.json is no text")
         if run.status == "finished" and not rows:
             raise ValueError("history.csv has no rows")
         return run
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LessonError(f"The record in {folder} cannot be read ({error}): delete it and train again.") from error
+        again = "delete it and train again"
+        if shipped() in folder.parents:
+            again = "it comes with the course, so get it from there again (git checkout, or pip install)"
+        raise LessonError(f"The record in {folder} cannot be read ({error}): {again}.") from error
 
 
 def shipped() -> Path:

@@ -20,6 +20,7 @@ from resnet_lesson.errors import LessonError
 from resnet_lesson.files import replace_file
 from resnet_lesson.inside.record import SURFACES
 from resnet_lesson.models.networks import build
+from resnet_lesson.training import runs
 from resnet_lesson.training.evaluation import evaluate, score
 from resnet_lesson.training.runs import COLUMNS, Run, list_runs, load
 
@@ -332,6 +333,14 @@ def test_a_record_damaged_inside_is_broken_too(tmp_path, part):
     path.write_text(json.dumps(json.loads(path.read_text()) | part))
     with pytest.raises(LessonError, match="cannot be read"):
         load(run.folder)
+
+
+def test_nobody_is_told_to_delete_a_record_of_the_course(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "shipped", lambda: tmp_path)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "run.json").write_text("{")
+    with pytest.raises(LessonError, match="get it from there again"):
+        load(tmp_path / "one")
 
 
 def test_a_finished_run_has_rows(tmp_path):
