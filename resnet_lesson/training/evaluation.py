@@ -27,7 +27,8 @@ def predict(
             with machine.autocast(images.device, precision):
                 answer = network(images)
             if not isinstance(answer, Tensor):
-                raise LessonError(f"A network has to return a tensor of logits, and this one returns a {type(answer).__name__}.")
+                kind = type(answer).__name__
+                raise LessonError(f"A network has to return a tensor of logits, and this one returns a {kind}.")
             logits.append(answer.float())
             labels.append(truth)
     finally:
