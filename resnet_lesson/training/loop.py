@@ -19,7 +19,11 @@ Listener = Callable[[int, Tensor], object]
 
 
 class Diverged(LessonError):
-    """The loss is no longer a useful number."""
+    """The loss is no longer a useful number. iteration: the steps done when that was noticed."""
+
+    def __init__(self, message: str, iteration: int | None = None):
+        super().__init__(message)
+        self.iteration = iteration
 
 
 def step(

@@ -44,18 +44,23 @@ COLUMNS = {  # of history.csv, in order
 }
 
 
-@contextmanager
-def claimed(folder: Path | None) -> Iterator[None]:
-    """The folder for this process alone, as long as it trains. Raises LessonError while another one has it.
+def lock_of(folder: Path, part: str = "", timeout: float = 0) -> FileLock:
+    """The lock of a folder of records, or of one part of it; it waits for `timeout` seconds.
 
     The system gives the lock back when its process ends, however that happens.
     """
+    key = hashlib.sha256(os.fsencode(folder.resolve()) + part.encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=timeout, mode=0o666)
+
+
+@contextmanager
+def claimed(folder: Path | None) -> Iterator[None]:
+    """The folder for this process alone, as long as it trains. Raises LessonError while another one has it."""
     if folder is None:
         yield
         return
-    key = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    lock = lock_of(folder)
     try:
-        lock = FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0, mode=0o666)
         lock.acquire()
     except Timeout:
         raise LessonError(

@@ -177,7 +177,8 @@ class Session:
         raise Diverged(
             f"Training diverged: {what} at iteration {self.done}, with learning rate "
             f"{recipe.lr_at(self.done - 1):.3g}. Try a lower one than the {recipe.lr:g} of the recipe '{recipe.name}'"
-            + (", or precision='float32'." if run.precision != "float32" else ".")
+            + (", or precision='float32'." if run.precision != "float32" else "."),
+            self.done,
         )
 
     def _add_row(self, sums: Sequence[float]) -> None:

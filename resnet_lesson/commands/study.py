@@ -1,0 +1,29 @@
+"""`python -m resnet_lesson study`: record one of the course's experiments, trial by trial."""
+
+import argparse
+from pathlib import Path
+
+from .. import machine
+from ..training.experiments import EXPERIMENTS
+from ..training.runs import own, refuse_shipped
+from ..training.study import record
+from .shared import add_root
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """What the command takes, and what it does."""
+    p.add_argument("name", choices=EXPERIMENTS, help="the experiment")
+    p.add_argument("--out", type=Path, help="folder of the record (default: data/my-runs/NAME)")
+    add_root(p)
+    p.set_defaults(run=command)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Make the trials that are missing. The same command in a second terminal takes a share of them."""
+    refuse_shipped(args.out)
+    if machine.pick_device().type == "cpu":
+        machine.keep_freed_memory()  # this process does nothing else
+    plan = EXPERIMENTS[args.name](args.root)
+    study = record(plan, args.out or own() / args.name)
+    print(f"{study.name}: {len(study.trials)} of {len(plan.settings)} trials. {study.question}")
+    return 0

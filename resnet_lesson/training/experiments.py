@@ -1,0 +1,128 @@
+"""The experiments with controls that notebooks 01, 02 and 07 rest on, each as the plan of a recorded study.
+
+All of them train: networks that differ in one thing, by one recipe, on one data set.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from torch import nn
+
+from .. import machine
+from ..datasets.cifar10 import cifar10
+from ..datasets.dataset import Dataset
+from ..datasets.shapes10 import shapes10
+from ..models.controls import dosed, start_near_identity, unnormalised
+from ..models.networks import build
+from .loop import Diverged
+from .recipes import Recipe, recipe
+from .study import Plan
+from .train import train
+
+NETWORKS = ("plain20", "plain56", "resnet20", "resnet56")
+SEEDS = (0, 1, 2)
+LIVE_RATE = 0.03  # at which all four networks learn in the 256 steps of `demo`
+
+
+def grid(**values: Sequence) -> list[dict]:
+    """All combinations of the values, the last name varying fastest."""
+    return [dict(zip(values, one, strict=True)) for one in product(*values.values())]
+
+
+def outcome(
+    network: nn.Module, train_set: Dataset, test_set: Dataset, recipe: Recipe, seed: int, precision: str
+) -> dict:
+    """Train, and return the training and test errors (0 to 1) after each epoch, and where it diverged, or None."""
+    rows: list[dict] = []
+
+    def keep(run) -> None:
+        rows[:] = run.history
+
+    how = dict(seed=seed, precision=precision, progress=False, observers=[keep])
+    try:
+        train(network, train_set, test_set, recipe, **how)
+        diverged = None
+    except Diverged as error:
+        diverged = error.iteration
+    return {
+        "train_errors": [round(row["train_error"], 5) for row in rows],
+        "test_errors": [round(row["test_error"], 5) for row in rows],
+        "diverged": diverged,
+    }
+
+
+def trained_plan(
+    name: str,
+    question: str,
+    sets: tuple[Dataset, Dataset],
+    recipe: Recipe,
+    precision: str,
+    settings: Sequence[dict],
+    make: Callable[..., nn.Module],
+) -> Plan:
+    """A study whose trials each train a network by the recipe at the trial's `lr` and `seed`.
+
+    make: called with the seed and with the other settings of a trial, by name.
+    """
+
+    def trial(lr: float, seed: int, **others) -> dict:
+        return outcome(make(seed=seed, **others), *sets, replace(recipe, lr=lr), seed, precision)
+
+    images = [{"images": len(part), "sha256": part.sha256} for part in sets]
+    shared = {
+        "data": {"name": sets[0].name, "train": images[0], "test": images[1]},
+        "recipe": {key: value for key, value in asdict(recipe).items() if key != "lr"},
+        "precision": precision,
+    }
+    return Plan(name, question, shared, settings, trial)
+
+
+def on_shapes(name: str, question: str, settings: Sequence[dict], make: Callable[..., nn.Module]) -> Plan:
+    """A study on the images and with the recipe of the live experiments, in their precision."""
+    sets = shapes10(4096, seed=0), shapes10(1024, seed=1)
+    return trained_plan(name, question, sets, recipe("demo"), "float32", settings, make)
+
+
+def rates_shapes10(root: Path) -> Plan:
+    settings = grid(seed=SEEDS, lr=(0.03, 0.01, 0.1, 0.003, 0.3), network=NETWORKS)
+    question = "Is it the learning rate? Four networks at five rates."
+    return on_shapes("rates-shapes10", question, settings, lambda network, seed: build(network, seed=seed))
+
+
+def rates_cifar10(root: Path) -> Plan:
+    settings = grid(seed=(0,), lr=(0.1, 0.4, 0.2, 0.05), network=NETWORKS)
+    question = "Is it the learning rate, on photographs? Four networks at four peak rates."
+    precision = machine.pick_precision(machine.pick_device())
+    make = lambda network, seed: build(network, seed=seed)  # noqa: E731
+    return trained_plan("rates-cifar10", question, cifar10(root), recipe("short"), precision, settings, make)
+
+
+def doses(root: Path) -> Plan:
+    settings = grid(seed=SEEDS, lr=(LIVE_RATE,), dose=(0.0, 0.25, 0.5, 0.75, 0.9, 1.0))
+    question = "How much shortcut does it take? y = ReLU(F(x) + dose * shortcut(x)) in 56 layers."
+    return on_shapes("doses", question, settings, partial(dosed, "resnet56"))
+
+
+def starts(root: Path) -> Plan:
+    settings = grid(seed=SEEDS, lr=(LIVE_RATE, 0.01), share=(0.1, 1.0, 0.3, 0.03))
+    question = "Is a start near the identity enough? Plain-56, its first weights mixed with copies of the input."
+    make = lambda share, seed: start_near_identity(build("plain56", seed=seed), share)  # noqa: E731
+    return on_shapes("starts", question, settings, make)
+
+
+def skipinit(root: Path) -> Plan:
+    settings = grid(seed=SEEDS, lr=(LIVE_RATE, 0.01, 0.1, 0.003), skipinit=(True, False))
+    question = "What does BN do for the residual function? ResNet-56 without BN, with and without SkipInit."
+    return on_shapes("skipinit", question, settings, partial(unnormalised, "resnet56"))
+
+
+EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
+    "rates-shapes10": rates_shapes10,
+    "rates-cifar10": rates_cifar10,
+    "doses": doses,
+    "starts": starts,
+    "skipinit": skipinit,
+}

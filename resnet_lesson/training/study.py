@@ -1,0 +1,130 @@
+"""Recorded studies: one measurement, made at every point of a grid and with several seeds.
+
+A study is one file, study.json, in a folder of its own beside the recorded runs. Several processes may fill in the same
+one: each takes a trial that is not made yet and that no other process is making.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import Timeout
+from tqdm.auto import tqdm
+
+from .. import machine
+from ..errors import LessonError, unknown
+from ..files import replace_file
+from .runs import lock_of, shipped, writing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study will do.
+
+    question: what it is to answer, in a line. shared: what holds for all trials (data, recipe, ...), for the record.
+    settings: those of each trial, in the order in which they are made. trial: called with them by name; returns what
+    came out, by name. Both are what JSON can hold.
+    """
+
+    name: str
+    question: str
+    shared: dict
+    settings: Sequence[dict]
+    trial: Callable[..., dict]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was recorded: for each trial a dict of its settings, what came out, `seconds`, and its `session`.
+
+    sessions: the machine, threads, commit and command of each process that took part; a trial's `session` is its place.
+    """
+
+    name: str
+    question: str
+    shared: dict
+    sessions: list[dict]
+    trials: list[dict]
+
+    def where(self, **settings) -> list[dict]:
+        """The trials with these settings. Raises LessonError where there is none."""
+        found = [trial for trial in self.trials if all(trial.get(key) == value for key, value in settings.items())]
+        if not found:
+            raise LessonError(f"The study {self.name} has no trial with {settings}.")
+        return found
+
+    def values(self, result: str, **settings) -> list:
+        """One result of each trial with these settings, such as the errors of all seeds."""
+        return [trial[result] for trial in self.where(**settings)]
+
+    @property
+    def hardware(self) -> str:
+        return ", ".join(dict.fromkeys(session["machine"]["hardware"] for session in self.sessions))
+
+
+def record(plan: Plan, folder: Path) -> Study:
+    """Make the trials that are missing in `folder`, each recorded as soon as it is made; return the study.
+
+    Raises LessonError where the folder holds another study.
+    """
+    here = {
+        "machine": machine.describe(machine.pick_device()),
+        "threads": torch.get_num_threads(),
+        "commit": machine.commit(),
+        "command": machine.command(),
+    }
+    _add(plan, folder, here)
+    for settings in tqdm(plan.settings, desc=folder.name):
+        try:
+            with lock_of(folder, json.dumps(settings)):
+                if settings not in [_settings(plan, trial) for trial in load(folder).trials]:
+                    began = time.monotonic()
+                    made = plan.trial(**settings)
+                    _add(plan, folder, here, {**settings, **made, "seconds": round(time.monotonic() - began, 1)})
+        except Timeout:  # another process is making this trial
+            continue
+    return load(folder)
+
+
+def _settings(plan: Plan, trial: dict) -> dict:
+    names = {name for settings in plan.settings for name in settings}
+    return {name: value for name, value in trial.items() if name in names}
+
+
+def _add(plan: Plan, folder: Path, session: dict, trial: dict | None = None) -> None:
+    """Add a trial to the record, or begin the record. Raises LessonError where it is another study's."""
+    ours = Study(plan.name, plan.question, json.loads(json.dumps(plan.shared)), [], [])
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock_of(folder, "study", timeout=60):
+            study = load(folder) if (folder / "study.json").exists() else ours
+            if (study.name, study.shared) != (ours.name, ours.shared):
+                raise LessonError(f"{folder} holds another study, or one with other data: choose another --out.")
+            if trial is not None:
+                if session not in study.sessions:
+                    study.sessions.append(session)
+                study.trials.append({**trial, "session": study.sessions.index(session)})
+            text = json.dumps({**vars(study), "trials": None}, indent=1)
+            trials = ",\n  ".join(json.dumps(one) for one in study.trials)  # a line for each
+            text = text.replace('"trials": null', f'"trials": [\n  {trials}\n ]') + "\n"
+            replace_file(folder / "study.json", lambda file: file.write(text.encode()))
+
+
+def load(folder: Path) -> Study:
+    """The study recorded in `folder`. Raises LessonError where there is none, or where it cannot be read."""
+    path = folder / "study.json"
+    try:
+        return Study(**json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        there = sorted(path.parent.name for path in folder.parent.glob("*/study.json"))
+        raise LessonError(unknown("recorded study", folder.name, there)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LessonError(f"{path} cannot be read ({error}): delete it and record it again.") from error
+
+
+def recorded_study(name: str) -> Study:
+    """The study of that name that comes with the course."""
+    return load(shipped() / name)
