@@ -4,15 +4,18 @@ import argparse
 from pathlib import Path
 
 from .. import machine
+from ..inside.steps import steps
 from ..training.experiments import EXPERIMENTS
 from ..training.runs import own, refuse_shipped
 from ..training.study import record
 from .shared import add_root
 
+PLANS = {**EXPERIMENTS, "steps": steps}
+
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
-    p.add_argument("name", choices=EXPERIMENTS, help="the experiment")
+    p.add_argument("name", choices=PLANS, help="the experiment")
     p.add_argument("--out", type=Path, help="folder of the record (default: data/my-runs/NAME)")
     add_root(p)
     p.set_defaults(run=command)
@@ -23,7 +26,7 @@ def command(args: argparse.Namespace) -> int:
     refuse_shipped(args.out)
     if machine.pick_device().type == "cpu":
         machine.keep_freed_memory()  # this process does nothing else
-    plan = EXPERIMENTS[args.name](args.root)
+    plan = PLANS[args.name](args.root)
     study = record(plan, args.out or own() / args.name)
     print(f"{study.name}: {len(study.trials)} of {len(plan.settings)} trials. {study.question}")
     return 0

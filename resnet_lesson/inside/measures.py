@@ -140,6 +140,43 @@ def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[s
     return {name: gradient.norm().item() for name, gradient in zip(layers, gradients, strict=True)}
 
 
+def relative_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """|gradient| / |weights| of each convolution and linear layer, by name, first layer first.
+
+    BN behind a layer makes the loss the same for weights of any length, and the gradient shorter the longer they are;
+    so only this ratio says how much a step changes the layer. Times the learning rate it is the share of the layer
+    that plain SGD replaces in one step. Arguments as in `gradient_norms`.
+    """
+    weights = dict(network.named_parameters())
+    norms = gradient_norms(network, images, labels)
+    return {name: norm / weights[f"{name}.weight"].detach().norm().item() for name, norm in norms.items()}
+
+
+def kept_promises(
+    network: nn.Module, images: Tensor, labels: Tensor, promised: Sequence[float]
+) -> tuple[list[float], float]:
+    """For each promised decrease of the loss, the share of it that a step against the gradient brings: 1 is all of it.
+
+    By the tangent, a step of -s * g promises a decrease of s * |g|^2; where the slope changes on the way, the loss
+    falls by less. Also returned: |g|^2, so that a learning rate can be turned into a promise. The linear layer at the end is
+    left out of the step, because in an untrained ResNet it alone keeps most promises.
+    images: (N, 3, H, W); labels: (N,). BN takes mean and variance from the images, as in a step of training.
+    """
+    shares = []
+    with unchanged(network), torch.enable_grad():
+        to_measure(network, batch_statistics=True)
+        weights = [weight for name, weight in network.named_parameters() if not name.startswith("fc.")]
+        before = F.cross_entropy(network(images), labels)
+        gradients = torch.autograd.grad(before, weights)
+        square = sum((gradient**2).sum() for gradient in gradients).item()
+        for decrease in promised:
+            with torch.no_grad(), unchanged(network):
+                for weight, gradient in zip(weights, gradients, strict=True):
+                    weight -= decrease / square * gradient
+                shares.append(((before - F.cross_entropy(network(images), labels)) / decrease).item())
+    return shares, square
+
+
 def gradient_correlation(
     network: nn.Module,
     images: Tensor,

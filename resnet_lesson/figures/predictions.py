@@ -1,0 +1,87 @@
+"""Predictions: questions that the reader answers before an experiment, and sees beside its result afterwards.
+
+The answers are given with ipywidgets (the `lab` extra). Without them, on GitHub and on a printed page, the questions
+are text.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..errors import unknown
+from .explorers import WIDGET
+
+
+class Table(str):
+    """HTML that a notebook shows as what it is."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+class Prediction:
+    """What `predict` returns. `controls`: the buttons of each question; none of them is pressed at first."""
+
+    def __init__(self, questions: Mapping[str, Sequence[str]]):
+        self.questions = {question: list(answers) for question, answers in questions.items()}
+        self.controls: dict[str, Any] = {}
+        self.view = None
+        try:
+            self._add_controls()
+        except Exception as problem:  # an old or damaged ipywidgets: the questions are still worth reading
+            print(f"Answer on paper: there are no buttons here ({problem}): pip install --upgrade ipywidgets")
+
+    def _add_controls(self) -> None:
+        import ipywidgets
+
+        rows = []
+        for question, answers in self.questions.items():
+            buttons = ipywidgets.ToggleButtons(options=answers, value=None, style={"button_width": "auto"})
+            self.controls[question] = buttons
+            rows += [ipywidgets.HTML(escape(question)), buttons]
+        self.view = ipywidgets.VBox(rows)
+
+    @property
+    def answers(self) -> dict[str, str | None]:
+        """The reader's answer to each question; None where there is none yet."""
+        return {question: getattr(self.controls.get(question), "value", None) for question in self.questions}
+
+    def beside(self, results: Mapping[str, str]) -> "Table":
+        """A table: each question, the reader's answer, and what the experiment gave.
+
+        results: by question; one that is left out shows none. Raises ValueError for a question that was not asked.
+        """
+        for question in results:
+            if question not in self.questions:
+                raise ValueError(unknown("question", question, self.questions))
+        rows = "".join(
+            f'<tr><th scope="row">{escape(question)}</th><td>{escape(answer or "–")}</td>'
+            f"<td>{escape(results.get(question, '–'))}</td></tr>"
+            for question, answer in self.answers.items()
+        )
+        head = "".join(f'<th scope="col">{title}</th>' for title in ("", "your prediction", "the experiment"))
+        return Table(f'<table cellpadding="6"><tr>{head}</tr>{rows}</table>')
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{question}  {' / '.join(answers)}" for question, answers in self.questions.items())
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        """The buttons, and for readers without a kernel the questions with their possible answers."""
+        still = "".join(
+            f"<p><b>{escape(question)}</b><br>{' &emsp; '.join('○ ' + escape(answer) for answer in answers)}</p>"
+            for question, answers in self.questions.items()
+        )
+        bundle: dict[str, Any] = {"text/html": still, "text/plain": repr(self)}
+        if self.view is not None:
+            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
+        return bundle
+
+
+def predict(questions: Mapping[str, Sequence[str]]) -> Prediction:
+    """Ask for a prediction: for each question, the answers to choose from, as buttons.
+
+    bet = predict({"Which network ends with the lower training error?": ["plain-20", "plain-56", "neither"]})
+    ...
+    bet.beside({"Which network ends with the lower training error?": "plain-20: 3% against 71%"})
+    """
+    return Prediction(questions)
