@@ -158,8 +158,8 @@ def kept_promises(
     """For each promised decrease of the loss, the share of it that a step against the gradient brings: 1 is all of it.
 
     By the tangent, a step of -s * g promises a decrease of s * |g|^2; where the slope changes on the way, the loss
-    falls by less. Also returned: |g|^2, so that a learning rate can be turned into a promise. The linear layer at the end is
-    left out of the step, because in an untrained ResNet it alone keeps most promises.
+    falls by less. Also returned: |g|^2, so that a learning rate can be turned into a promise. The linear layer at the
+    end is left out of the step, because in an untrained ResNet it alone keeps most promises.
     images: (N, 3, H, W); labels: (N,). BN takes mean and variance from the images, as in a step of training.
     """
     shares = []

@@ -44,8 +44,8 @@ def steps(root: Path) -> Plan:
         optimiser = sgd(model.parameters(), chosen)
         found = {"0": look(model)}
         batches = training_batches(data, normalisation, chosen, seed=seed)
-        for iteration, choice in batches.choices_of_steps(0, max(MOMENTS)):
-            step(model.train(), *batches.take(choice), optimiser)
+        for iteration, *batch in batches.steps(0, max(MOMENTS)):
+            step(model.train(), *batch, optimiser)
             if iteration + 1 in MOMENTS:
                 found[str(iteration + 1)] = look(model)
         return {"moments": found}
