@@ -1,4 +1,4 @@
-"""`python -m resnet_lesson runs`: the recorded runs in a table, or their curves in a file."""
+"""`python -m resnet_lesson runs`: the recorded runs and studies in a table, or the runs' curves in a file."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from ..errors import LessonError, unknown
 from ..figures.curves import error_curves
 from ..files import replace_file
 from ..training.runs import Run, list_runs, own, shipped
+from ..training.study import Study, list_studies
 
 FORMATS = ("png", "svg", "pdf")
 HEAD = ("run", "network", "recipe", "data", "epochs", "train", "test", "minutes", "status")
@@ -22,7 +23,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 
 def command(args: argparse.Namespace) -> int:
-    """Print a table for each folder of records, and draw all of their curves into one figure."""
+    """Print a table for each folder of records, its studies, and draw the curves of all runs into one figure."""
     kind = args.figure.suffix[1:].lower() if args.figure else None
     if kind is not None and kind not in FORMATS:
         raise LessonError(f"{args.figure}: the figure's file ends in .{', .'.join(FORMATS)}.")
@@ -37,6 +38,9 @@ def command(args: argparse.Namespace) -> int:
         runs = [run for run in there[folder] if run.name in args.names or not args.names]
         if runs:
             print(f"{what}, in {folder}:\n{table(runs)}\n")
+        studies = [] if args.names else list_studies(folder)
+        if studies:
+            print(f"Studies there (trials, question):\n{lines_of(studies)}\n")
         chosen += runs
     if not chosen:
         print(
@@ -47,6 +51,12 @@ def command(args: argparse.Namespace) -> int:
         figure = error_curves(chosen)
         replace_file(args.figure, lambda file: figure.savefig(file, format=kind, dpi=150))
     return 0
+
+
+def lines_of(studies: Sequence[Study]) -> str:
+    """A line for each study."""
+    width = max(len(study.folder.name) for study in studies)
+    return "\n".join(f"{study.folder.name:{width}}  {len(study.trials):3}  {study.question}" for study in studies)
 
 
 def table(runs: Sequence[Run]) -> str:

@@ -8,8 +8,9 @@ from ..datasets.quickdraw import STUDY, quickdraw
 from ..errors import LessonError
 from ..training.pretrained import as_photographs, pretrained
 from ..training.runs import own, refuse_shipped
+from ..training.study import record
 from ..training.transfer import FINE_TUNING
-from ..training.transfer_study import record, table
+from ..training.transfer_study import plan, table
 from .shared import add_root, number
 
 STEPS = 300
@@ -41,6 +42,6 @@ def command(args: argparse.Namespace) -> int:
         pool, test_set = quickdraw(classes, 1500, args.root).split(1000)
     sets = as_photographs(pool), as_photographs(test_set)
     name = f"transfer-{args.network}-{data}" + f"-{args.iterations}steps" * (args.iterations != STEPS)
-    study = record(args.out or own() / name, args.network, *sets, FINE_TUNING.scaled(args.iterations))
-    print(f"{study.name}:\n{table(study.trials)}")
+    study = record(plan(args.network, *sets, FINE_TUNING.scaled(args.iterations)), args.out or own() / name)
+    print(f"{name}:\n{table(study.trials)}")
     return 0

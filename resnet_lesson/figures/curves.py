@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from ..models.networks import label
 from ..training.runs import Run
-from ..training.transfer_study import Trial
 from .style import PLAIN, RESIDUAL, depth, dots_and_means, finish, line_style, noted, panels, styled, styles
 
 ERRORS = {"train_error": "training error", "test_error": "test error"}  # the panels of `error_curves`
@@ -127,7 +126,7 @@ WAY_STYLE: dict[str, dict] = {
 
 
 @styled
-def error_by_examples(studies: Mapping[str, Sequence[Trial]]) -> Figure:
+def error_by_examples(studies: Mapping[str, Sequence[Mapping]]) -> Figure:
     """Test error against the number of examples per class: a panel per title, a line per way through the seeds' means.
 
     Every trial is a dot, so that the spread over seeds is seen.
@@ -135,9 +134,9 @@ def error_by_examples(studies: Mapping[str, Sequence[Trial]]) -> Figure:
     figure, axes = panels(list(studies), 4, 3.6, beside=2.2)
     for ax, trials in zip(axes, studies.values(), strict=True):
         for way, style in WAY_STYLE.items():
-            points = [(trial.per_class, trial.test_error) for trial in trials if trial.way == way]
+            points = [(trial["per_class"], trial["test_error"]) for trial in trials if trial["way"] == way]
             dots_and_means(ax, points, label=way, **style)
-        sizes = sorted({trial.per_class for trial in trials})
+        sizes = sorted({trial["per_class"] for trial in trials})
         ax.set(xscale="log", xlabel="examples per class")
         ax.set_xticks(sizes, [str(n) for n in sizes])
         ax.minorticks_off()

@@ -165,7 +165,7 @@ def kept_promises(
     shares = []
     with unchanged(network), torch.enable_grad():
         to_measure(network, batch_statistics=True)
-        weights = [weight for name, weight in network.named_parameters() if not name.startswith("fc.")]
+        weights = [w.requires_grad_() for name, w in network.named_parameters() if not name.startswith("fc.")]
         before = F.cross_entropy(network(images), labels)
         gradients = torch.autograd.grad(before, weights)
         square = sum((gradient**2).sum() for gradient in gradients).item()

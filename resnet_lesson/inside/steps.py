@@ -11,10 +11,10 @@ import torch
 from ..datasets.batches import Batches, Normalisation
 from ..datasets.shapes10 import shapes10
 from ..models.networks import build
-from ..training.experiments import LIVE_RATE, NETWORKS, grid
+from ..training.experiments import LIVE_RATE, NETWORKS
 from ..training.loop import sgd, step, training_batches
 from ..training.recipes import recipe
-from ..training.study import Plan
+from ..training.study import Plan, grid
 from .measures import kept_promises, relative_gradients
 
 MOMENTS = (0, 1, 5, 20, 100)  # steps of training done
@@ -44,8 +44,8 @@ def steps(root: Path) -> Plan:
         optimiser = sgd(model.parameters(), chosen)
         found = {"0": look(model)}
         batches = training_batches(data, normalisation, chosen, seed=seed)
-        for iteration, *batch in batches.steps(0, max(MOMENTS)):
-            step(model.train(), *batch, optimiser)
+        for iteration, inputs, answers in batches.steps(0, max(MOMENTS)):
+            step(model.train(), inputs, answers, optimiser)
             if iteration + 1 in MOMENTS:
                 found[str(iteration + 1)] = look(model)
         return {"moments": found}

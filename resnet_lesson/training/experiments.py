@@ -6,7 +6,6 @@ All of them train: networks that differ in one thing, by one recipe, on one data
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 from torch import nn
@@ -19,17 +18,12 @@ from ..models.controls import dosed, start_near_identity, unnormalised
 from ..models.networks import build
 from .loop import Diverged
 from .recipes import Recipe, recipe
-from .study import Plan
+from .study import Plan, grid
 from .train import train
 
 NETWORKS = ("plain20", "plain56", "resnet20", "resnet56")
 SEEDS = (0, 1, 2)
 LIVE_RATE = 0.03  # at which all four networks learn in the 256 steps of `demo`
-
-
-def grid(**values: Sequence) -> list[dict]:
-    """All combinations of the values, the last name varying fastest."""
-    return [dict(zip(values, one, strict=True)) for one in product(*values.values())]
 
 
 def outcome(
@@ -41,10 +35,9 @@ def outcome(
     def keep(run) -> None:
         rows[:] = run.history
 
-    how = dict(seed=seed, precision=precision, progress=False, observers=[keep])
+    diverged = None
     try:
-        train(network, train_set, test_set, recipe, **how)
-        diverged = None
+        train(network, train_set, test_set, recipe, seed=seed, precision=precision, progress=False, observers=[keep])
     except Diverged as error:
         diverged = error.iteration
     return {

@@ -5,9 +5,11 @@ one: each takes a trial that is not made yet and that no other process is making
 """
 
 import json
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -40,7 +42,8 @@ class Plan:
 class Study:
     """What was recorded: for each trial a dict of its settings, what came out, `seconds`, and its `session`.
 
-    sessions: the machine, threads, commit and command of each process that took part; a trial's `session` is its place.
+    sessions: machine, threads, commit and command of each process that took part; a trial's `session` is its place
+    among them. folder: where it is recorded.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Study:
     shared: dict
     sessions: list[dict]
     trials: list[dict]
+    folder: Path
 
     def where(self, **settings) -> list[dict]:
         """The trials with these settings. Raises LessonError where there is none."""
@@ -63,6 +67,11 @@ class Study:
     @property
     def hardware(self) -> str:
         return ", ".join(dict.fromkeys(session["machine"]["hardware"] for session in self.sessions))
+
+
+def grid(**values: Iterable) -> list[dict]:
+    """All combinations of the values, the last name varying fastest."""
+    return [dict(zip(values, one, strict=True)) for one in product(*values.values())]
 
 
 def record(plan: Plan, folder: Path) -> Study:
@@ -96,7 +105,7 @@ def _settings(plan: Plan, trial: dict) -> dict:
 
 def _add(plan: Plan, folder: Path, session: dict, trial: dict | None = None) -> None:
     """Add a trial to the record, or begin the record. Raises LessonError where it is another study's."""
-    ours = Study(plan.name, plan.question, json.loads(json.dumps(plan.shared)), [], [])
+    ours = Study(plan.name, plan.question, json.loads(json.dumps(plan.shared)), [], [], folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with lock_of(folder, "study", timeout=60):
@@ -107,9 +116,9 @@ def _add(plan: Plan, folder: Path, session: dict, trial: dict | None = None) -> 
                 if session not in study.sessions:
                     study.sessions.append(session)
                 study.trials.append({**trial, "session": study.sessions.index(session)})
-            text = json.dumps({**vars(study), "trials": None}, indent=1)
-            trials = ",\n  ".join(json.dumps(one) for one in study.trials)  # a line for each
-            text = text.replace('"trials": null', f'"trials": [\n  {trials}\n ]') + "\n"
+            head = {key: getattr(study, key) for key in ("name", "question", "shared", "sessions")}
+            trials = ",\n".join(json.dumps(one) for one in study.trials)  # a line for each
+            text = f'{json.dumps(head, indent=1)[:-2]},\n "trials": [\n{trials}\n]}}\n'
             replace_file(folder / "study.json", lambda file: file.write(text.encode()))
 
 
@@ -117,7 +126,7 @@ def load(folder: Path) -> Study:
     """The study recorded in `folder`. Raises LessonError where there is none, or where it cannot be read."""
     path = folder / "study.json"
     try:
-        return Study(**json.loads(path.read_text()))
+        return Study(**json.loads(path.read_text()), folder=folder)
     except FileNotFoundError as error:
         there = sorted(path.parent.name for path in folder.parent.glob("*/study.json"))
         raise LessonError(unknown("recorded study", folder.name, there)) from error
@@ -128,3 +137,14 @@ def load(folder: Path) -> Study:
 def recorded_study(name: str) -> Study:
     """The study of that name that comes with the course."""
     return load(shipped() / name)
+
+
+def list_studies(root: Path) -> list[Study]:
+    """All studies recorded under `root`, by name. One that cannot be read is left out, and a line on stderr says so."""
+    studies = []
+    for path in sorted(root.glob("*/study.json")):
+        try:
+            studies.append(load(path.parent))
+        except LessonError as error:
+            print(error, file=sys.stderr)
+    return studies

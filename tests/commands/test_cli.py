@@ -11,9 +11,10 @@ import pytest
 from support.commands import call
 from support.paths import REPO
 
-from resnet_lesson.commands import cli, inside, runs, shared, train
+from resnet_lesson.commands import cli, inside, runs, shared, study, train
 from resnet_lesson.datasets.shapes10 import shapes10
 from resnet_lesson.training.runs import load, own, shipped
+from resnet_lesson.training.study import Plan
 
 FIRST = "short-resnet20-seed0"
 TINY = ["train", "--network", "resnet8", "--recipe", "demo", "--dataset", "shapes10", "--iterations", "3"]
@@ -28,7 +29,7 @@ def small_data(monkeypatch):
 @pytest.fixture
 def mine(monkeypatch, tmp_path):
     """The folder of the reader's own runs."""
-    for module in (train, runs, inside):
+    for module in (train, runs, inside, study):
         monkeypatch.setattr(module, "own", lambda: tmp_path / "my-runs")
     return tmp_path / "my-runs"
 
@@ -213,3 +214,19 @@ def test_who_reads_only_the_first_line_sees_no_traceback(capsys, monkeypatch):
 
     monkeypatch.setattr(sys, "stdout", Closed())
     assert call(capsys, "runs")[0] == 0
+
+
+def test_a_study_is_recorded_trial_by_trial_and_listed(capsys, mine, monkeypatch):
+    made = []
+    toy = Plan("toy", "Is it listed?", {}, [{"seed": 0}, {"seed": 1}], lambda seed: made.append(seed) or {"error": 0.5})
+    monkeypatch.setitem(study.PLANS, "toy", lambda root: toy)
+    parser = cli.parser()[1]["study"]
+    assert set(parser._actions[1].choices) == set(study.PLANS)
+    for _ in range(2):
+        status, printed, _ = call(capsys, "study", "toy")
+        assert status == 0 and printed == "toy: 2 of 2 trials. Is it listed?\n" and made == [0, 1]
+    status, printed, _ = call(capsys, "runs")
+    assert status == 0 and re.search(r"^toy +2  Is it listed\?$", printed, re.M)
+    assert re.search(r"^transfer-resnet20-quickdraw6 +27  From scratch", printed, re.M)
+    where = str(shipped() / "toy")
+    assert call(capsys, "study", "toy", "--out", where)[0] == 2 and not (shipped() / "toy").exists()

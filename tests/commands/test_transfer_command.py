@@ -5,10 +5,11 @@ from support.commands import call
 
 from resnet_lesson import doodles10
 from resnet_lesson.commands import transfer
+from resnet_lesson.training.study import Study
 from resnet_lesson.training.transfer import FINE_TUNING
-from resnet_lesson.training.transfer_study import Study, Trial, table
+from resnet_lesson.training.transfer_study import table
 
-TRIALS = (Trial("new head", 10, 0, 0.25, 0.5, 1.0),)
+TRIALS = [{"way": "new head", "per_class": 10, "test_error": 0.5}]
 
 
 @pytest.fixture
@@ -16,7 +17,10 @@ def asked(monkeypatch, tmp_path):
     """The arguments of `record`, which records nothing, from ever fewer drawings than the command asks for."""
     seen = []
     monkeypatch.setattr(transfer, "own", lambda: tmp_path)
-    monkeypatch.setattr(transfer, "record", lambda *args: seen.append(args) or Study(args[0].name, {}, TRIALS))
+    monkeypatch.setattr(transfer, "plan", lambda *args: args)
+    monkeypatch.setattr(
+        transfer, "record", lambda plan, out: seen.append((out, *plan)) or Study("", "", {}, [], TRIALS, out)
+    )
     monkeypatch.setattr(transfer, "doodles10", lambda n, seed: doodles10(n // 100, seed))
     monkeypatch.setattr(transfer, "quickdraw", lambda classes, n, root: seen.append((*classes, n, root)) or Pool())
     return seen

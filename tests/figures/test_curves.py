@@ -7,7 +7,6 @@ import pytest
 
 from resnet_lesson import recorded
 from resnet_lesson.figures.curves import comparison, depth_curves, error_by_examples, error_curves, layer_lines
-from resnet_lesson.training.transfer_study import Trial
 
 PLAIN, RESIDUAL = (recorded(f"short-{name}-seed0") for name in ("plain20", "resnet56"))
 COLUMNS = ("train_error", "test_error")
@@ -87,8 +86,11 @@ def test_depth_curves_draw_every_finished_run_and_lines_through_the_means():
 
 
 def test_error_by_examples_draws_every_trial_and_lines_through_the_means():
-    trials = [Trial("all layers", n, seed, 0.0, 1 / n + seed, 1.0) for n in (50, 10) for seed in (0, 1)]
-    figure = error_by_examples({"first": trials, "second": [Trial("new head", 10, 0, 0.0, 3.0, 1.0)]})
+    def trial(way, n, error):
+        return {"way": way, "per_class": n, "test_error": error}
+
+    trials = [trial("all layers", n, 1 / n + seed) for n in (50, 10) for seed in (0, 1)]
+    figure = error_by_examples({"first": trials, "second": [trial("new head", 10, 3.0)]})
     first, second = figure.axes
     assert (first.get_title(), first.get_xscale()) == ("first", "log")
     assert dots(first) == [(10, 0.1), (10, 1.1), (50, 0.02), (50, 1.02)]

@@ -18,6 +18,8 @@ from resnet_lesson.inside.measures import (
     gradient_correlation,
     gradient_norms,
     jacobian,
+    kept_promises,
+    relative_gradients,
     residual_blocks,
     residual_sizes,
     responses,
@@ -231,3 +233,33 @@ def test_the_size_of_f_is_measured_image_by_image():
         ratios = [(f.norm() / s.norm()).item() for f, s in zip(p.residual, shortcuts, strict=True)]
         assert sizes[p.name] == pytest.approx(sum(ratios) / 4, rel=1e-4)
     assert list(sizes) == ["stages.0.0", "stages.1.0", "stages.2.0"]
+
+
+def some(n):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, 3, 8, 8, generator=generator), torch.arange(n) % 10
+
+
+def test_relative_gradients_are_what_plain_sgd_replaces_of_each_layer(network):
+    images, labels = some(16)
+    before, found = state_of(network), relative_gradients(network, images, labels)
+    assert is_as_before(network, before)
+    plain = build("resnet8", seed=0)
+    found = relative_gradients(plain, images, labels)
+    weight = plain.stages[1][0].residual.conv2.weight
+    old = weight.detach().clone()
+    cross_entropy(plain.train()(images), labels).backward()
+    torch.optim.SGD(plain.parameters(), lr=0.5).step()
+    assert 0.5 * found["stages.1.0.residual.conv2"] == pytest.approx(
+        ((weight - old).norm() / old.norm()).item(), rel=1e-3
+    )
+
+
+def test_a_small_promise_is_kept_and_a_large_one_is_not(network):
+    images, labels = some(16)
+    before = state_of(network)
+    (tiny, huge), square = kept_promises(network, images, labels, (1e-3, 100.0))
+    assert tiny == pytest.approx(1, abs=0.1) and huge < 0.5 and is_as_before(network, before)
+    norms = gradient_norms(network, images, labels)
+    convolutions = sum(norm**2 for name, norm in norms.items() if name != "fc")
+    assert square > convolutions > 0.5 * square  # and those of BN; the linear layer is left out

@@ -1,26 +1,23 @@
-"""The comparison of notebook 08: what is trained, on what, in which order; its record; its table."""
+"""The comparison of notebook 08: what is trained, on what, in which order; its plan; its table."""
 
-import re
 from itertools import product
 
 import pytest
 import torch
 
 from resnet_lesson import LessonError, build, doodles10, machine
-from resnet_lesson.training import runs, transfer_study
+from resnet_lesson.training import transfer_study
 from resnet_lesson.training.pretrained import as_photographs, pretrained
 from resnet_lesson.training.recipes import Recipe
+from resnet_lesson.training.study import recorded_study
 from resnet_lesson.training.transfer import FINE_TUNING
 from resnet_lesson.training.transfer_study import (
     SEEDS,
     SIZES,
     WAYS,
-    Trial,
     compare,
-    load,
     one_trial,
-    record,
-    recorded_study,
+    plan,
     sample,
     table,
 )
@@ -42,14 +39,10 @@ def trained(monkeypatch):
 
     def fake(network, pool, test_set, per_class, way, seed, recipe=FINE_TUNING):
         seen.append((per_class, way, seed))
-        return Trial(way, per_class, seed, 0.25, 0.5 - len(seen) / 100, 1.5)
+        return {"train_error": 0.25, "test_error": 0.5 - len(seen) / 100}
 
     monkeypatch.setattr(transfer_study, "one_trial", fake)
     return seen
-
-
-def without_time(trials):
-    return [(t.way, t.per_class, t.seed, t.train_error, t.test_error) for t in trials]
 
 
 def test_examples_are_drawn_of_each_class_alike_and_by_the_seed():
@@ -72,7 +65,7 @@ def test_all_combinations_follow_in_order_one_when_it_is_asked_for(trained):
     assert trained == [(10, "from scratch", 0)]
     rest = list(trials)
     assert trained == list(product((10, 50, 500), ("from scratch", "new head", "all layers"), (0, 1, 2)))
-    assert [(t.per_class, t.way, t.seed) for t in rest] == trained[1:]
+    assert [(t["per_class"], t["way"], t["seed"]) for t in rest] == trained[1:]
 
 
 @pytest.mark.parametrize("way, rate", [("from scratch", 0.3), ("new head", 1.0), ("all layers", 0.1)])
@@ -85,7 +78,7 @@ def test_each_way_trains_its_network_at_its_rate(way, rate, monkeypatch):
 
     monkeypatch.setattr(transfer_study, "fine_tune", fine_tune)
     trials = [one_trial("resnet8", POOL, TEST, 2, way, seed, TINY) for seed in (4, 4, 5)]
-    assert without_time(trials) == [(way, 2, seed, 0.25, 0.75) for seed in (4, 4, 5)]
+    assert trials == [{"train_error": 0.25, "test_error": 0.75}] * 3
     start = pretrained("resnet8")
     (network, (examples, test_set, norm, recipe), options), (twin, _, _), (other, _, _) = seen
     assert examples.sha256 == sample(POOL, 2, 4).sha256 and test_set is TEST and norm is start.normalisation
@@ -99,9 +92,9 @@ def test_each_way_trains_its_network_at_its_rate(way, rate, monkeypatch):
 
 
 def test_the_table_is_mean_and_standard_deviation():
-    trials = [Trial("new head", 10, seed, 0.0, error, 1.0) for seed, error in enumerate((0.1, 0.2, 0.3))]
-    trials += [Trial("new head", 500, 0, 0.0, 0.125, 1.0), Trial("from scratch", 10, 0, 0.0, 0.9, 1.0)]
-    trials += [Trial("from scratch", 10, 1, 0.9, 0.8, 1.0)]
+    errors = [("new head", 10, error) for error in (0.1, 0.2, 0.3)]
+    errors += [("new head", 500, 0.125), ("from scratch", 10, 0.9), ("from scratch", 10, 0.8)]
+    trials = [{"way": way, "per_class": size, "test_error": error} for way, size, error in errors]
     assert table(trials).splitlines() == [
         "test error           10 a class       500 a class",
         "new head          20.0% ± 10.0%             12.5%",
@@ -109,74 +102,20 @@ def test_the_table_is_mean_and_standard_deviation():
     ]
 
 
-def test_a_record_says_what_was_trained_on_what_and_where(tmp_path, trained):
-    study = record(tmp_path / "one", "resnet8", POOL, TEST, TINY)
-    assert [path.name for path in (tmp_path / "one").iterdir()] == ["transfer.json"]
-    assert study.about["network"] == pretrained("resnet8").source
-    assert study.about["data"] == {"name": "doodles10", "classes": list(POOL.classes)}
-    assert study.about["pool"] == {"images": 60, "sha256": POOL.sha256}
-    assert study.about["test"] == {"images": 20, "sha256": TEST.sha256}
-    assert study.about["recipe"] == {**vars(TINY), "milestones": []} and study.about["learning_rates"] == WAYS
-    assert study.about["machine"] == machine.describe(machine.pick_device())
-    assert study.name == "one" and study == load(tmp_path / "one")
-    assert [(t.per_class, t.way, t.seed) for t in study.trials] == trained == list(product(SIZES, WAYS, SEEDS))
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError("No space left on device")])
-def test_a_record_that_was_stopped_goes_on_without_repeating(tmp_path, trained, monkeypatch, stop):
-    def full(file):
-        if len(trained) == 6:
-            raise stop
-
-    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, OSError)):
-        patch.setattr(runs.os, "fsync", full)
-        record(tmp_path / "one", "resnet8", POOL, TEST, TINY)
-    assert [t.test_error for t in load(tmp_path / "one").trials] == [0.49, 0.48, 0.47, 0.46, 0.45]
-    monkeypatch.setattr(machine, "commit", lambda: "another")
-    study = record(tmp_path / "one", "resnet8", POOL, TEST, TINY)
-    assert study.about["commit"].endswith(" and another")
-    assert trained[6:] == list(product(SIZES, WAYS, SEEDS))[5:]
-    assert record(tmp_path / "one", "resnet8", POOL, TEST, TINY) == study and len(trained) == 6 + 22
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        ("resnet20", POOL, TEST, TINY),
-        ("resnet8", OTHERS, TEST, TINY),
-        ("resnet8", POOL, TEST, FINE_TUNING.scaled(3)),
-    ],
-    ids=["network", "pool", "recipe"],
-)
-def test_another_comparison_is_not_mixed_in(tmp_path, trained, other):
-    record(tmp_path / "one", "resnet8", POOL, TEST, TINY)
-    before = (tmp_path / "one" / "transfer.json").read_bytes()
-    with pytest.raises(LessonError, match=f"{re.escape(str(tmp_path / 'one'))} holds another comparison, "):
-        record(tmp_path / "one", *other)
-    assert (tmp_path / "one" / "transfer.json").read_bytes() == before and len(trained) == 27
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"about": {}}', '{"about": {}, "trials": [{"way": "x"}]}'])
-def test_a_damaged_record_is_named(text, tmp_path, trained):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "transfer.json").write_bytes(text.encode("latin-1"))
-    for read in (load, lambda folder: record(folder, "resnet8", POOL, TEST, TINY)):
-        with pytest.raises(
-            LessonError, match=r"transfer\.json cannot be read \(.+\): delete it and record it again\.$"
-        ):
-            read(tmp_path / "one")
-    assert trained == []
-
-
-def test_a_record_that_is_not_there_is_looked_for_among_the_others(tmp_path, trained):
-    record(tmp_path / "two", "resnet8", POOL, TEST, TINY)
-    with pytest.raises(LessonError, match="no recorded comparison 'twoo'. Did you mean 'two'"):
-        load(tmp_path / "twoo")
+def test_its_plan_says_what_is_trained_on_what(trained):
+    made = plan("resnet8", POOL, TEST, TINY)
+    assert made.shared["network"] == pretrained("resnet8").source
+    assert made.shared["data"] == {"name": "doodles10", "classes": list(POOL.classes)}
+    assert made.shared["pool"] == {"images": 60, "sha256": POOL.sha256}
+    assert made.shared["test"] == {"images": 20, "sha256": TEST.sha256}
+    assert made.shared["recipe"] == {key: value for key, value in vars(TINY).items() if key != "lr"}
+    assert made.shared["learning_rates"] == WAYS
+    outcomes = [made.trial(**settings) for settings in made.settings]
+    assert trained == list(product(SIZES, WAYS, SEEDS)) and outcomes[0] == {"train_error": 0.25, "test_error": 0.49}
 
 
 def test_the_courses_record_is_whole():
     study = recorded_study("transfer-resnet20-quickdraw6")
-    assert study.about["network"] == pretrained("resnet20").source and study.about["learning_rates"] == WAYS
-    assert sorted((t.per_class, t.way, t.seed) for t in study.trials) == sorted(product(SIZES, WAYS, SEEDS))
-    assert all(0 <= error <= 1 for t in study.trials for error in (t.train_error, t.test_error))
-    assert study.about["commit"] and study.about["machine"]["hardware"] and "transfer" in study.about["command"]
+    assert study.shared["network"] == pretrained("resnet20").source and study.shared["learning_rates"] == WAYS
+    assert sorted((t["per_class"], t["way"], t["seed"]) for t in study.trials) == sorted(product(SIZES, WAYS, SEEDS))
+    assert all(0 <= error <= 1 for t in study.trials for error in (t["train_error"], t["test_error"]))
