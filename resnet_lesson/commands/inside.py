@@ -33,6 +33,9 @@ def find(name: str) -> Run:
     """The run in the folder of that name, or the recorded one, the course's or else the reader's."""
     for folder in (Path(name), shipped() / name, own() / name):
         if (folder / "run.json").exists():
-            return load(folder)
+            run = load(folder)
+            if run.status != "finished":
+                raise LessonError(f"{run.name} is {run.status}: its training has to be finished before it is measured.")
+            return run
     known = [run.name for folder in (shipped(), own()) for run in list_runs(folder)]
     raise LessonError(unknown("recorded run", name, known))

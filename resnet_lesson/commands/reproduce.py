@@ -111,6 +111,7 @@ def command(args: argparse.Namespace) -> int:
         build(network)  # raises ValueError for one that does not exist
         if not re.fullmatch(r"(plain|resnet)\d+", network) or network in IMAGENET_NAMES:
             raise LessonError(f"Table 6 has plain and residual networks for CIFAR-10, such as resnet20, not {network}.")
+    args.networks = list(dict.fromkeys(args.networks))
     chosen = recipe(args.recipe)
     if args.iterations is not None:
         chosen = chosen.scaled(args.iterations)

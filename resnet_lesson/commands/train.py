@@ -27,7 +27,7 @@ def options(p: argparse.ArgumentParser) -> None:
     add_device(p)
     p.add_argument("--record-every", type=int, metavar="N", help="evaluate and record every N steps, not every epoch")
     windows = f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})"
-    p.add_argument("--visdom", nargs="?", type=int, const=PORT, metavar="PORT", help=windows)
+    p.add_argument("--visdom", nargs="?", type=number(int, 1, 65535), const=PORT, metavar="PORT", help=windows)
     p.add_argument("--recompute", action="store_true", help="activation checkpointing: less memory, more time")
     p.add_argument("--precision", choices=machine.PRECISIONS, help="default: what the hardware does best")
     add_root(p)

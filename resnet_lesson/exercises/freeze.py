@@ -9,7 +9,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 from torch import Tensor, nn
 
 from ..models.blocks import BasicBlock
@@ -107,7 +107,7 @@ def record_of(answer: Callable, all_parameters: bool) -> Trained:
     optimiser = torch.optim.SGD(chosen or [torch.zeros(1)], lr=0.1, momentum=0.9, weight_decay=0.01)
     for _ in range(3):
         switch(network, True)
-        loss = F.cross_entropy(network(x), labels)
+        loss = nnF.cross_entropy(network(x), labels)
         if loss.requires_grad:
             optimiser.zero_grad()
             loss.backward()

@@ -3,7 +3,7 @@
 from functools import partial
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 
 from ..models import blocks
 from .kit.block_probes import input_untouched
@@ -21,7 +21,7 @@ option_a = Exercise(
         "Of the out_channels - in_channels new channels one half goes before x, rounded down, and the rest after it.",
         "torch.nn.functional.pad(x, ...) reads two numbers for each axis, from the last axis to the first: "
         "(left, right, top, bottom, channels before, channels after).",
-        "forward in one line: return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, after))",
+        "forward in one line: return nnF.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, after))",
     ),
     read="notebook 03, section 5; paper, section 3.3",
 )
@@ -39,7 +39,7 @@ def padded_shapes(answer):
             why = "The axes are (images, channels, height, width). Slice the last two: x[:, :, ::stride, ::stride]."
             raise Wrong("the wrong axes are strided", got, why)
         if y.shape[1] == channels and y.shape[2:].numel() > expected[2:].numel() and height_width != size:
-            why = "F.pad counts from the last axis: width first, then height, then channels. So four zeros come first."
+            why = "`pad` counts from the last axis: width first, then height, then channels. So four zeros come first."
             raise Wrong("the zeros widen the image instead of adding channels", got, why)
         if height_width == size != tuple(expected[2:]):
             why = "F(x) has only every second pixel in height and width, and your shortcut has all of them."
@@ -63,11 +63,11 @@ def padded_shapes(answer):
 
 PIXELS = {  # how pixels may be taken wrongly: what it computes, and what to say
     "average pooling instead of every second pixel": (
-        lambda x: F.avg_pool2d(x, 2),
+        lambda x: nnF.avg_pool2d(x, 2),
         "Pooling, and most ways to resize an image, take the mean of 2x2 pixels. Option A leaves out three of four.",
     ),
     "max pooling instead of every second pixel": (
-        lambda x: F.max_pool2d(x, 2),
+        lambda x: nnF.max_pool2d(x, 2),
         "Pooling takes the largest of 2x2 pixels. Option A takes the upper left one, whatever its value.",
     ),
     "it begins at the second pixel": (
@@ -148,7 +148,7 @@ def keeps_dtype(answer):
         why = "x itself is turned into another dtype. Is there a .float(), or .to(torch.float32)? Leave it out."
         raise Wrong("the dtype of x is changed", y.dtype, why)
     if y.dtype != torch.bfloat16:
-        why = "torch.zeros(...) makes 32-bit numbers. x.new_zeros(...), or F.pad, keeps the dtype of x."
+        why = "torch.zeros(...) makes 32-bit numbers. x.new_zeros(...), or nnF.pad, keeps the dtype of x."
         raise Wrong("the zeros have a dtype of their own", y.dtype, why)
 
 
@@ -161,13 +161,13 @@ def keeps_device(answer):
     except (RuntimeError, NotImplementedError) as error:
         got = str(error).splitlines()[0]
     if got != "meta":
-        why = "torch.zeros(...) makes them on the CPU; on a GPU this stops. x.new_zeros(...), or F.pad, follows x."
+        why = "torch.zeros(...) makes them on the CPU; on a GPU this stops. x.new_zeros(...), or nnF.pad, follows x."
         raise Wrong("the zeros stay on the CPU", got, why)
 
 
 def padded(x):
     """The right answer from 4 to 8 channels, stride 2."""
-    return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))
+    return nnF.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))
 
 
 @option_a.probe("positive and negative values, 4 -> 8 channels, stride 2", "the values of x, whatever their sign")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 from torch import Tensor
 
 from ..models import family
@@ -99,7 +99,7 @@ def misread(p: Pass, i: int, source: Tensor, read: Tensor) -> tuple[str, str, st
         why = "Where they come before the two paths part, F begins with its convolution."
         return "BN - ReLU - BN - ReLU", "BN and ReLU twice in a row", why
     if normed:
-        why = "After BN comes max(0, v) of each value, however large, nn.ReLU() or F.relu, and then the convolution."
+        why = "After BN comes max(0, v) of each value, however large, nn.ReLU() or nnF.relu, and then the convolution."
         got = f"values from {read.min():.1f} to {read.max():.1f}"
         return got, "another function than ReLU before a convolution", why
     why = "What comes before each ReLU is nn.BatchNorm2d, of x or of the first convolution's output."
@@ -214,7 +214,7 @@ def misprojected(answer: Callable, p: Pass, stride: int) -> tuple[str, str, str]
 
 def not_linear(answer: Callable, p: Pass, rest: Tensor, stride: int) -> tuple[str, str, str] | None:
     """As `misprojected`, for a shortcut that is no projection of a pixel."""
-    pools = (F.avg_pool2d, F.max_pool2d)
+    pools = (nnF.avg_pool2d, nnF.max_pool2d)
     if any(linear_map(pool(p.read, stride), rest) is not None for pool in pools):
         why = "The 1x1 convolution takes the stride itself, and reads every second pixel as it is."
         return "a projection of a pool", "pooling before the projection", why

@@ -5,7 +5,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 import torchvision
 from torch import Tensor, nn
 
@@ -167,7 +167,7 @@ def linear(answer):
     x = torch.randn(4, 3, 8, 8)
     with torch.no_grad():
         logits = run(network.train(), x)
-        expected = F.linear(network.pool(network.stages(network.stem(x))).flatten(1), weight, bias)
+        expected = nnF.linear(network.pool(network.stages(network.stem(x))).flatten(1), weight, bias)
     got = f"logits from {logits.min():.2g} to {logits.max():.2g}, not those of its weight and bias"
     if same(logits, expected.softmax(1)) or same(logits, expected.log_softmax(1)):
         raise Wrong("a softmax behind the head", got, "cross_entropy does the softmax itself: it wants logits.")

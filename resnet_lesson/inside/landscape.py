@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -124,7 +124,7 @@ def surface(
                     parameter.copy_(start[name] + a * first[name] + (b * second[name] if second else 0))
                 with autocast(images.device, precision):
                     logits = model(images).float()
-                loss[j, i] = F.cross_entropy(logits, labels)
+                loss[j, i] = nnF.cross_entropy(logits, labels)
                 error[j, i] = (logits.argmax(1) != labels).float().mean()
                 bar.update()
     about = {

@@ -13,7 +13,7 @@ from itertools import combinations
 from math import comb
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 from torch import Tensor, nn
 
 from ..datasets.batches import Batches
@@ -213,5 +213,5 @@ def _gradient_by(network: ResNet, images: Tensor, labels: Tensor, through: set[s
             # The sum's value is the network's, its gradient that of one summand.
             x = by_f + around.detach() if name in through else by_f.detach() + around
             x = getattr(block, "relu", nn.Identity())(x)
-        loss = F.cross_entropy(network.fc(network.pool(x).flatten(1)), labels)
+        loss = nnF.cross_entropy(network.fc(network.pool(x).flatten(1)), labels)
         return torch.autograd.grad(loss, start)[0].norm().item()

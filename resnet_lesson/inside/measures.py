@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 from torch import Tensor, nn
 
 from ..errors import unknown
+from ..training.evaluation import modes_kept
 
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -36,19 +37,17 @@ def unchanged(network: nn.Module) -> Iterator[None]:
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
     gradients = [(parameter, parameter.grad, parameter.requires_grad) for parameter in network.parameters()]
-    modes = [(module, module.training) for module in network.modules()]
     for parameter, _, _ in gradients:
         parameter.grad = None
     try:
-        yield
+        with modes_kept(network):
+            yield
     finally:
         for tensor, value in zip(tensors, values, strict=True):
             tensor.data.copy_(value)  # by .data autograd does not see it: a graph that holds the tensor stays good
         for parameter, gradient, required in gradients:
             parameter.grad = gradient
             parameter.requires_grad_(required)
-        for module, training in modes:
-            module.training = training
 
 
 def to_measure(network: nn.Module, batch_statistics: bool = False) -> nn.Module:
@@ -136,7 +135,7 @@ def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> dict[s
     with unchanged(network), torch.enable_grad():
         to_measure(network, batch_statistics=True)
         weights = [layer.weight.requires_grad_() for layer in layers.values()]  # those of frozen layers too
-        gradients = torch.autograd.grad(F.cross_entropy(network(images), labels), weights)
+        gradients = torch.autograd.grad(nnF.cross_entropy(network(images), labels), weights)
     return {name: gradient.norm().item() for name, gradient in zip(layers, gradients, strict=True)}
 
 
@@ -166,14 +165,14 @@ def kept_promises(
     with unchanged(network), torch.enable_grad():
         to_measure(network, batch_statistics=True)
         weights = [w.requires_grad_() for name, w in network.named_parameters() if not name.startswith("fc.")]
-        before = F.cross_entropy(network(images), labels)
+        before = nnF.cross_entropy(network(images), labels)
         gradients = torch.autograd.grad(before, weights)
         square = sum((gradient**2).sum() for gradient in gradients).item()
         for decrease in promised:
             with torch.no_grad(), unchanged(network):
                 for weight, gradient in zip(weights, gradients, strict=True):
                     weight -= decrease / square * gradient
-                shares.append(((before - F.cross_entropy(network(images), labels)) / decrease).item())
+                shares.append(((before - nnF.cross_entropy(network(images), labels)) / decrease).item())
     return shares, square
 
 
@@ -210,7 +209,7 @@ def gradient_correlation(
         weights = torch.randn(outputs.shape[1:], generator=torch.Generator().manual_seed(seed)).to(outputs)
         (pixels,) = torch.autograd.grad((outputs * weights).sum(), inputs)
         pixels = pixels.flatten(1)
-        return F.normalize(pixels - pixels.mean(1, keepdim=True))
+        return nnF.normalize(pixels - pixels.mean(1, keepdim=True))
 
     with unchanged(network), torch.enable_grad():
         if not trained:

@@ -7,6 +7,7 @@ Most ResNets go by torchvision's names. Two well-known ones for CIFAR-10 differ 
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from ..errors import LessonError
@@ -54,7 +55,8 @@ def load_weights(network: ResNet, weights: Mapping) -> ResNet:
     """Load weights from elsewhere into a network of the course, by whatever names they go; return the network.
 
     weights: a `state_dict()` of this course, of torchvision's ResNet, or of akamaster's or kuangliu's for CIFAR-10;
-        also of one that was compiled (`_orig_mod.`) or made parallel (`module.`), and a checkpoint with such weights.
+        also of one that was compiled (`_orig_mod.`), made parallel (`module.`) or part of another module (`model.`, as
+        Lightning's are), as tensors or numpy arrays; and a checkpoint with such weights.
 
     Everything has to fit, or nothing is loaded: raises LessonError that says what was found and what does not fit.
     """
@@ -62,10 +64,12 @@ def load_weights(network: ResNet, weights: Mapping) -> ResNet:
         raise LessonError(f"Weights are a mapping from names to tensors, such as a state_dict(), not {weights!r:.80}.")
     for name in ("state_dict", "model", "net"):
         weights = weights[name] if isinstance(weights.get(name), Mapping) else weights
-    found, names = _our_names({re.sub(r"^((module|_orig_mod)\.)+", "", key): w for key, w in weights.items()})
+    found, names = _our_names({re.sub(r"^((module|_orig_mod|model|net)\.)+", "", key): w for key, w in weights.items()})
     own = network.state_dict()
     counters = {key: tensor for key, tensor in own.items() if key.endswith("num_batches_tracked")}
-    found = counters | found  # files from before 2018 have no counters
+    found = {
+        key: torch.as_tensor(tensor) for key, tensor in (counters | found).items()
+    }  # files from before 2018 have no counters
     reasons = {
         "missing": [key for key in own if key not in found],
         "not in this network": [key for key in found if key not in own],

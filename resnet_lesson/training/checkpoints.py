@@ -47,10 +47,14 @@ def try_folder(run: Run, network: nn.Module) -> None:
     Raises LessonError where it cannot be written, or the disk has too little room for weights and momentum, and for
     both once more while a checkpoint takes the place of the one before.
     """
+    new = not (run.folder / "run.json").exists()
     run.save()
     needed = 4 * sum(tensor.nbytes for tensor in network.state_dict().values())
     free = shutil.disk_usage(run.folder).free
     if free < needed:
+        if new:  # a record of a training that never began
+            (run.folder / "run.json").unlink()
+            (run.folder / "history.csv").unlink()
         raise LessonError(
             f"{run.folder} has {free / 1e6:,.0f} MB free, and the checkpoints of this training need "
             f"{needed / 1e6:,.0f} MB: free some space there, or choose another folder."

@@ -10,9 +10,10 @@ from ..datasets.dataset import Dataset
 from ..errors import LessonError
 from . import parallel
 from .evaluation import predict
+from .recipes import Recipe
 
 
-def check_sets(network: nn.Module, train_set: Dataset, test_set: Dataset, batch_size: int) -> None:
+def check_sets(network: nn.Module, train_set: Dataset, test_set: Dataset, recipe: Recipe) -> None:
     """Raise LessonError, or ValueError for a wrong number of channels, where training would fail sooner or later.
 
     That is: test images of another size or with other classes than the training images, a network that
@@ -33,7 +34,7 @@ def check_sets(network: nn.Module, train_set: Dataset, test_set: Dataset, batch_
             f"{', '.join(test_set.classes)}: labels mean the same only if both have the same, in the same order."
         )
     _check_outputs(network, train_set)
-    _check_last_batch(network, train_set, batch_size)
+    _check_last_batch(network, train_set, recipe)
 
 
 def _image(network: nn.Module, data: Dataset) -> torch.Tensor:
@@ -55,10 +56,12 @@ def _check_outputs(network: nn.Module, data: Dataset) -> None:
         )
 
 
-def _check_last_batch(network: nn.Module, data: Dataset, batch_size: int) -> None:
+def _check_last_batch(network: nn.Module, data: Dataset, recipe: Recipe) -> None:
     """BN cannot normalise a single value, which is what a last batch of one image with maps of 1x1 would give it."""
-    last = len(data) % batch_size or min(batch_size, len(data))
-    if last // parallel.size() != 1:
+    batch_size, rest = recipe.batch_size, len(data) % recipe.batch_size
+    met = recipe.iterations > len(data) // batch_size  # a shorter training never comes to it
+    smallest = rest if rest and met else min(batch_size, len(data))
+    if smallest // parallel.size() != 1:
         return
     try:
         copy.deepcopy(network).train()(_image(network, data))

@@ -1,13 +1,25 @@
 """What a trained network answers: its predictions, and what they say about it and about several networks together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 from torch import Tensor, nn
 
 from .. import machine
 from ..errors import LessonError
+
+
+@contextmanager
+def modes_kept(network: nn.Module) -> Iterator[None]:
+    """Each module is afterwards in the mode, training or evaluation, in which it was before."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @torch.no_grad()
@@ -19,10 +31,9 @@ def predict(
     In evaluation mode; each module's mode is put back afterwards. Raises ValueError without any batch,
     and LessonError where the network returns something else than a tensor.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        logits, labels = [], []
+    logits, labels = [], []
+    with modes_kept(network):
+        network.eval()
         for images, truth in batches:
             with machine.autocast(images.device, precision):
                 answer = network(images)
@@ -31,9 +42,6 @@ def predict(
                 raise LessonError(f"A network has to return a tensor of logits, and this one returns a {kind}.")
             logits.append(answer.float())
             labels.append(truth)
-    finally:
-        for module, training in modes:
-            module.training = training
     if not logits:
         raise ValueError("There are no batches: give a list of them, or Batches, which can be gone through again.")
     return torch.cat(logits).cpu(), torch.cat(labels).cpu()
@@ -42,7 +50,7 @@ def predict(
 def score(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     """Mean cross-entropy and share of wrong answers (0 to 1)."""
     wrong = (logits.argmax(1) != labels).double().mean()
-    return float(F.cross_entropy(logits, labels)), float(wrong)
+    return float(nnF.cross_entropy(logits, labels)), float(wrong)
 
 
 def evaluate(

@@ -7,7 +7,7 @@ torchvision's: `torchvision.models.resnet18(weights="DEFAULT")`.
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 from torch import nn
 
 from ..datasets.batches import Normalisation
@@ -61,7 +61,7 @@ def as_photographs(drawings: Dataset, size: int = 32) -> Dataset:
     images = drawings.images
     if size < 2 * height:
         before, after = (size - height) // 2, (size - height + 1) // 2
-        images = F.pad(images, (0, 0, before, after, before, after))
+        images = nnF.pad(images, (0, 0, before, after, before, after))
     else:
-        images = F.interpolate(images.permute(0, 3, 1, 2), (size, size), mode="bilinear").permute(0, 2, 3, 1)
+        images = nnF.interpolate(images.permute(0, 3, 1, 2), (size, size), mode="bilinear").permute(0, 2, 3, 1)
     return replace(drawings, images=images.expand(-1, -1, -1, 3).contiguous())

@@ -1,7 +1,7 @@
 """Recipes: everything about a training run except the network, the data and the seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from ..errors import unknown
 
@@ -16,6 +16,9 @@ def step_schedule(
     if iteration < warmup:
         return lr / 10
     return lr * 0.1 ** sum(iteration >= milestone for milestone in milestones)
+
+
+NUMBERS = (int, float, bool)
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,12 @@ class Recipe:
                 raise ValueError(unknown(name, value, known))
         for name, least in (("iterations", 1), ("batch_size", 1), ("warmup", 0), ("padding", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
+            if not hasattr(value, "__index__") or value < least:
                 raise ValueError(f"{name} of the recipe {self.name!r} is a whole number from {least}, not {value}.")
+        for field in fields(self):  # a record is JSON, which has no numbers of numpy
+            if field.type in NUMBERS:  # frozen, so set in the one way that is left
+                object.__setattr__(self, field.name, field.type(getattr(self, field.name)))
+        object.__setattr__(self, "milestones", tuple(map(int, self.milestones)))
         if not 0 <= self.weight_decay < float("inf"):
             raise ValueError(f"The weight decay of the recipe {self.name!r} is 0 or more, not {self.weight_decay}.")
         if not 0 < self.lr < float("inf"):

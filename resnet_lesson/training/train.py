@@ -62,8 +62,10 @@ def train(
     captured = _is_captured(captured, network, device)
     if record_every is not None and record_every < 1:
         raise ValueError(f"record_every is a number of iterations, at least 1, not {record_every}.")
+    if out is not None and not str(out):
+        raise ValueError("out is a folder for the record, and '' names none: leave it out to record nothing.")
     parallel.check_shares(len(train_set), recipe.batch_size)
-    check_sets(network, train_set, test_set, recipe.batch_size)
+    check_sets(network, train_set, test_set, recipe)
     refuse_shipped(Path(out) if out else None)
 
     how = dict(seed=seed, precision=precision, captured=captured, folder=Path(out) if out else None)

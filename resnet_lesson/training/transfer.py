@@ -146,7 +146,7 @@ def fine_tune(
             f"The head {name} has {head.out_features} outputs, and {train_set.name} has {len(train_set.classes)} "
             f"classes: replace_head(network, {len(train_set.classes)}) first."
         )
-    check_sets(network, train_set, test_set, recipe.batch_size)
+    check_sets(network, train_set, test_set, recipe)
     optimiser = sgd(parameter_groups(network, decay), recipe)
     device = machine.pick_device(device)
     precision = machine.pick_precision(device)

@@ -83,7 +83,7 @@ def plan(network: str, pool: Dataset, test_set: Dataset, recipe: Recipe = FINE_T
 def table(trials: Sequence[Mapping]) -> str:
     """Test error, mean ± standard deviation over the seeds: a row per way, a column per number of examples."""
     sizes = sorted({trial["per_class"] for trial in trials})
-    lines = [f"{'test error':13}" + "".join(f"{f'{size} a class':>18}" for size in sizes)]
+    lines = [f"{'test error':13}" + "".join(f"{f'{size} per class':>18}" for size in sizes)]
     for way in dict.fromkeys(trial["way"] for trial in trials):
         cells = []
         for size in sizes:

@@ -104,6 +104,8 @@ def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
         (f"train --network plain20 --out {shipped()}/short-plain20-seed0", "where the course's own records are"),
         (f"reproduce table6 --out {shipped()}", "where the course's own records are"),
         ("train --network plain20 --dataset shapes10 --record-every 0", "at least 1, not 0"),
+        ("train --network plain20 --visdom 99999", "from 1 to 65535, not 99999"),
+        ("cost resnet9999992", "would have 9,999,992 layers"),
         ("cost resnet20 --size -3", "a whole number from 4 to 4096, not -3"),
         ("cost resnet20 --size big", "a whole number from 4 to 4096, not big"),
         ("runs my-run", "no recorded run 'my-run'"),
@@ -230,3 +232,12 @@ def test_a_study_is_recorded_trial_by_trial_and_listed(capsys, mine, monkeypatch
     assert re.search(r"^transfer-resnet20-quickdraw6 +27  From scratch", printed, re.M)
     where = str(shipped() / "toy")
     assert call(capsys, "study", "toy", "--out", where)[0] == 2 and not (shipped() / "toy").exists()
+
+
+def test_a_run_that_is_not_finished_is_not_measured(capsys, tmp_path):
+    call(capsys, *TINY, "--out", str(tmp_path / "run"))
+    run = load(tmp_path / "run")
+    run.status = "interrupted"
+    run.save()
+    status, _, error = call(capsys, "inside", str(tmp_path / "run"))
+    assert status == 2 and error == "run is interrupted: its training has to be finished before it is measured.\n"

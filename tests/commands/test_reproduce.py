@@ -134,7 +134,7 @@ def test_the_list_has_the_commands_most_telling_first_and_starts_nothing(capsys,
 
 def test_what_comes_with_the_course_is_done_and_the_rest_goes_to_the_readers_own_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "own", lambda: tmp_path)
-    printed = call(capsys, "reproduce", "table6", "--list", "--networks", "resnet20", "--seeds", "2")[1]
+    printed = call(capsys, "reproduce", "table6", "--list", "--networks", "resnet20,resnet20", "--seeds", "2")[1]
     done, todo = printed.splitlines()[:2]
     assert done.startswith("done   paper-resnet20-seed0: test error 8.33%")
     assert todo == "to do  python -m resnet_lesson train --network resnet20 --recipe paper --seed 1"

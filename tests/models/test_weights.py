@@ -125,6 +125,8 @@ def akamasters(weights):
 PACKED = {
     "as they are": lambda weights: weights,
     "both": lambda weights: {f"module._orig_mod.{key}": value for key, value in weights.items()},
+    "in Lightning's": lambda weights: {"state_dict": {f"model.{key}": value for key, value in weights.items()}},
+    "as numpy arrays": lambda weights: {key: value.numpy() for key, value in weights.items()},
     "in a checkpoint": lambda weights: {"epoch": 3, "state_dict": weights, "best_prec1": 91.0},
     "in kuangliu's": lambda weights: {"net": {f"module.{key}": value for key, value in weights.items()}, "acc": 95.0},
     "without counters": lambda weights: {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")},

@@ -13,6 +13,8 @@ from support.training import RECIPE, TRAIN, go
 from torch import nn
 
 from resnet_lesson import Batches, LessonError, Normalisation, build, files, shapes10
+from resnet_lesson.training.checks import check_sets
+from resnet_lesson.training.recipes import Recipe
 from resnet_lesson.training.runs import load, shipped
 from resnet_lesson.training.transfer import fine_tune, replace_head
 
@@ -86,6 +88,13 @@ def test_a_last_batch_of_one_is_no_fault_where_bn_has_more_than_one_value():
     assert go(train_set=shapes10(33, 16), test_set=shapes10(20, 16))[1].status == "finished"
 
 
+def test_a_last_batch_of_one_is_no_fault_where_training_ends_before_it():
+    set_of_33 = shapes10(33, 8), shapes10(20, 8)
+    with pytest.raises(LessonError, match="last batch of one image"):
+        check_sets(Small(), *set_of_33, Recipe("two steps", 2, 32))
+    check_sets(Small(), *set_of_33, Recipe("a step", 1, 32))
+
+
 def test_fine_tuning_says_it_too():
     head = build("resnet8", seed=0)
     with pytest.raises(LessonError, match="test images"):
@@ -133,6 +142,7 @@ def test_a_disk_that_is_nearly_full_is_known_before_the_first_step(tmp_path, mon
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**5))
     with pytest.raises(LessonError, match="0 MB free, and the checkpoints of this training need 1 MB"):
         go(out=tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_disk_that_fills_up_later_is_said_in_one_line_and_the_last_checkpoint_stays(tmp_path, monkeypatch):

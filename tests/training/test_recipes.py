@@ -1,8 +1,11 @@
 """The recipes: the learning rate at every step, and the numbers of the paper's section 4.2."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+import torch
 
 from resnet_lesson.training.recipes import PAPER, RECIPES, Recipe, recipe, step_schedule
 
@@ -100,3 +103,10 @@ def test_unknown_recipe_suggests_the_nearest(wrong, near):
 def test_a_recipe_that_makes_no_training_is_refused(change, says):
     with pytest.raises(ValueError, match=says):
         replace(PAPER, **change)
+
+
+def test_numbers_of_numpy_and_torch_become_pythons():
+    made = Recipe("mine", np.int64(3), lr=np.float32(0.5), milestones=[np.int32(2)], flip=np.bool_(True))
+    made = replace(made, weight_decay=torch.tensor(0.25).numpy())
+    assert json.loads(json.dumps(asdict(made)))["milestones"] == [2] and made.lr == 0.5 and made.weight_decay == 0.25
+    assert made == Recipe("mine", 3, lr=0.5, milestones=(2,), weight_decay=0.25)

@@ -222,11 +222,12 @@ def test_the_bar_shows_loss_error_speed_and_can_be_switched_off(capfd):
         ({"precision": "bfloat"}, "precision is one of float32, bfloat16, not 'bfloat'"),
         ({"record_every": 0}, "at least 1, not 0"),
         ({"captured": True}, "captured only on a GPU"),
+        ({"out": ""}, "'' names none: leave it out"),
     ],
 )
 def test_a_wrong_argument_is_answered_before_anything_is_written(tmp_path, options, says):
     with pytest.raises(ValueError, match=re.escape(says)):
-        go(tmp_path / "run", **options)
+        go(**{"out": tmp_path / "run"} | options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -96,7 +96,7 @@ def test_the_table_is_mean_and_standard_deviation():
     errors += [("new head", 500, 0.125), ("from scratch", 10, 0.9), ("from scratch", 10, 0.8)]
     trials = [{"way": way, "per_class": size, "test_error": error} for way, size, error in errors]
     assert table(trials).splitlines() == [
-        "test error           10 a class       500 a class",
+        "test error         10 per class     500 per class",
         "new head          20.0% ± 10.0%             12.5%",
         "from scratch      85.0% ±  7.1%                 -",
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 
 from .exercise import Wrong
 from .loop_record import EARLY_STEP, Gradients, Record, lr_at
@@ -15,7 +15,7 @@ from .loop_record import EARLY_STEP, Gradients, Record, lr_at
 SOFTMAX = (
     "softmax before the cross-entropy",
     "the loss of probabilities, as if they were logits",
-    "F.cross_entropy takes the logits: it has the softmax inside, and a second one flattens the gradients.",
+    "nnF.cross_entropy takes the logits: it has the softmax inside, and a second one flattens the gradients.",
 )
 ANOTHER_LOSS = (SOFTMAX[0], "the loss is a sum over the batch", "other gradients")
 
@@ -64,7 +64,7 @@ def gradient_mistake(record: Record) -> Wrong | None:
     if fits([[g * len(f.labels) for g in f.gradients] for f in trained]):
         why = "A sum over the batch makes the step larger than the rate says, 128 times in a batch of 128."
         return Wrong("the loss is a sum over the batch", "gradients times the size of the batch", why)
-    why = "The loss is F.cross_entropy(logits, labels) of this batch, with nothing added to it or to its gradients."
+    why = "The loss is nnF.cross_entropy(logits, labels) of this batch, with nothing added to it or to its gradients."
     return Wrong("other gradients", "not those of the batch's mean cross-entropy", why)
 
 
@@ -155,10 +155,10 @@ def mean_loss(record: Record) -> None:
     if numbers is None or mistake and mistake.mistake in ANOTHER_LOSS:
         return
     logits, labels = [f.logits.double() for f in record.trained], [f.labels for f in record.trained]
-    softmaxed = [F.cross_entropy(z.softmax(1), y).item() for z, y in zip(logits, labels, strict=True)]
+    softmaxed = [nnF.cross_entropy(z.softmax(1), y).item() for z, y in zip(logits, labels, strict=True)]
     if same(numbers, _means(softmaxed, record)[0]):
         raise Wrong(*SOFTMAX)
-    _compare(numbers, list(map(float, map(F.cross_entropy, logits, labels))), record, "loss")
+    _compare(numbers, list(map(float, map(nnF.cross_entropy, logits, labels))), record, "loss")
 
 
 def error(record: Record) -> None:

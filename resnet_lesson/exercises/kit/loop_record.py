@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 from torch import Tensor, nn
 
 from ...datasets.batches import Batches, Normalisation
@@ -119,7 +119,7 @@ class WatchedNetwork(nn.Module):
         if logits.requires_grad and same:
             parameters = list(self.parameters())
             gradients, softmaxed = (
-                list(torch.autograd.grad(F.cross_entropy(z, labels), parameters, retain_graph=True))
+                list(torch.autograd.grad(nnF.cross_entropy(z, labels), parameters, retain_graph=True))
                 for z in (logits, logits.softmax(1))
             )
         mode = self.layers[1].training
@@ -218,7 +218,7 @@ def _diagnosis(error: Exception, record: Record) -> Wrong | None:
         why = "backward() needs the loss as cross_entropy returns it. .item(), detach() and argmax leave a mere number."
         return Wrong("the loss has no graph", got, why)
     if "not implemented for 'Long'" in got:
-        why = "F.cross_entropy(logits, labels): first what the network computed, then the right classes."
+        why = "nnF.cross_entropy(logits, labels): first what the network computed, then the right classes."
         return Wrong("logits and labels are swapped", got, why)
     if "second time" in got:
         why = "Is the loss that goes back the sum over several batches? Go back from this batch's own loss."

@@ -1,6 +1,6 @@
 """What the stem of an ImageNet network does: convolution, BN, ReLU, max-pool."""
 
-import torch.nn.functional as F
+import torch.nn.functional as nnF
 
 from .exercise import Exercise, Wrong
 from .network_probes import images, trace
@@ -51,9 +51,9 @@ def large_values(answer):
     if not norms or not pools or list(pools[0].inputs[1]) != [3, 3] or x.min() < 0 or x.shape[2] != 56:
         return  # the probe above says more
     relu = norms[0].result.relu()
-    if same(x, F.max_pool2d(relu, 3, 2, 1)):
+    if same(x, nnF.max_pool2d(relu, 3, 2, 1)):
         return
-    if same(x, F.max_pool2d(relu, 3, 2, ceil_mode=True)):
+    if same(x, nnF.max_pool2d(relu, 3, 2, ceil_mode=True)):
         why = "Without padding the windows lie elsewhere: nn.MaxPool2d(3, stride=2, padding=1)."
         raise Wrong("a max-pool without padding", f"{shape(x[0])}, of other windows", why)
     got = f"values up to {x.max():.1f} instead of {relu.max():.1f}"
