@@ -86,7 +86,7 @@ def rates_shapes10(root: Path) -> Plan:
 
 
 def rates_cifar10(root: Path) -> Plan:
-    settings = grid(seed=(0,), lr=(0.1, 0.4, 0.2, 0.05), network=NETWORKS)
+    settings = grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS)
     question = "Is it the learning rate, on photographs? Four networks at four peak rates."
     precision = machine.pick_precision(machine.pick_device())
     make = lambda network, seed: build(network, seed=seed)  # noqa: E731
