@@ -19,7 +19,7 @@ jacobian = Exercise(
         "torch.autograd.grad(y[i], x, retain_graph=True)[0] is row i. Unlike backward() it changes nobody's .grad.",
         "torch.stack(rows) has the shape (outputs, inputs). Or all in one: torch.func.jacrev(f)(x).",
     ),
-    read="notebook 02, section 8",
+    read="notebook 02, section 7",
 )
 
 

@@ -20,7 +20,7 @@ residual_forward = Exercise(
         "Both start at the same x. Do not write into x: `x = a + b` makes a new tensor, `x += b` changes the old one.",
         "One line is enough: return self.relu(... + ...)",
     ),
-    read="notebook 02, sections 2 and 3; paper, section 3.2, equation 1",
+    read="notebook 02, sections 1 and 2; paper, section 3.2, equation 1",
 )
 
 

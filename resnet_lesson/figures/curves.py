@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..models.networks import label
 from ..training.runs import Run
+from ..training.study import Study
 from .style import PLAIN, RESIDUAL, depth, dots_and_means, finish, line_style, noted, panels, styled, styles
 
 ERRORS = {"train_error": "training error", "test_error": "test error"}  # the panels of `error_curves`
@@ -60,6 +61,27 @@ def error_curves(runs: Sequence[Run], planned: bool = False, top: float = 1.0) -
             ax.set_xlim(0, 1.02 * max(_epochs(run, [run.recipe["iterations"]])[0] for run in runs))
         ax.locator_params(axis="x", integer=True)
     return noted(finish(figure, "wrong answers"), provenance(runs))
+
+
+@styled
+def live_beside(run: Run, study: Study, networks: Sequence[str], **settings) -> Figure:
+    """Training error by epoch of a run, and beside it the trials of a study, a thin line for each seed.
+
+    networks: those of the study to draw, by name; settings: which of their trials, such as lr=0.03.
+    """
+    figure, (ax,) = panels([""], 6, 3.8, beside=2.2)
+    look = styles(networks)
+    for name in networks:
+        for errors in study.values("train_errors", network=name, **settings):
+            thin = {**look[name], "linewidth": 1.2, "ms": 3}
+            ax.plot(range(1, len(errors) + 1), errors, label=f"{label(name)}, recorded", **thin)
+    at, errors = _epochs(run, run.column("iteration")), run.column("train_error")
+    ax.plot(at, errors, label="live", color="black", linewidth=2.2, marker="D", ms=6, fillstyle="none")
+    ax.set(xlabel="epoch", ylim=(0, 1))
+    ax.locator_params(axis="x", integer=True)
+    seeds = sorted({trial["seed"] for name in networks for trial in study.where(network=name, **settings)})
+    beside = f"recorded: seeds {', '.join(map(str, seeds))}, {study.hardware}"
+    return noted(finish(figure, "wrong answers, training images"), f"{provenance([run])} · {beside}")
 
 
 @styled

@@ -112,10 +112,18 @@ def skipinit(root: Path) -> Plan:
     return on_shapes("skipinit", question, settings, partial(unnormalised, "resnet56"))
 
 
+def zero_start(root: Path) -> Plan:
+    settings = grid(seed=SEEDS, lr=(LIVE_RATE, 0.01))
+    question = "Is the identity itself the best start? ResNet-56 whose every F begins at zero, by its last BN."
+    make = partial(build, "resnet56", zero_init_residual=True)
+    return on_shapes("zero-start", question, settings, make)
+
+
 EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
     "rates-shapes10": rates_shapes10,
     "rates-cifar10": rates_cifar10,
     "doses": doses,
     "starts": starts,
     "skipinit": skipinit,
+    "zero-start": zero_start,
 }

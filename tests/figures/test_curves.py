@@ -6,7 +6,15 @@ import matplotlib.pyplot as plt
 import pytest
 
 from resnet_lesson import recorded
-from resnet_lesson.figures.curves import comparison, depth_curves, error_by_examples, error_curves, layer_lines
+from resnet_lesson.figures.curves import (
+    comparison,
+    depth_curves,
+    error_by_examples,
+    error_curves,
+    layer_lines,
+    live_beside,
+)
+from resnet_lesson.training.study import Study
 
 PLAIN, RESIDUAL = (recorded(f"short-{name}-seed0") for name in ("plain20", "resnet56"))
 COLUMNS = ("train_error", "test_error")
@@ -41,6 +49,27 @@ def test_error_curves_draw_the_history_and_say_live_or_recorded_on_what():
     assert error_curves([replace(PLAIN, live=True)])._supxlabel.get_text() == "Live · cifar10 · recipe short · seed 0"
     with pytest.raises(ValueError, match="at least one run"):
         error_curves([])
+
+
+def test_a_live_run_is_drawn_beside_the_recorded_trials_of_the_same_setting():
+    grid = [(network, lr, seed) for network in ("plain56", "resnet56") for lr in (0.03, 0.1) for seed in (0, 4)]
+    trials = [
+        {"network": network, "lr": lr, "seed": seed, "train_errors": [0.9, round(lr + seed / 10, 2)]}
+        for network, lr, seed in grid
+    ]
+    study = Study("rates", "?", {}, [{"machine": {"hardware": "a loom"}}], trials)
+    figure = live_beside(replace(RESIDUAL, live=True), study, ["plain56", "resnet56"], lr=0.03)
+    *recorded_lines, live = figure.axes[0].get_lines()
+    assert [(line.get_label(), line.get_linestyle(), list(line.get_ydata())) for line in recorded_lines] == [
+        ("plain-56, recorded", "--", [0.9, 0.03]),
+        ("plain-56, recorded", "--", [0.9, 0.43]),
+        ("ResNet-56, recorded", "-", [0.9, 0.03]),
+        ("ResNet-56, recorded", "-", [0.9, 0.43]),
+    ]
+    assert list(live.get_ydata()) == RESIDUAL.column("train_error")
+    assert in_legend(figure) == ["plain-56, recorded", "ResNet-56, recorded", "live"]
+    note = figure._supxlabel.get_text()
+    assert note.startswith("Live · cifar10 · ") and note.endswith(" · recorded: seeds 0, 4, a loom")
 
 
 def test_error_curves_count_epochs_also_for_rows_within_them():

@@ -15,7 +15,7 @@ from resnet_lesson.training.train import train
 
 SETS = shapes10(64, 8, seed=0), shapes10(32, 8, seed=1)
 SHORT = recipe("demo").scaled(3)
-ON_SHAPES = ("rates-shapes10", "doses", "starts", "skipinit")
+ON_SHAPES = ("rates-shapes10", "doses", "starts", "skipinit", "zero-start")
 
 
 def test_an_outcome_is_the_errors_of_a_training_by_epoch():
