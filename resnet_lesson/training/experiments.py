@@ -80,7 +80,7 @@ def on_shapes(
     make: Callable[..., nn.Module],
     chosen: Recipe = recipe("demo"),  # noqa: B008 (a recipe never changes)
 ) -> Plan:
-    """A study on the images of the live experiments, in their precision and, unless another is given, by their recipe."""
+    """A study on the images and in the precision of the live experiments, and by their recipe unless given another."""
     sets = shapes10(4096, seed=0), shapes10(1024, seed=1)
     return trained_plan(name, question, sets, chosen, "float32", settings, make)
 
