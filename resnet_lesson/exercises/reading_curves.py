@@ -2,31 +2,37 @@
 
 import re
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ..figures.curves import provenance
-from ..figures.style import STYLE
+from ..figures.style import noted, panels, styled
 from ..models.networks import label
-from ..training.runs import recorded
+from ..training.runs import Run, recorded
 from .kit.exercise import Exercise, Wrong, is_unattempted
 
 CURVES = {"A": "plain20", "B": "resnet56", "C": "plain56", "D": "resnet20"}
+LOOK = {"A": ("#333333", "o"), "B": ("#333333", "s"), "C": ("#333333", "v"), "D": ("#999999", "^")}
 NEVER = ("no", "neither", "0")  # how "none of them", "Nobody." and "not one" begin
 
 
+def _runs() -> dict[str, Run]:
+    return {letter: recorded(f"paper-{name}-seed0") for letter, name in CURVES.items()}
+
+
 def _explanation() -> str:
-    runs = {letter: recorded(f"short-{name}-seed0") for letter, name in CURVES.items()}
+    runs = _runs()
     ends = [
-        f"# {letter} is {label(CURVES[letter])}: training error {run.final('train_error'):.0%}, "
-        f"test error {run.final('test_error'):.0%} in the last epoch."
+        f"# {letter} is {label(CURVES[letter])}: training error {run.final('train_error'):.1%}, "
+        f"test error {run.final():.1%}, so {run.final() - run.final('train_error'):.1%} between them."
         for letter, run in runs.items()
     ]
     why = (
-        "# C is far above the others in training error: the deep plain network, degraded. A is the shallow one.",
-        "# With shortcuts depth helps: B, the lowest, is ResNet-56, and D is ResNet-20.",
-        "# None overfits: no curve has a low training error beside a much higher test error.",
+        "# C is the highest of the four in both panels: plain-56, which you saw fall behind in section 5.",
+        "# B is the lowest in both: with shortcuts the deeper network is the better one, so it is ResNet-56.",
+        "# Of the two between, D ends lower and falls faster: ResNet-20. A is its plain twin.",
+        "# The distance between the two errors is about the same for all, and smallest for B. So what puts C last is",
+        "# not that it overfits more: it is as far behind on the training images as it is on the test images.",
     )
     names = ", ".join(f'{letter}="{name}"' for letter, name in CURVES.items())
     return "\n".join([*ends, *why, f'ex.check({names}, overfits="none")'])
@@ -34,38 +40,46 @@ def _explanation() -> str:
 
 reading_curves = Exercise(
     "reading_curves",
-    "Say which of the four networks made which curve, and which of them overfits.",
+    "Say which of the four networks made which curve, and whether one of them overfits more than the others.",
     solution=_explanation,
     hints=(
-        "Look at the training error first. One curve stands apart: which network did so in section 5?",
-        "The paper's claim: without shortcuts the deeper network is worse, with shortcuts it is better.",
-        "A network overfits when its training error is low and its test error much higher. Compare the two panels.",
+        "Begin with the two extremes. Which network would you expect to be the worst of the four, after section 5?",
+        "With shortcuts the deeper network is the better one: that gives you the lowest curve.",
+        "Two are left, with 20 layers each. The one with shortcuts learns faster and ends lower.",
+        "For the last part subtract the training error from the test error, for each letter: both are beside its ends.",
     ),
-    read="notebook 01, sections 5, 6 and 9; paper, figures 1 and 6",
+    read="notebook 01, sections 5, 6 and 11; paper, figures 1 and 6",
 )
 
 
+@styled
 def curves_figure() -> Figure:
-    """The four recorded CIFAR-10 runs of the exercise `reading_curves`, with letters instead of names."""
-    runs = {letter: recorded(f"short-{name}-seed0") for letter, name in CURVES.items()}
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-        for ax, column in zip(axes, ("train_error", "test_error"), strict=True):
-            height = -1.0
-            for letter, one in sorted(runs.items(), key=lambda item: item[1].final(column)):
-                epochs, values = one.column("epoch"), one.column(column)
-                ax.plot(epochs, values, color="#444444", marker="osv^"["ABCD".index(letter)], ms=4)
-                height = max(values[-1], height + 0.06)  # two letters side by side, not on each other
-                ax.text(epochs[-1] + 0.12, height, letter, va="center", weight="bold")
-            ax.set(
-                title=f"{column.removesuffix('_error').replace('train', 'training')} error", xlabel="epoch", ylim=(0, 1)
+    """The four full-length CIFAR-10 runs of the exercise `reading_curves`, with letters instead of names.
+
+    The letters are beside the ends of their curves, lowest first, each with the error at the end.
+    """
+    runs = _runs()
+    figure, axes = panels(["training error", "test error"], 5.4, 4.6)
+    for ax, column in zip(axes, ("train_error", "test_error"), strict=True):
+        height = -0.012  # of the letter below
+        for letter, run in sorted(runs.items(), key=lambda item: item[1].final(column)):
+            grey, marker = LOOK[letter]
+            epochs, errors = run.column("epoch"), run.column(column)
+            ax.plot(epochs, errors, color=grey, marker=marker, markevery=(9, 20), ms=6, lw=1.2)
+            height = max(errors[-1], height + 0.022)  # each on a line of its own
+            ax.annotate(
+                f"{letter}  {errors[-1]:.1%}",
+                (epochs[-1], errors[-1]),
+                (epochs[-1] + 14, height),
+                va="center",
+                weight="bold",
+                arrowprops=dict(arrowstyle="-", color=grey, lw=0.8, shrinkA=2, shrinkB=0, relpos=(0, 0.5)),
             )
-            ax.xaxis.get_major_locator().set_params(integer=True)
-        axes[0].yaxis.set_major_formatter(PercentFormatter(1))
-        axes[0].set_ylabel("wrong answers")
-        figure.supxlabel(provenance(list(runs.values())), fontsize=9, color="#444444")
-    plt.close(figure)
-    return figure
+        ax.set(xlabel="epoch", ylim=(0, 0.4), xlim=(0, 210))
+        ax.set_xticks([0, 40, 80, 120, 160])
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes[0].set_ylabel("wrong answers")
+    return noted(figure, provenance(list(runs.values())))
 
 
 def _spelled(value: object) -> str:
@@ -122,7 +136,7 @@ def plain_pair(parts):
 @reading_curves.probe("the two networks with shortcuts", "the deeper one is the better one")
 def residual_pair(parts):
     if _swapped(parts, "resnet20", "resnet56"):
-        why = "With shortcuts depth pays: look for the lowest curve. The two are close, so compare their ends."
+        why = "With shortcuts the deeper network is the better one: it is the lowest curve of the four."
         raise Wrong("ResNet-20 and ResNet-56 are swapped", "ResNet-56 above ResNet-20", why)
 
 
@@ -135,13 +149,13 @@ def kinds(parts):
         raise Wrong("plain and residual networks are confused", f"another kind at {', '.join(mixed)}", why)
 
 
-@reading_curves.probe("overfitting", "a low training error beside a much higher test error: none of the four")
+@reading_curves.probe("overfitting", "no network's test error is further above its training error than the others' are")
 def overfitting(parts):
     if "overfits" in _open_parts(parts) or not (letters := _overfitting(parts["overfits"])):
         return
     got = parts["overfits"]
     if letters == {"c"}:
-        why = "C has a high test error, but its training error is as high. It fits too little, not too well."
+        why = "C has the highest test error, and the highest training error too: the distance is no larger than for A."
         raise Wrong("degradation taken for overfitting", got, why)
-    why = "Compare its end in the left panel with its end in the right one: are they far apart?"
+    why = "Subtract: test error minus training error. Is this distance larger than those of the other three?"
     raise Wrong("overfitting where there is none", got, why)

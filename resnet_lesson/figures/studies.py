@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..models.networks import label
+from ..training.runs import Run
 from ..training.study import Study
 from .style import dots_and_means, finish, noted, panels, styled, styles
 
@@ -27,15 +28,27 @@ def final(trial: Mapping, column: str = "train_errors") -> float:
 
 
 @styled
-def rate_curves(study: Study, columns: Sequence[str] = ("train_errors", "test_errors")) -> Figure:
-    """Errors after the last epoch against the learning rate, a line for each network: a panel for each column."""
+def rate_curves(
+    study: Study,
+    networks: Sequence[str] = (),
+    columns: Sequence[str] = ("train_errors", "test_errors"),
+    live: Mapping[str, Run] | None = None,
+) -> Figure:
+    """Errors after the last epoch against the learning rate, a line for each network: a panel for each column.
+
+    networks: their names; by default all of the study. live: runs of the reader's own, by network, marked with crosses.
+    """
     figure, axes = panels([COLUMNS[column] for column in columns], 5, 3.8, beside=1.4)
-    networks = list(dict.fromkeys(trial["network"] for trial in study.trials))
+    look = styles(networks or [trial["network"] for trial in study.trials])
+    rates = sorted({trial["lr"] for trial in study.trials})
     for ax, column in zip(axes, columns, strict=True):
-        for name, style in styles(networks).items():
+        for name, style in look.items():
             points = [(trial["lr"], final(trial, column)) for trial in study.where(network=name)]
             dots_and_means(ax, points, label=label(name), **style)
-        rates = sorted({trial["lr"] for trial in study.trials})
+        for run in (live or {}).values():
+            ax.plot(run.recipe["lr"], run.final(column.removesuffix("s")), "kx", ms=10, mew=2, label="live", zorder=3)
+        ax.axhline(GUESSING, color="#888888", linewidth=1, linestyle=":")
+        ax.text(rates[0], GUESSING + 0.01, "guessing", fontsize=9, color="#666666", va="bottom")
         ax.set(xscale="log", xlabel="learning rate", ylim=(0, 1))
         ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
         ax.minorticks_off()

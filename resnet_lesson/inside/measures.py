@@ -110,6 +110,21 @@ def block_passes(network: nn.Module, images: Tensor, *, batch_statistics: bool =
 
 
 @torch.no_grad()
+def block_outputs(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> list[Tensor]:
+    """What leaves each block of a plain or residual network for `images` (N, 3, H, W), first block first: (N, C, h, w).
+
+    batch_statistics: as in `block_passes`.
+    """
+    outputs: list[Tensor] = []
+    with unchanged(network), ExitStack() as hooks:
+        for stage in network.stages:
+            for block in stage:
+                hooks.enter_context(block.register_forward_hook(lambda *call: outputs.append(call[-1].clone())))
+        to_measure(network, batch_statistics)(images)
+    return outputs
+
+
+@torch.no_grad()
 def _take_statistics(network: nn.Module, images: Tensor) -> None:
     """Set the running statistics of each BN to those of these images (N, 3, H, W).
 

@@ -73,16 +73,31 @@ def trained_plan(
     return Plan(name, question, shared, settings, trial)
 
 
-def on_shapes(name: str, question: str, settings: Sequence[dict], make: Callable[..., nn.Module]) -> Plan:
-    """A study on the images and with the recipe of the live experiments, in their precision."""
+def on_shapes(
+    name: str,
+    question: str,
+    settings: Sequence[dict],
+    make: Callable[..., nn.Module],
+    chosen: Recipe = recipe("demo"),  # noqa: B008 (a recipe never changes)
+) -> Plan:
+    """A study on the images and in the precision of the live experiments, and by their recipe unless given another."""
     sets = shapes10(4096, seed=0), shapes10(1024, seed=1)
-    return trained_plan(name, question, sets, recipe("demo"), "float32", settings, make)
+    return trained_plan(name, question, sets, chosen, "float32", settings, make)
 
 
 def rates_shapes10(root: Path) -> Plan:
     settings = grid(seed=SEEDS, lr=(0.03, 0.01, 0.1, 0.003, 0.3), network=NETWORKS)
     question = "Is it the learning rate? Four networks at five rates."
     return on_shapes("rates-shapes10", question, settings, lambda network, seed: build(network, seed=seed))
+
+
+WARM = replace(recipe("demo"), name="demo with warm-up", schedule="one-cycle", warmup=128, milestones=())
+
+
+def warmup_shapes10(root: Path) -> Plan:
+    settings = grid(lr=(LIVE_RATE, 0.1), seed=SEEDS, network=("plain20", "plain56"))
+    question = "Is it the violent first step? Plain networks whose rate climbs from nearly 0 to its peak in two epochs."
+    return on_shapes("warmup-shapes10", question, settings, lambda network, seed: build(network, seed=seed), WARM)
 
 
 def rates_cifar10(root: Path) -> Plan:
@@ -121,6 +136,7 @@ def zero_start(root: Path) -> Plan:
 
 EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
     "rates-shapes10": rates_shapes10,
+    "warmup-shapes10": warmup_shapes10,
     "rates-cifar10": rates_cifar10,
     "doses": doses,
     "starts": starts,

@@ -14,6 +14,7 @@ from resnet_lesson import build
 from resnet_lesson.inside import lesions
 from resnet_lesson.inside.landscape import filter_direction, surface
 from resnet_lesson.inside.measures import (
+    block_outputs,
     block_passes,
     gradient_correlation,
     gradient_norms,
@@ -263,3 +264,17 @@ def test_a_small_promise_is_kept_and_a_large_one_is_not(network):
     norms = gradient_norms(network, images, labels)
     convolutions = sum(norm**2 for name, norm in norms.items() if name != "fc")
     assert square > convolutions > 0.5 * square  # and those of BN; the linear layer is left out
+
+
+def test_block_outputs_are_what_leaves_each_block_and_the_network_is_unchanged():
+    network, images = build("plain20", seed=0), torch.randn(4, 3, 16, 16)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    outputs = block_outputs(network, images, batch_statistics=True)
+    assert [tuple(x.shape[1:]) for x in outputs] == [(16, 16, 16)] * 3 + [(32, 8, 8)] * 3 + [(64, 4, 4)] * 3
+    by_hand = network.train().stem(images)
+    for block, output in zip((block for stage in network.stages for block in stage), outputs, strict=True):
+        by_hand = block(by_hand)
+        assert torch.allclose(by_hand, output, atol=1e-5)
+    fresh = build("plain20", seed=0)
+    block_outputs(fresh, images, batch_statistics=True)
+    assert fresh.training and all(torch.equal(value, before[name]) for name, value in fresh.state_dict().items())

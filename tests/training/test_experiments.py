@@ -15,7 +15,8 @@ from resnet_lesson.training.train import train
 
 SETS = shapes10(64, 8, seed=0), shapes10(32, 8, seed=1)
 SHORT = recipe("demo").scaled(3)
-ON_SHAPES = ("rates-shapes10", "doses", "starts", "skipinit", "zero-start")
+ON_SHAPES = dict.fromkeys(("rates-shapes10", "doses", "starts", "skipinit", "zero-start"), recipe("demo"))
+ON_SHAPES["warmup-shapes10"] = experiments.WARM
 
 
 def test_an_outcome_is_the_errors_of_a_training_by_epoch():
@@ -41,7 +42,7 @@ def test_each_trial_trains_its_network_at_its_rate_with_its_seed(name, monkeypat
     for settings in (first, last):
         plan.trial(**settings)
     (network, train_set, _, chosen, seed, precision), (other, *_) = seen
-    assert chosen == replace(recipe("demo"), lr=first["lr"]) and seed == first["seed"] and precision == "float32"
+    assert chosen == replace(ON_SHAPES[name], lr=first["lr"]) and seed == first["seed"] and precision == "float32"
     assert plan.shared["data"]["train"]["sha256"] == train_set.sha256 and "lr" not in plan.shared["recipe"]
     x = torch.randn(2, 3, 16, 16)
     assert network(x).shape == (2, 10) and not torch.equal(network(x), other(x))
@@ -55,6 +56,12 @@ def test_the_courses_studies_are_those_that_the_command_makes(study):
         made = [{name: trial[name] for name in names} for trial in study.trials]
         assert all(settings in made for settings in plan.settings) and len(made) == len(plan.settings)
         assert study.shared["data"] == plan.shared["data"]
+
+
+def test_the_warm_up_begins_with_small_steps_and_reaches_its_peak_after_two_of_four_epochs():
+    rates = [experiments.WARM.lr_at(iteration) for iteration in range(256)]
+    assert rates[0] < 0.01 * max(rates) and rates.index(max(rates)) in (127, 128)
+    assert experiments.WARM.iterations == recipe("demo").iterations
 
 
 def test_the_ends_of_the_doses_are_the_plain_and_the_residual_network():
