@@ -14,13 +14,12 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from ..inside.landscape import Surface
 from ..inside.record import Inside
 from ..models.networks import label
-from .style import PLAIN, RESIDUAL, dots_and_means, finish, line_style, noted, panels, styled
+from .style import PLAIN, RESIDUAL, finish, line_style, noted, panels, styled
 
 __all__ = [
     "contours",
     "dropped_blocks",
     "growth_by_depth",
-    "lesion_curves",
     "noted",
     "provenance",
     "scale_of",
@@ -249,19 +248,3 @@ def size_lines(found: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     ax.set(xlabel="block", yscale="log")
     _loss_ticks(ax.yaxis, *ax.get_ylim())
     return finish(figure, "|F(x)| / |what the shortcut brings|", percent=False)
-
-
-@styled
-def lesion_curves(lesions: Mapping[str, Mapping[str, tuple[float, Mapping]]]) -> Figure:
-    """Error against how many blocks are taken out or exchanged, a dot per draw and a line through the means.
-
-    lesions: {title: {network name: (error of the whole network, {"counts": ..., "errors": draws for each count})}}.
-    """
-    figure, axes = panels(list(lesions), 4.6, 3.4, beside=1)
-    for ax, networks in zip(axes, lesions.values(), strict=True):
-        for name, (whole, random) in networks.items():
-            draws = zip(random["counts"], random["errors"], strict=True)
-            points = [(0, whole), *((count, error) for count, errors in draws for error in errors)]
-            dots_and_means(ax, points, ms=2.5, alpha=0.6, label=label(name), **line_style(name))
-        ax.set(xlabel="how many", ylim=(0, 1))
-    return finish(figure, "wrong answers")

@@ -112,14 +112,6 @@ def test_size_and_damage_have_a_dot_per_block_on_one_scale():
     assert first.get_ylim() == second.get_ylim() and second.get_title() == "ResNet-56"
 
 
-def test_lesion_curves_begin_with_the_whole_network_and_have_a_dot_each_draw():
-    curve = 0.1, {"counts": [1, 2], "errors": [[0.2, 0.3], [0.5, 0.7]]}
-    (ax,) = inside.lesion_curves({"taken out": {"resnet20": curve}}).axes
-    dots, line = ax.get_lines()
-    assert line.get_xydata().ravel() == pytest.approx([0, 0.1, 1, 0.25, 2, 0.6])
-    assert dots.get_xydata().tolist() == [[0, 0.1], [1, 0.2], [1, 0.3], [2, 0.5], [2, 0.7]]
-
-
 # --- explorers
 
 
