@@ -22,8 +22,10 @@ from ..models.blocks import BasicBlock, Bottleneck, PlainBlock
 from ..models.cost import cost_of
 from ..models.networks import label
 from ..models.resnet import ResNet
+from ..training.study import Study
 from .diagrams import block_diagram
 from .inside import scale_of, surface_view
+from .studies import dose_view
 from .style import RESIDUAL, line_style, png
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -213,6 +215,16 @@ def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:
         height=(0, 90, 15),
         cut=(-1.0, 1.0, 0.125),
     )
+
+
+def dose_explorer(study: Study) -> Explorer:
+    """A slider over the doses that were recorded: the error at the end, and epoch by epoch at the chosen dose."""
+    doses = sorted({trial["dose"] for trial in study.trials})
+
+    def view(dose=doses[0]) -> Figure:
+        return dose_view(study, dose)
+
+    return explorer(view, dose=doses)
 
 
 def lesion_explorer(networks: Mapping[str, ResNet], batches: Images) -> Explorer:

@@ -9,14 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from ..inside.landscape import Surface
 from ..inside.record import Inside
 from ..models.networks import label
-from .style import dots_and_means, finish, line_style, noted, panels, styled
+from .style import PLAIN, RESIDUAL, finish, line_style, noted, panels, styled
 
-__all__ = ["contours", "dropped_blocks", "lesion_curves", "noted", "provenance", "scale_of", "slices", "surface_view"]
+__all__ = [
+    "contours",
+    "dropped_blocks",
+    "growth_by_depth",
+    "noted",
+    "provenance",
+    "scale_of",
+    "size_and_damage",
+    "size_lines",
+    "slices",
+    "surface_view",
+]
 
 COLOURS = "viridis"  # even steps for colour-blind eyes and in grey
 
@@ -76,7 +87,7 @@ def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
 
 def _between(low: float, high: float) -> list[float]:
     """Round numbers from low to high, about equally far apart on a log scale; the two ends where there are none."""
-    steps = (1, 2, 5) if high / low > 5 else (1, 1.5, 2, 3, 5, 7)
+    steps = (1,) if high / low > 1e4 else (1, 2, 5) if high / low > 5 else (1, 1.5, 2, 3, 5, 7)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [tick for power in powers for step in steps if low <= (tick := step * 10.0**power) <= high]
     return ticks if len(ticks) > 1 else [low, high]
@@ -84,7 +95,7 @@ def _between(low: float, high: float) -> list[float]:
 
 def _loss_ticks(axis: Axis, low: float, high: float) -> None:
     ticks = _between(low, high)
-    axis.set_ticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axis.set_ticks(ticks, [f"{tick:.3g}" if tick < 1000 else f"{tick:,.0f}" for tick in ticks])
     axis.set_minor_locator(NullLocator())
 
 
@@ -109,20 +120,22 @@ def surface_view(one: Surface, title: str, azimuth: float, height: float, cut: f
     """
     a, b, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
     row = int(np.abs(b - cut).argmin())
-    figure = plt.figure(figsize=(11, 3.8), layout="constrained")
-    space = figure.add_subplot(1, 3, 1, projection="3d")
+    figure = plt.figure(figsize=(12, 4.6), layout="constrained")
+    places = figure.add_gridspec(1, 3, width_ratios=(1.5, 1, 1))
+    space = figure.add_subplot(places[0], projection="3d")
     colours = plt.get_cmap(COLOURS)(scale(loss))
     space.plot_surface(*np.meshgrid(a, b), np.log10(loss), facecolors=colours, rcount=99, ccount=99, shade=False)
     space.plot(a, a * 0 + b[row], np.log10(loss[row]), color="red", lw=2, zorder=10)
     space.view_init(height, azimuth)
     space.set(xlabel="a", ylabel="b", zlim=np.log10([scale.vmin, scale.vmax]), title=f"loss of {title}")
+    space.set(xticks=(a[0], 0, a[-1]), yticks=(b[0], 0, b[-1]))
     ticks = _between(scale.vmin, scale.vmax)
     space.set_zticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
 
-    above = figure.add_subplot(1, 3, 2, title="from above")
+    above = figure.add_subplot(places[1], title="from above")
     _contour(above, one, scale)
     above.axhline(b[row], color="red", lw=1.5)
-    along = figure.add_subplot(1, 3, 3, title=f"along b = {b[row]:.2f}", xlabel="a", ylabel="loss")
+    along = figure.add_subplot(places[2], title=f"along b = {b[row]:.2f}", xlabel="a", ylabel="loss")
     along.plot(a, loss[row], color="red")
     along.set(yscale="log", ylim=(scale.vmin, scale.vmax))
     _loss_ticks(along.yaxis, scale.vmin, scale.vmax)
@@ -131,35 +144,107 @@ def surface_view(one: Surface, title: str, azimuth: float, height: float, cut: f
 
 
 @styled
-def dropped_blocks(found: Mapping[str, Mapping[str, float]], whole: Mapping[str, float]) -> Figure:
-    """The error without each block: a panel per network name, a bar per block, first block left.
+def dropped_blocks(
+    found: Mapping[str, Mapping[str, float]],
+    whole: Mapping[str, float],
+    fixed: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """The error without each block: a panel per network name, two in a row, a bar per block, first block left.
 
-    found: error (0 to 1) by block; whole: error of the whole network. The first block of each stage is hatched.
+    found: error (0 to 1) by block; whole: error of the whole network. fixed: the same errors as they seem with BN's
+    statistics fixed, drawn as open circles. Below the bars is the number of the block, and of its stage.
     """
-    figure, axes = panels([label(name) for name in found], 4.6, 3.4)
-    for ax, (name, errors) in zip(axes, found.items(), strict=True):
-        bars = ax.bar(range(len(errors)), errors.values(), color=line_style(name)["color"], width=0.7)
-        for bar, block in zip(bars, errors, strict=True):
-            if block.endswith(".0"):
-                bar.set(hatch="///", edgecolor="white")
-        ax.axhline(whole[name], color="black", lw=1.5, label="the whole network")
+    rows, columns = math.ceil(len(found) / 2), min(2, len(found))
+    size = (4.6 * columns + 2.2, 2.8 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for ax, (name, errors) in zip(axes.flat, found.items(), strict=False):
+        places = {block: number for number, block in enumerate(errors, 1)}
+        ax.bar(places.values(), errors.values(), color=line_style(name)["color"], width=0.7)
+        if fixed is not None:
+            seen = [fixed[name][block] for block in places]
+            ax.plot(places.values(), seen, "o", ms=4, mfc="none", color="#555555", label="with BN's statistics fixed")
+        ax.axhline(whole[name], color="black", lw=1.2, label="the whole network")
         ax.axhline(0.9, color="black", lw=1, ls=":", label="guessing")
-        ax.set(xlabel="block taken out, first one left", ylim=(0, 1), xticks=[])
+        _stages(ax, places)
+        ax.set(title=label(name), ylim=(0, 1))
         ax.set_axisbelow(True)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("wrong answers")
+    for ax in axes.flat[len(found) :]:
+        ax.axis("off")
     return finish(figure, "wrong answers")
+
+
+def _stages(ax: Axes, places: Mapping[str, int]) -> None:
+    """Number the bars within each stage, name the stages below, and separate them."""
+    stages: dict[str, list[int]] = {}
+    for block, place in places.items():
+        stages.setdefault(block.split(".")[1], []).append(place)
+    every = 1 if len(places) <= 12 else 2
+    shown = {place: block.split(".")[2] for block, place in places.items() if int(block.split(".")[2]) % every == 0}
+    ax.set_xticks(list(shown), list(shown.values()), fontsize=9)
+    ax.grid(axis="x", visible=False)
+    for stage, ours in stages.items():
+        middle = (ours[0] + ours[-1]) / 2
+        ax.annotate(f"stage {int(stage) + 1}", (middle, 0), (0, -20), "data", "offset points", ha="center", va="top")
+        if ours[0] > 1:
+            ax.axvline(ours[0] - 0.5, color="#999999", lw=1)
+    ax.set_xlabel(" ")  # the room for the stages' names
 
 
 @styled
-def lesion_curves(lesions: Mapping[str, Mapping[str, tuple[float, Mapping]]]) -> Figure:
-    """Error against how many blocks are taken out or exchanged, a dot per draw and a line through the means.
+def size_and_damage(networks: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """How much a block is missed against the size of its F: {network name: (sizes, rises of the error)}, a dot each."""
+    figure, axes = panels([label(name) for name in networks], 3.8, 3.4)
+    for ax, (name, (sizes, rises)) in zip(axes, networks.items(), strict=True):
+        ax.plot(sizes, rises, "o", color=line_style(name)["color"], alpha=0.8)
+        ax.set(xlabel="|F(x)| / |shortcut|", xlim=(0, None))
+    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].set_ylabel("rise of the error without the block")
+    return figure
 
-    lesions: {title: {network name: (error of the whole network, {"counts": ..., "errors": draws for each count})}}.
+
+def growth_factor(by_depth: Mapping[int, Sequence[float]]) -> float:
+    """By which factor a number grows with each layer, from the shallowest networks to the deepest: {depth: numbers}."""
+    low, high = min(by_depth), max(by_depth)
+    return float(np.exp((np.log(by_depth[high]).mean() - np.log(by_depth[low]).mean()) / (high - low)))
+
+
+@styled
+def growth_by_depth(found: Mapping[str, Mapping[int, Sequence[float]]], theory: float, ylabel: str) -> Figure:
+    """A number by the depth of the network, on a log scale: {name: {depth: a number for each seed}}, three names.
+
+    The legend names the growth per layer. A grey line grows by `theory` per layer, from where the first name begins.
     """
-    figure, axes = panels(list(lesions), 4.6, 3.4, beside=1)
-    for ax, networks in zip(axes, lesions.values(), strict=True):
-        for name, (whole, random) in networks.items():
-            draws = zip(random["counts"], random["errors"], strict=True)
-            points = [(0, whole), *((count, error) for count, errors in draws for error in errors)]
-            dots_and_means(ax, points, ms=2.5, alpha=0.6, label=label(name), **line_style(name))
-        ax.set(xlabel="how many", ylim=(0, 1))
-    return finish(figure, "wrong answers")
+    figure, (ax,) = panels([""], 5.5, 3.8, beside=3.4)
+    look = (PLAIN[0], "s"), (PLAIN[1], "o"), (RESIDUAL[1], "o")
+    for (name, by_depth), (color, marker) in zip(found.items(), look, strict=False):
+        points = [(depth, number) for depth, numbers in by_depth.items() for number in numbers]
+        ax.plot(*zip(*points, strict=True), marker, color=color, ms=5, alpha=0.8)
+        means = [np.exp(np.log(numbers).mean()) for numbers in by_depth.values()]
+        ax.plot(list(by_depth), means, color=color, label=f"{name}: × {growth_factor(by_depth):.2f} per layer")
+    depths = list(by_depth)
+    start = np.exp(np.log(next(iter(found.values()))[depths[0]]).mean())
+    line = [start * theory ** (depth - depths[0]) for depth in depths]
+    ax.plot(depths, line, color="#888888", linewidth=6, alpha=0.35, label=f"theory: × {theory:.2f} per layer")
+    ax.set(yscale="log", xlabel="layers", xticks=depths)
+    ax.minorticks_off()
+    return finish(figure, ylabel, percent=False)
+
+
+@styled
+def size_lines(found: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """|F(x)| / |what the shortcut brings| by block: {name: for each seed a number per block}, on a log scale.
+
+    A line through the medians of the seeds and a band over all of them; the black line is where both are as large.
+    """
+    figure, (ax,) = panels([""], 6.5, 3.8, beside=1.8)
+    for (name, seeds), shade in zip(found.items(), np.linspace(0.05, 0.85, len(found)), strict=True):
+        sizes, color = np.array(seeds), plt.get_cmap("viridis")(shade)
+        blocks = range(1, sizes.shape[1] + 1)
+        ax.plot(blocks, np.median(sizes, 0), color=color, linewidth=2, label=name)
+        ax.fill_between(blocks, sizes.min(0), sizes.max(0), color=color, alpha=0.25, linewidth=0)
+    ax.axhline(1, color="black", lw=0.8)
+    ax.set(xlabel="block", yscale="log")
+    _loss_ticks(ax.yaxis, *ax.get_ylim())
+    return finish(figure, "|F(x)| / |what the shortcut brings|", percent=False)

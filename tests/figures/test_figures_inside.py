@@ -78,19 +78,38 @@ def test_the_view_is_from_where_the_eye_is_and_its_cut_at_the_nearest_row_is_a_r
     assert list(along.get_lines()[0].get_ydata()) == SLOPE.loss[2].tolist() and along.get_ylim() == (0.5, 61)
 
 
-def test_bars_are_the_errors_and_first_blocks_are_hatched():
-    drops = {"resnet20": {"stages.0.0": 0.5, "stages.0.1": 0.25}, "plain20": {"stages.0.1": 0.9}}
-    first, second = inside.dropped_blocks(drops, {"resnet20": 0.1, "plain20": 0.2}).axes
-    assert [(bar.get_height(), bar.get_hatch()) for bar in first.patches] == [(0.5, "///"), (0.25, None)]
-    assert [list(line.get_ydata()) for line in second.get_lines()] == [[0.2, 0.2], [0.9, 0.9]]
+def test_bars_are_the_errors_by_number_of_the_block_and_circles_what_fixed_statistics_show():
+    drops = {"resnet20": {"stages.0.0": 0.5, "stages.0.1": 0.25, "stages.1.0": 0.3}, "plain20": {"stages.0.1": 0.9}}
+    fixed = {"resnet20": {"stages.0.0": 0.6, "stages.0.1": 0.7, "stages.1.0": 0.8}, "plain20": {"stages.0.1": 0.8}}
+    first, second = inside.dropped_blocks(drops, {"resnet20": 0.1, "plain20": 0.2}, fixed).axes
+    assert [bar.get_height() for bar in first.patches] == [0.5, 0.25, 0.3]
+    assert [tick.get_text() for tick in first.get_xticklabels()] == ["0", "1", "0"]
+    assert [text.get_text() for text in first.texts] == ["stage 1", "stage 2"]
+    circles, *lines = second.get_lines()
+    assert circles.get_xydata().tolist() == [[1, 0.8]] and circles.get_marker() == "o"
+    assert [list(line.get_ydata()) for line in lines] == [[0.2, 0.2], [0.9, 0.9]]
 
 
-def test_lesion_curves_begin_with_the_whole_network_and_have_a_dot_each_draw():
-    curve = 0.1, {"counts": [1, 2], "errors": [[0.2, 0.3], [0.5, 0.7]]}
-    (ax,) = inside.lesion_curves({"taken out": {"resnet20": curve}}).axes
-    dots, line = ax.get_lines()
-    assert line.get_xydata().ravel() == pytest.approx([0, 0.1, 1, 0.25, 2, 0.6])
-    assert dots.get_xydata().tolist() == [[0, 0.1], [1, 0.2], [1, 0.3], [2, 0.5], [2, 0.7]]
+def test_growth_is_from_the_shallowest_to_the_deepest_and_the_theory_starts_with_the_first():
+    found = {"plain": {20: [2.0, 8.0], 22: [16.0, 16.0]}, "residual": {20: [1.0], 22: [1.0]}}
+    figure = inside.growth_by_depth(found, 1.5, "size")
+    plain, residual, theory = [line for line in figure.axes[0].get_lines() if line.get_linestyle() == "-"]
+    assert plain.get_label() == "plain: × 2.00 per layer" and residual.get_label() == "residual: × 1.00 per layer"
+    assert plain.get_xydata().tolist() == [[20, pytest.approx(4)], [22, pytest.approx(16)]]  # geometric means
+    assert theory.get_ydata() == pytest.approx([4, 4 * 1.5**2])
+
+
+def test_sizes_by_block_are_medians_in_a_band_over_the_seeds():
+    (ax,) = inside.size_lines({"α = 1": [[1.0, 2.0], [2.0, 4.0], [9.0, 8.0]]}).axes
+    assert ax.get_lines()[0].get_xydata().tolist() == [[1, 2], [2, 4]]
+    assert ax.collections[0].get_paths()[0].get_extents().intervaly.tolist() == [1, 9]
+
+
+def test_size_and_damage_have_a_dot_per_block_on_one_scale():
+    figure = inside.size_and_damage({"resnet20": ([0.5, 2.0], [0.01, 0.3]), "resnet56": ([0.1], [0.0])})
+    first, second = figure.axes
+    assert first.get_lines()[0].get_xydata().tolist() == [[0.5, 0.01], [2.0, 0.3]]
+    assert first.get_ylim() == second.get_ylim() and second.get_title() == "ResNet-56"
 
 
 # --- explorers
