@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from ..models.networks import label
@@ -82,20 +81,6 @@ def live_beside(run: Run, study: Study, networks: Sequence[str], **settings) -> 
     seeds = sorted({trial["seed"] for name in networks for trial in study.where(network=name, **settings)})
     beside = f"recorded: seeds {', '.join(map(str, seeds))}, {study.hardware}"
     return noted(finish(figure, "wrong answers, training images"), f"{provenance([run])} · {beside}")
-
-
-@styled
-def layer_lines(networks: Mapping[str, Mapping[str, Sequence[float]]], ylabel: str, log: bool = True) -> Figure:
-    """A number for each layer, first layer left: {panel title: {network name: numbers}}.
-
-    Layers are placed by their relative depth, 0 to 1, so that networks of different depth compare.
-    """
-    figure, axes = panels(list(networks), 5, 3.8)
-    for ax, lines in zip(axes, networks.values(), strict=True):
-        for name, style in styles(lines).items():
-            ax.plot(np.linspace(0, 1, len(lines[name])), lines[name], ms=3, label=label(name), **style)
-        ax.set(xlabel="depth of the layer (0: first, 1: last)", yscale="log" if log else "linear")
-    return finish(figure, ylabel, percent=False)
 
 
 CONTROLLED = ((RESIDUAL[1], "o"), ("#cc79a7", "s"), ("#777777", "^"), (RESIDUAL[0], "D"))

@@ -1,4 +1,4 @@
-"""Lesions: a trained network with blocks taken out or exchanged, and the paths that a signal takes through it.
+"""Lesions: a trained network with blocks taken out or exchanged, and the errors it then makes.
 
 Unrolled, a residual network of n blocks is a sum over 2^n paths: each goes through a block's F or around it. Taking one
 block out leaves half of the paths; in a plain network it breaks the only one.
@@ -6,14 +6,11 @@ Source: Veit et al., *Residual Networks Behave Like Ensembles of Relatively Shal
 https://arxiv.org/abs/1605.06431. ReLUs after the additions make the sum an analogy, not an identity.
 """
 
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations
-from math import comb
 
 import torch
-import torch.nn.functional as nnF
 from torch import Tensor, nn
 
 from ..datasets.batches import Batches
@@ -136,82 +133,6 @@ def drop_each(network: ResNet, batches: Images, *, batch_statistics: bool = Fals
     return {name: _error(network, batches, batch_statistics, drop=[name]) for name in droppable(network)}
 
 
-def drop_random(
-    network: ResNet,
-    batches: Images,
-    counts: Sequence[int],
-    samples: int = 3,
-    seed: int = 0,
-    *,
-    batch_statistics: bool = False,
-) -> list[list[float]]:
-    """For each count, the errors, as in `error_of`, without that many blocks, chosen at random `samples` times.
-
-    Only blocks that keep the shape are chosen. Raises ValueError for more of them than there are.
-    """
-    names, generator = movable(network), random.Random(seed)
-    if max(counts, default=0) > len(names):
-        raise ValueError(f"Of {len(names)} blocks that keep the shape, {max(counts)} cannot be taken out.")
-    return [
-        [_error(network, batches, batch_statistics, drop=generator.sample(names, n)) for _ in range(samples)]
-        for n in counts
-    ]
-
-
-def swap_random(
-    network: ResNet, batches: Images, counts: Sequence[int], samples: int = 3, seed: int = 0
-) -> list[list[float]]:
-    """For each count, the errors (0 to 1) after that many swaps of two blocks of a stage, `samples` times at random.
-
-    Raises ValueError where no stage has two blocks that keep the shape.
-    """
-    pairs, generator = pairs_of(network), random.Random(seed)
-    if counts and not pairs:
-        raise ValueError("No stage of this network has two blocks that keep the shape and could change places.")
-    return [[_error(network, batches, swap=generator.choices(pairs, k=n)) for _ in range(samples)] for n in counts]
-
-
 def _error(network: ResNet, batches: Images, batch_statistics: bool = False, **how) -> float:
     with lesion(network, **how):
         return error_of(network, batches, batch_statistics=batch_statistics)
-
-
-def path_lengths(network: ResNet) -> list[int]:
-    """How many of the 2^n paths go through 0, 1, ..., n of the n residual blocks: n over k."""
-    n = sum(hasattr(block, "residual") for block in blocks_of(network).values())
-    return [comb(n, k) for k in range(n + 1)]
-
-
-def path_gradients(
-    network: ResNet, images: Tensor, labels: Tensor, lengths: Sequence[int], samples: int = 3, seed: int = 0
-) -> list[float]:
-    """For each length, the mean norm of the loss's gradient at the first block's input along a single path that long.
-
-    A path goes through F alone in that many blocks, chosen at random, and by the shortcut alone in all others. The
-    forward pass is the whole network's; only the way back is a single path, as in Veit et al., section 5.
-    images: (N, 3, H, W); labels: (N,). Evaluation mode. Raises ValueError for a plain network, and for a length beyond
-    the number of blocks.
-    """
-    blocks = [name for name, block in blocks_of(network).items() if hasattr(block, "residual")]
-    if not blocks or max(lengths, default=0) > len(blocks):
-        raise ValueError(f"A path goes through at most as many residual blocks as there are, {len(blocks)}.")
-    generator, found = random.Random(seed), []
-    with unchanged(network):
-        to_measure(network)
-        for length in lengths:
-            paths = [set(generator.sample(blocks, length)) for _ in range(samples)]
-            found.append(sum(_gradient_by(network, images, labels, path) for path in paths) / samples)
-    return found
-
-
-def _gradient_by(network: ResNet, images: Tensor, labels: Tensor, through: set[str]) -> float:
-    with torch.enable_grad():
-        start = x = network.stem(images).detach().requires_grad_()
-        for name, block in blocks_of(network).items():
-            x = getattr(block, "before", nn.Identity())(x)  # of pre-activation blocks, which have no last ReLU
-            by_f, around = block.residual(x), block.shortcut(x)
-            # The sum's value is the network's, its gradient that of one summand.
-            x = by_f + around.detach() if name in through else by_f.detach() + around
-            x = getattr(block, "relu", nn.Identity())(x)
-        loss = nnF.cross_entropy(network.fc(network.pool(x).flatten(1)), labels)
-        return torch.autograd.grad(loss, start)[0].norm().item()

@@ -186,7 +186,7 @@ def kept_promises(
         for decrease in promised:
             with torch.no_grad(), unchanged(network):
                 for weight, gradient in zip(weights, gradients, strict=True):
-                    weight -= decrease / square * gradient
+                    weight.data -= decrease / square * gradient  # as in `unchanged`: unseen by autograd
                 shares.append(((before - nnF.cross_entropy(network(images), labels)) / decrease).item())
     return shares, square
 
@@ -233,26 +233,6 @@ def gradient_correlation(
         with modules[at].register_forward_hook(lambda module, inputs, output: seen.append(output.clone())):
             here = gradient(images)
             return [(here * gradient(images.lerp(others, r))).sum(1).mean().item() for r in distances]
-
-
-@torch.no_grad()
-def responses(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> dict[str, float]:
-    """The standard deviation of each BN's output, by name, first layer first: the paper's figure 7.
-
-    That is after BN, before ReLU and addition; BN in shortcuts is left out, as the paper does (its option A has none).
-    images: (N, 3, H, W). batch_statistics: as in `block_passes`.
-    """
-    found: dict[str, float] = {}
-    with unchanged(network), ExitStack() as hooks:
-        for name, module in network.named_modules():
-            if isinstance(module, BatchNorm) and not {"shortcut", "downsample"} & set(name.split(".")):
-
-                def keep(module, inputs, output, name=name):
-                    found[name] = output.std().item()
-
-                hooks.enter_context(module.register_forward_hook(keep))
-        to_measure(network, batch_statistics)(images)
-    return found
 
 
 def residual_sizes(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> dict[str, float]:

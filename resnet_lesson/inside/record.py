@@ -1,13 +1,13 @@
 """What was measured inside a recorded network, kept beside its record: notebook 07 shows it without CIFAR-10.
 
-inside.json                        responses, sizes of F, gradients, lesions
+inside.json                        sizes of F, gradients of neighbours, lesions
 surface-0.safetensors, surface-1   loss surfaces, each with directions of its own
 line-fixed, line-batch             a finer line, with BN's statistics fixed and with those of the images
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +28,6 @@ from . import lesions, measures
 from .landscape import Surface, filter_direction, surface
 
 DISTANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the way to another image
-DISTANCE = 0.01
-COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 52)  # blocks taken out or swapped at once
 SURFACES = {  # name: seeds of the directions, and what is special
     "surface-0": ((0, 1), {}),
     "surface-1": ((2, 3), {}),
@@ -45,26 +43,17 @@ class Inside:
     """What `measure` found in a run's network. Dicts go by layer or block, first one first; errors are from 0 to 1.
 
     error: of the whole network, on the images of the lesions. drop_each: without that block.
-    drop_random, swap_random: {"counts": [...], "errors": a list of samples for each count}.
-    with_batch_statistics: "error", "drop_each" and "drop_random" once more, with BN's statistics taken from each batch.
-    responses, residual_sizes, gradient_norms: as in `measures`; the last of the untrained and of the trained network.
+    with_batch_statistics: "error" and "drop_each" once more, with BN's statistics taken from each batch.
+    residual_sizes: as in `measures`; empty in a plain network.
     gradient_correlation: {"distances": ..., "untrained": ..., "trained": ...}, a value for each distance.
-    correlation_by_block: likewise at the output of each block, at the distance about["distance"].
-    path_gradients: {"lengths": ..., "norms": ...}; empty in a plain network, as residual_sizes is.
     about: of what, and how it was computed.
     """
 
     error: float
     drop_each: dict[str, float]
-    drop_random: dict[str, list]
-    swap_random: dict[str, list]
     with_batch_statistics: dict
-    responses: dict[str, float]
     residual_sizes: dict[str, float]
-    gradient_norms: dict[str, dict[str, float]]
     gradient_correlation: dict[str, list[float]]
-    correlation_by_block: dict[str, dict[str, float]]
-    path_gradients: dict[str, list]
     about: dict
     folder: Path | None = field(default=None, compare=False)
 
@@ -96,7 +85,6 @@ def measure(
     images: int = 128,
     lesion_images: int = 1000,
     points: int = 25,
-    samples: int = 5,
     folder: Path | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -105,7 +93,7 @@ def measure(
 
     images: how many of the first training images, without augmentation, for the surfaces; of these, at most 128 for
     everything else. lesion_images: how many of the first test images for the lesions. points: along each side of a
-    surface, from -1 to 1. samples: random lesions for each count. device: by default the GPU if there is one.
+    surface, from -1 to 1. device: by default the GPU if there is one.
 
     What is there already, of the same weights, images and numbers, is returned as it is. Raises LessonError for a run
     without folder or weights, and for other images than the run's.
@@ -123,7 +111,6 @@ def measure(
         "data": run.data,
         "images": f"the first {len(first)} training images, without augmentation",
         "lesion_images": f"the first {len(first_tests)} test images",
-        "samples": samples,
         "points": points,
     }
     with suppress(LessonError):
@@ -136,9 +123,9 @@ def measure(
     (labelled,) = Batches(first, len(first), normalisation, device=device)
     batches = list(Batches(first_tests, 250, normalisation, device=device))
     made = {"command": machine.command(), "commit": machine.commit(), "machine": machine.describe(device)}
-    about = subject | {"distance": DISTANCE} | made
+    about = subject | made
     _save_surfaces(network, labelled, folder, about, progress)
-    parts = _parts(network, untrained, (labelled[0][:128], labelled[1][:128]), batches, samples)
+    parts = _parts(network, untrained, (labelled[0][:128], labelled[1][:128]), batches)
     bar = tqdm(parts.items(), desc="inside", disable=not progress, leave=False)
     record = {"about": about} | {part: compute() for part, compute in bar}
     content = (json.dumps(record, indent=1) + "\n").encode()
@@ -156,49 +143,25 @@ def _save_surfaces(network: ResNet, labelled: Labelled, folder: Path, about: dic
 
 
 def _parts(
-    network: ResNet, untrained: ResNet, few: Labelled, batches: list[Labelled], samples: int
+    network: ResNet, untrained: ResNet, few: Labelled, batches: list[Labelled]
 ) -> dict[str, Callable[[], object]]:
     """The fields of `Inside` by name, each as a function that measures it."""
-    images, labels = few
+    images, _ = few
     kinds = {"untrained": untrained, "trained": network}
-    counts = [n for n in COUNTS if n <= len(lesions.movable(network))]
-    swaps = counts if lesions.pairs_of(network) else []
-    lengths = list(range(len(blocks) + 1)) if (blocks := measures.residual_blocks(network)) else []
 
-    def at_random(lesion: Callable, counts: Sequence[int] = counts, **how) -> dict:
-        return {"counts": counts, "errors": lesion(network, batches, counts, samples, **how)}
-
-    def correlation(kind: str, distances: Sequence[float], at: str = "") -> list[float]:
-        return measures.gradient_correlation(kinds[kind], images, distances, at=at, trained=kind == "trained")
+    def correlation(kind: str) -> list[float]:
+        return measures.gradient_correlation(kinds[kind], images, DISTANCES, trained=kind == "trained")
 
     def with_batch_statistics() -> dict:
         return {
             "error": lesions.error_of(network, batches, batch_statistics=True),
             "drop_each": lesions.drop_each(network, batches, batch_statistics=True),
-            "drop_random": at_random(lesions.drop_random, batch_statistics=True),
         }
-
-    def correlation_by_block() -> dict:
-        names = lesions.blocks_of(network)
-        return {kind: {name: correlation(kind, [DISTANCE], at=name)[0] for name in names} for kind in kinds}
-
-    def path_gradients() -> dict:
-        # Single paths differ by orders of magnitude: many samples, and fewer images for each.
-        how = (network, images[:32], labels[:32], lengths, 8 * samples)
-        return {"lengths": lengths, "norms": lesions.path_gradients(*how) if lengths else []}
 
     return {
         "error": lambda: lesions.error_of(network, batches),
         "drop_each": lambda: lesions.drop_each(network, batches),
-        "drop_random": lambda: at_random(lesions.drop_random),
-        "swap_random": lambda: at_random(lesions.swap_random, swaps),
         "with_batch_statistics": with_batch_statistics,
-        "responses": lambda: measures.responses(network, images),
         "residual_sizes": lambda: measures.residual_sizes(network, images),
-        "gradient_norms": lambda: {kind: measures.gradient_norms(one, images, labels) for kind, one in kinds.items()},
-        "gradient_correlation": lambda: (
-            {"distances": DISTANCES} | {kind: correlation(kind, DISTANCES) for kind in kinds}
-        ),
-        "correlation_by_block": correlation_by_block,
-        "path_gradients": path_gradients,
+        "gradient_correlation": lambda: {"distances": DISTANCES} | {kind: correlation(kind) for kind in kinds},
     }

@@ -1,6 +1,7 @@
 """The curves: what they draw, in which style, and that they say where their numbers come from."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
@@ -11,7 +12,6 @@ from resnet_lesson.figures.curves import (
     depth_curves,
     error_by_examples,
     error_curves,
-    layer_lines,
     live_beside,
 )
 from resnet_lesson.training.study import Study
@@ -57,7 +57,7 @@ def test_a_live_run_is_drawn_beside_the_recorded_trials_of_the_same_setting():
         {"network": network, "lr": lr, "seed": seed, "train_errors": [0.9, round(lr + seed / 10, 2)]}
         for network, lr, seed in grid
     ]
-    study = Study("rates", "?", {}, [{"machine": {"hardware": "a loom"}}], trials)
+    study = Study("rates", "?", {}, [{"machine": {"hardware": "a loom"}}], trials, Path("rates"))
     figure = live_beside(replace(RESIDUAL, live=True), study, ["plain56", "resnet56"], lr=0.03)
     *recorded_lines, live = figure.axes[0].get_lines()
     assert [(line.get_label(), line.get_linestyle(), list(line.get_ydata())) for line in recorded_lines] == [
@@ -85,12 +85,6 @@ def test_relatives_of_one_depth_have_markers_of_their_own_however_long_they_trai
     several = [called(replace(RESIDUAL, history=RESIDUAL.history[:1] * rows), name) for name in names]
     drawn = lines(error_curves(several)).values()
     assert len({line.get_marker() for line in drawn}) == len({line.get_color() for line in drawn}) == len(names)
-
-
-def test_layer_lines_place_layers_by_relative_depth():
-    figure = layer_lines({"now": {"plain20": [1, 2, 4], "plain56": [1, 10, 100, 1000]}}, "norm")
-    assert list(lines(figure)["plain-20"].get_xdata()) == [0, 0.5, 1]
-    assert (figure.axes[0].get_yscale(), figure.axes[0].get_ylabel()) == ("log", "norm")
 
 
 def test_comparison_gives_a_name_the_same_colour_in_every_panel():

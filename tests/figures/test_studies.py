@@ -1,5 +1,7 @@
 """Figures of recorded studies: a dot per trial, lines through means or medians, and what diverged is not hidden."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ SESSIONS = [{"machine": {"hardware": "a CPU"}}]
 
 
 def study(*trials):
-    return Study("made", "?", SHARED, SESSIONS, list(trials))
+    return Study("made", "?", SHARED, SESSIONS, list(trials), Path("made"))
 
 
 def trial(error, seed=0, diverged=None, **settings):

@@ -4,11 +4,9 @@ import copy
 
 import pytest
 import torch
-import torchvision
 from support.state import is_as_before, state_of
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torchvision.models.resnet import BasicBlock as Block
 
 from resnet_lesson import build
 from resnet_lesson.inside import lesions
@@ -23,7 +21,6 @@ from resnet_lesson.inside.measures import (
     relative_gradients,
     residual_blocks,
     residual_sizes,
-    responses,
     unchanged,
 )
 from resnet_lesson.training.transfer import freeze
@@ -54,13 +51,13 @@ MEASURES = {
     "norms": lambda network, x: gradient_norms(network, x, LABELS),
     "correlation": lambda network, x: gradient_correlation(network, x, (0.1, 0.5)),
     "correlation, untrained": lambda network, x: gradient_correlation(network, x, (0.1, 0.5), trained=False),
-    "responses, batch": lambda network, x: responses(network, x, batch_statistics=True),
     "surface": line,
     "surface, batch": lambda network, x: line(network, x, batch_statistics=True),
     "error": lambda network, x: [lesions.error_of(network, [(x, LABELS)])],
     "error, batch": lambda network, x: [lesions.error_of(network, [(x, LABELS)], batch_statistics=True)],
-    "swap random": lambda network, x: lesions.swap_random(network, [(x, LABELS)], (1, 2)),
-    "paths": lambda network, x: lesions.path_gradients(network, x, LABELS, (0, 2)),
+    "lesions, batch": lambda network, x: lesions.drop_each(network, [(x, LABELS)], batch_statistics=True),
+    "promises": lambda network, x: kept_promises(network, x, LABELS, [0.1])[0],
+    "relative": lambda network, x: relative_gradients(network, x, LABELS),
 }
 
 
@@ -207,22 +204,6 @@ def test_gradients_of_a_module_inside_are_those_of_its_own_outputs():
 def test_neighbours_need_two_images_and_a_module_that_exists(n, options, says):
     with pytest.raises(ValueError, match=says):
         gradient_correlation(build("resnet8"), images(n), (0.1,), **options)
-
-
-def test_responses_are_those_after_each_bn_outside_of_shortcuts():
-    network = build("resnet8", seed=0, shortcut="B").eval()
-    found = responses(network, images())
-    names = [f"stages.{i}.0.residual.bn{j}" for i in range(3) for j in (1, 2)]
-    assert list(found) == ["stem.bn1", *names]
-    with torch.no_grad():
-        x = network.stem.conv1(images())
-        assert found["stem.bn1"] == pytest.approx(network.stem.bn1(x).std().item())
-    nn.init.zeros_(network.stages[2][0].residual.bn2.weight)
-    assert responses(network, images())["stages.2.0.residual.bn2"] == 0
-    batch = responses(network, images(), batch_statistics=True)
-    assert batch["stem.bn1"] == pytest.approx(1, abs=0.02) != found["stem.bn1"]
-    theirs = responses(torchvision.models.ResNet(Block, [1, 1, 1, 1]), images(2))
-    assert list(theirs) == ["bn1", *(f"layer{i}.0.bn{k}" for i in range(1, 5) for k in (1, 2))]
 
 
 def test_the_size_of_f_is_measured_image_by_image():
