@@ -12,7 +12,7 @@ from ..training.study import Study
 from .style import PLAIN, RESIDUAL, depth, dots_and_means, finish, line_style, noted, panels, styled, styles
 
 ERRORS = {"train_error": "training error", "test_error": "test error"}  # the panels of `error_curves`
-MANY = 25  # rows of a run: more dots than these run together
+MANY = 12  # rows of a run: with more dots than these, dashes look like a solid line
 
 
 def provenance(runs: Sequence[Run]) -> str:

@@ -19,6 +19,9 @@ def provenance(study: Study) -> str:
     """Which data, recipe, seeds and machine: the line under a figure of a study."""
     seeds = sorted({trial["seed"] for trial in study.trials})
     what = [study.shared["data"]["name"], f"recipe {study.shared['recipe']['name']}"]
+    rates = {trial.get("lr", study.shared["recipe"].get("lr")) for trial in study.trials} - {None}
+    if len(rates) == 1:  # with several, the figure says which
+        what[-1] += f" at {rates.pop():g}"
     what.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
     return " · ".join(["Recorded", *what, study.hardware])
 
