@@ -198,7 +198,7 @@ def size_and_damage(networks: Mapping[str, tuple[Sequence[float], Sequence[float
     figure, axes = panels([label(name) for name in networks], 3.8, 3.4)
     for ax, (name, (sizes, rises)) in zip(axes, networks.items(), strict=True):
         ax.plot(sizes, rises, "o", color=line_style(name)["color"], alpha=0.8)
-        ax.set(xlabel="|F(x)| / |shortcut|", xlim=(0, None))
+        ax.set(xlabel="‖F(x)‖ / ‖shortcut‖", xlim=(0, None))
     axes[0].yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("rise of the error without the block")
     return figure
@@ -234,7 +234,7 @@ def growth_by_depth(found: Mapping[str, Mapping[int, Sequence[float]]], theory: 
 
 @styled
 def size_lines(found: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
-    """|F(x)| / |what the shortcut brings| by block: {name: for each seed a number per block}, on a log scale.
+    """‖F(x)‖ / ‖what the shortcut brings‖ by block: {name: for each seed a number per block}, on a log scale.
 
     A line through the medians of the seeds and a band over all of them; the black line is where both are as large.
     """
@@ -247,4 +247,4 @@ def size_lines(found: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     ax.axhline(1, color="black", lw=0.8)
     ax.set(xlabel="block", yscale="log")
     _loss_ticks(ax.yaxis, *ax.get_ylim())
-    return finish(figure, "|F(x)| / |what the shortcut brings|", percent=False)
+    return finish(figure, "‖F(x)‖ / ‖what the shortcut brings‖", percent=False)
