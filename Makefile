@@ -63,7 +63,8 @@ visdom: setup
 # Both runs go to their end, and either can fail the target. With ARGS: one pytest run, with exactly these arguments.
 # Two processes take a file each at a time, with one thread each; tests/conftest.py begins with the longest.
 TWO := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-FIRST = $(wildcard notebooks/07_* notebooks/02_* notebooks/01_*)  # the longest ones
+FIRST = $(wildcard notebooks/07_* notebooks/02_* notebooks/01_*)  # the longest, so that two processes end together
+ALL = $(or $(strip $(FIRST) $(filter-out $(FIRST),$(NOTEBOOKS))),notebooks/)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
 test: setup
 ifdef ARGS
@@ -71,7 +72,7 @@ ifdef ARGS
 else
 	@failed=0; set -x; \
 	$(TWO) || failed=1; \
-	$(TWO) $(NBVAL) $(FIRST) $(filter-out $(FIRST),$(NOTEBOOKS)) || failed=1; \
+	$(TWO) $(NBVAL) $(ALL) || failed=1; \
 	{ set +x; } 2>/dev/null; exit $$failed
 endif
 
