@@ -40,6 +40,7 @@ class Prediction:
             self.controls[question] = buttons
             rows += [ipywidgets.HTML(escape(question)), buttons]
         self.view = ipywidgets.VBox(rows)
+        self.view.add_class("prediction")
 
     @property
     def answers(self) -> dict[str, str | None]:

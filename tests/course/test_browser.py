@@ -73,7 +73,7 @@ def tab_to(page, control):
 
 def move_explorers(page):
     """Go through the controls of each explorer by Tab, move each by a key, and wait until what it shows has changed."""
-    explorers = page.locator(".jp-OutputArea-output .widget-vbox").all()
+    explorers = page.locator(".jp-OutputArea-output .widget-vbox:not(.prediction)").all()
     for view in explorers:
         shown, controls = view.locator(".widget-html-content"), view.locator(CONTROLS).all()
         before = shown.inner_html()
@@ -84,6 +84,24 @@ def move_explorers(page):
             page.keyboard.press("ArrowRight" if "noUi" in kind else "ArrowDown" if "SELECT" in kind else "Space")
         page.wait_for_function("([view, before]) => view.innerHTML !== before", arg=[shown.element_handle(), before])
     return len(explorers)
+
+
+def commit_predictions(page, notebook):
+    """Press the last answer to each question, run the cell that shows it beside the result, and read it there."""
+    answers, shown = [], []
+    for group in page.locator(".prediction .widget-toggle-buttons").all():
+        button = group.locator(".widget-toggle-button").last
+        button.click()
+        answers.append(button.inner_text().strip())
+    cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and ".beside(" in cell.source]
+    for i in cells:
+        cell = page.locator(".jp-Notebook-cell").nth(i)
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        cell.locator("td:nth-child(2)").filter(has_not_text="–").first.wait_for(timeout=60_000)
+        shown += cell.locator("td:nth-child(2)").all_inner_texts()
+    assert sorted(shown) == sorted(answers)
+    return len(cells)
 
 
 def open_answers(page):
@@ -160,6 +178,7 @@ def test_notebook_works_in_jupyterlab(path, browser, lab):
         assert len(widths) >= count_images(stored) - explorers  # these show their picture inside the widget
         assert all(width > 0 for width in widths)
         assert move_explorers(page) == explorers
+        assert commit_predictions(page, ran) == len(re.findall(r"= predict\(", code))
         assert open_answers(page) == sum(cell.source.count("<details>") for cell in stored.cells)
         assert answer_wrongly(page, ran) == len(re.findall(r"^ex = exercises\.", code, re.M))
         assert errors(nbformat.from_dict(page.evaluate(NOTEBOOK))) == []
