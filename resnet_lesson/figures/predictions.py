@@ -25,7 +25,7 @@ class Prediction:
     def __init__(self, questions: Mapping[str, Sequence[str]]):
         self.questions = {question: list(answers) for question, answers in questions.items()}
         self.controls: dict[str, Any] = {}
-        self.view = None
+        self.view: Any = None
         try:
             self._add_controls()
         except Exception as problem:  # an old or damaged ipywidgets: the questions are still worth reading
