@@ -67,9 +67,8 @@ def load_weights(network: ResNet, weights: Mapping) -> ResNet:
     found, names = _our_names({re.sub(r"^((module|_orig_mod|model|net)\.)+", "", key): w for key, w in weights.items()})
     own = network.state_dict()
     counters = {key: tensor for key, tensor in own.items() if key.endswith("num_batches_tracked")}
-    found = {
-        key: torch.as_tensor(tensor) for key, tensor in (counters | found).items()
-    }  # files from before 2018 have no counters
+    found = counters | found  # files from before 2018 have no counters
+    found = {key: torch.as_tensor(tensor) for key, tensor in found.items()}
     reasons = {
         "missing": [key for key in own if key not in found],
         "not in this network": [key for key in found if key not in own],
