@@ -1,0 +1,138 @@
+"""From a student's answer to findings: what comes of each case, and which known wrong answers give the same."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .guard import SECONDS, TimeIsUp, guarded
+from .outcomes import Stopped, agree, stopped, words
+from .remedies import remedy_for
+from .report import Finding
+
+if TYPE_CHECKING:
+    from .exercise import Case, Exercise, Mistake
+
+
+class Wrong(Exception):
+    """A case raises it where an answer fails in a way that no outcome shows, or that the case itself can name.
+
+    mistake: the mistake's short name ("x is changed in place"). got: what was seen, as short text.
+    why: how to see that it is wrong, or where to look; one or two sentences to the student.
+    """
+
+    def __init__(self, mistake: str, got: object, why: str):
+        super().__init__(f"{mistake}: got {got}. {why}")
+        self.mistake, self.got, self.why = mistake, words(got), why
+
+
+TOO_LONG = Wrong(
+    "your code does not come to an end",
+    f"no answer within {SECONDS:g} seconds",
+    "Is there a loop whose condition never changes? The cases after this one were not tried.",
+)
+
+
+def outcome(case: "Case", answer: object) -> object:
+    """What comes of a case: what it returns, an exception as `Stopped`, or the `Wrong` that the case raised."""
+    try:
+        with guarded():
+            return case.run(answer)
+    except Wrong as wrong:
+        return wrong
+    except TimeIsUp:
+        return TOO_LONG
+    except (Exception, SystemExit) as error:  # whatever a student's code may raise
+        return stopped(error)
+
+
+def outcomes(cases: Sequence["Case"], answer: object) -> list:
+    """Those of all cases, up to the first one that does not come to an end."""
+    found = []
+    for case in cases:
+        found.append(outcome(case, answer))
+        if found[-1] is TOO_LONG:
+            break
+    return found
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """failed: the cases that went wrong. findings: one for each mistake, with the cases in which it shows."""
+
+    failed: list[int]
+    findings: list[Finding]
+    unexplained: int
+
+
+def judge(exercise: "Exercise", answer: object) -> Diagnosis:
+    """Compare the answer's outcomes with those of the right answers, and with those of the known wrong ones.
+
+    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained.
+    """
+    found = outcomes(exercise.cases, answer)
+    diagnoses = []
+    for right in exercise.right_answers:
+        diagnoses.append(_against(exercise, right, found))
+        if not diagnoses[-1].failed:
+            break
+    return min(diagnoses, key=lambda one: (one.unexplained, len(one.failed)))
+
+
+def _against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
+    expected = [exercise.outcome_of(right, i) for i in range(len(found))]
+    failed = [i for i in range(len(found)) if not agree(found[i], expected[i])]
+    told = [(i, found[i].mistake, found[i].got, found[i].why) for i in failed if isinstance(found[i], Wrong)]
+    open_ = [i for i in failed if not isinstance(found[i], Wrong)]
+    explained = _explained(exercise, right, found, expected, open_)
+    if explained:
+        told += [(i, mistake.name, words(found[i], expected[i]), mistake.why) for i, mistake in explained.items()]
+    elif open_ and not told:
+        told = [(open_[0], *_in_general(found[open_[0]], expected[open_[0]]))]
+    findings = [
+        Finding(exercise.cases[i].tried, exercise.cases[i].expected, got, name, why, exercise.read)
+        for i, name, got, why in sorted(told, key=lambda one: one[0])
+    ]
+    not_tried = list(range(len(found), len(exercise.cases)))
+    return Diagnosis(failed + not_tried, findings, 0 if explained else len(open_))
+
+
+def _explained(exercise, right, found, expected, open_: list[int]) -> dict[int, "Mistake"]:
+    """The mistake behind each of the open cases; empty if known mistakes do not explain all of them.
+
+    A mistake fits if each case in which it would show has just its outcome. One that shows in many cases comes first,
+    since what fits in a single case may fit by chance.
+    """
+    fitting = []
+    for mistake in exercise.mistakes if open_ else ():
+        shown = [_where_it_shows(exercise, wrong, found, expected) for wrong in mistake.answers_beside(right)]
+        fitting.append((mistake, max(shown, key=len, default=[])))
+    explained: dict[int, Mistake] = {}
+    for mistake, shown in sorted(fitting, key=lambda one: -len(one[1])):
+        explained |= {i: mistake for i in shown if i not in explained}
+    return explained if set(open_) <= explained.keys() else {}
+
+
+def _where_it_shows(exercise, wrong, found, expected) -> list[int]:
+    """The cases in which a wrong answer differs from the right one; none if the student's outcomes are not the same."""
+    shown = []
+    silent = [expected[i] is None and found[i] is None for i in range(len(found))]  # there only `Wrong` would tell
+    failed_first = sorted(range(len(found)), key=lambda i: agree(found[i], expected[i]))
+    for i in (i for i in failed_first if not silent[i]):
+        made = exercise.outcome_of(wrong, i)
+        if agree(made, expected[i]) or isinstance(made, Wrong):
+            continue
+        if isinstance(found[i], Wrong) or not agree(found[i], made):
+            return []
+        shown.append(i)
+    return shown
+
+
+def _in_general(got: object, expected: object) -> tuple[str, str, str]:
+    """The mistake, what came and why, for an outcome that no known wrong answer has."""
+    parts = got.items() if isinstance(got, Mapping) and isinstance(expected, Mapping) else [("", got)]
+    for key, part in parts:
+        if isinstance(part, Stopped) and not (key and agree(part, expected.get(key))):
+            return remedy_for(part)
+    if got is None:
+        return "nothing is returned", "None", "Does every way through your code end in `return`?"
+    return "", words(got, expected), ""
