@@ -28,7 +28,7 @@ filter_direction = Exercise(
         "random * (own.norm(dim=1) / random.norm(dim=1))[:, None], with random shaped like own, has the right lengths; "
         ".view_as(weight) gives it the weight's shape again.",
     ),
-    read="notebook 07, section 7",
+    read="notebook 07, section 6",
 )
 
 

@@ -32,7 +32,7 @@ lesion = Exercise(
         "kept = [(block, block.residual) for block in blocks]; in a loop block.residual = Nothing(); then try: yield "
         "network, and finally: for block, residual in kept: block.residual = residual.",
     ),
-    read="notebook 07, section 8",
+    read="notebook 07, section 7",
 )
 
 ONE, SEVERAL = ["stages.1.1"], ["stages.2.2", "stages.0.0", "stages.2.0"]

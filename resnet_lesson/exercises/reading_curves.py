@@ -48,7 +48,7 @@ reading_curves = Exercise(
         "Two are left, with 20 layers each. The one with shortcuts learns faster and ends lower.",
         "For the last part subtract the training error from the test error, for each letter: both are beside its ends.",
     ),
-    read="notebook 01, sections 5, 6 and 11; paper, figures 1 and 6",
+    read="notebook 01, sections 5, 6 and 10; paper, figures 1 and 6",
 )
 
 

@@ -1,6 +1,7 @@
 """Controls: networks that change one thing about ResNet-56 or plain-56, so that an experiment can tell what it does.
 
-Notebook 07 asks with them which part of a residual block makes depth trainable.
+Notebook 07 asks with them which part of a residual block makes depth trainable. Two of them are written in its cells,
+word for word as they are here (a test compares them): `DosedBlock` and `start_near_identity`.
 """
 
 from collections import OrderedDict
@@ -13,17 +14,13 @@ from .networks import build
 
 
 class DosedBlock(BasicBlock):
-    """A basic block whose shortcut has a strength: y = ReLU(F(x) + dose * shortcut(x)).
+    """y = ReLU(F(x) + dose * shortcut(x)): a dose of 0 makes the plain block, and 1 the residual one."""
 
-    (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)). A dose of 0 is the plain block, a dose of
-    1 the residual one; the doses between are this course's experiment.
-    """
-
-    def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "A", dose: float = 1.0):
-        super().__init__(in_channels, width, stride, shortcut)
+    def __init__(self, *shape, dose=1.0, **options):
+        super().__init__(*shape, **options)
         self.dose = dose
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.relu(self.residual(x) + self.dose * self.shortcut(x))
 
 
@@ -69,14 +66,10 @@ def dosed(name: str, dose: float, *, seed: int = 0) -> nn.Module:
 
 
 @torch.no_grad()
-def start_near_identity(network: nn.Module, share: float = 0.1) -> nn.Module:
-    """Let each 3x3 convolution with as many channels in as out begin near a copy of its input; return the network.
-
-    Its weights become `share` of what they were, plus a Dirac kernel: 1 in the centre of a channel's own filter. With
-    BN behind it, only the proportion of the two counts. No shortcut is added.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels and module.kernel_size == (3, 3):
-            module.weight *= share
-            module.weight += nn.init.dirac_(torch.empty_like(module.weight))
+def start_near_identity(network, share):
+    """Let each convolution that keeps the number of channels begin as `share` of its weights plus a copy of x."""
+    for conv in network.modules():
+        if isinstance(conv, nn.Conv2d) and conv.in_channels == conv.out_channels:
+            conv.weight *= share
+            conv.weight += nn.init.dirac_(torch.empty_like(conv.weight))
     return network

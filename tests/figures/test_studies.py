@@ -1,6 +1,7 @@
 """Figures of recorded studies: a dot per trial, lines through means or medians, and what diverged is not hidden."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ def study(*trials):
 
 
 def trial(error, seed=0, diverged=None, **settings):
-    return {"seed": seed, "train_errors": [0.95, error], "diverged": diverged, **settings}
+    errors = {"train_errors": [0.95, error], "test_errors": [0.95, error]}
+    return {"seed": seed, **errors, "diverged": diverged, **settings}
 
 
 DOSES = study(
@@ -26,6 +28,12 @@ DOSES = study(
 REFERENCES = study(
     *(trial(error, lr=0.03, network=name) for name, error in (("plain56", 0.7), ("resnet56", 0.02))),
     trial(0.6, lr=0.3, network="resnet56"),  # at a rate of its own
+)
+RATES = study(
+    trial(0.2, lr=0.01, network="plain20"),
+    trial(0.4, 1, lr=0.01, network="plain20"),
+    trial(0.1, diverged=7, lr=0.1, network="plain20"),
+    trial(0.8, lr=0.01, network="plain56"),
 )
 
 
@@ -36,6 +44,28 @@ def dots(ax):
 
 def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()] if figure.legends else []
+
+
+def named(ax, name):
+    return [line for line in ax.get_lines() if line.get_label() == name]
+
+
+def test_a_line_goes_through_the_means_and_a_training_that_diverged_counts_as_guessing():
+    figure = studies.rate_curves(RATES)
+    (line,) = named(figure.axes[0], "plain-20")
+    assert list(line.get_xdata()) == [0.01, 0.1] and list(line.get_ydata()) == pytest.approx([0.3, studies.GUESSING])
+    assert legend(figure) == ["plain-20", "plain-56"]
+    assert figure._supxlabel.get_text() == "Recorded · shapes10 · recipe demo · seeds 0, 1 · a CPU"
+
+
+def test_networks_can_be_chosen_and_live_runs_are_marked_at_their_rate_in_each_panel():
+    errors = {"train_error": 0.75, "test_error": 0.65}
+    run = SimpleNamespace(recipe={"lr": 0.03}, final=lambda column: errors[column])
+    figure = studies.rate_curves(RATES, ["plain56"], live={"plain56": run})
+    for ax, column in zip(figure.axes, errors, strict=True):
+        assert named(ax, "plain-20") == [] and named(ax, "plain-56")
+        (cross,) = named(ax, "live")
+        assert (list(cross.get_xdata()), list(cross.get_ydata())) == ([0.03], [errors[column]])
 
 
 def test_the_dose_view_has_a_dot_each_trial_marks_the_dose_and_shows_its_trainings():

@@ -1,7 +1,11 @@
 """Controls: each changes one thing, and nothing else."""
 
+import inspect
+
+import nbformat
 import pytest
 import torch
+from support.paths import REPO
 from torch import nn
 
 from resnet_lesson import build
@@ -56,3 +60,10 @@ def test_a_share_of_the_first_weights_is_kept():
     new, old = network.stages[1][1].layers.conv1.weight, before.stages[1][1].layers.conv1.weight
     assert torch.allclose(new - 0.5 * old, nn.init.dirac_(torch.empty_like(old)), atol=1e-6)
     assert new.requires_grad
+
+
+@pytest.mark.parametrize("taught", [DosedBlock, start_near_identity])
+def test_the_cells_of_notebook_07_are_the_code_of_the_recorded_studies(taught):
+    notebook = nbformat.read(REPO / "notebooks" / "07_inside_a_resnet.ipynb", as_version=4)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    assert any(cell.endswith(inspect.getsource(taught).rstrip()) for cell in cells)
