@@ -43,7 +43,8 @@ def mistakes_of_two_convolutions(exercise: Exercise) -> None:
             "With stride 2, the first convolution of the block has stride 2.")
     mistake("the channels change in the second convolution",
             {one: "conv3x3(in_channels, in_channels, stride)", two: "conv3x3(in_channels, width)",
-             "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(in_channels)"}, "The first convolution already has the new number of channels.")
+             "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(in_channels)"},
+            "The first convolution already has the new number of channels.")
     no_relu, no_bn = {"relu=nn.ReLU()": "relu=nn.Identity()"}, {"bn2=nn.BatchNorm2d(width)": "bn2=nn.Identity()"}
     for lines in ({two: "nn.Identity()"} | no_relu | no_bn, {two: "nn.Identity()"} | no_bn, {two: "nn.Identity()"},
                   {two: "nn.Conv2d(width, width, 1, bias=False)"},
@@ -55,21 +56,21 @@ def mistakes_of_two_convolutions(exercise: Exercise) -> None:
             "With dilation the kernel skips the next pixels. Leave dilation out; padding is 1 then.")
 
 
-def mistakes_of_every_block(exercise: Exercise, inside: str, last: str = "bn2") -> None:
-    """Those of BN and of layers that are shared. inside: the name of the sequence of layers; last: of its last BN."""
+def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
+    """Those of BN and of layers that are shared. inside: the name of the sequence of layers."""
     mistake, end = exercise.mistake, "self.relu = nn.ReLU()"
     def after(line): return {end: f"{end}\n        {line}"}
-    two = f"self.{inside}.bn1, self.{inside}.{last}"
-    mistake("one BN for two convolutions", after(f"self.{inside}.bn2 = self.{inside}.bn1"),
+    bn1, bn2 = f"self.{inside}.bn1", f"self.{inside}.bn2"
+    mistake("one BN for two convolutions", after(f"{bn2} = {bn1}"),
             "Two convolutions have equally many channels, but each needs its own statistics: make two BN layers.")
-    mistake("one BN for two convolutions", after(f"self.unused, self.{inside}.bn2 = self.{inside}.bn2, self.{inside}.bn1"),
+    mistake("one BN for two convolutions", after(f"self.unused, {bn2} = {bn2}, {bn1}"),
             "The first BN runs twice and the second one never: each convolution needs its own.")
-    mistake("BN without scale and shift",
-            after(f"for bn in ({two}):\n            bn.affine, bn.weight, bn.bias = False, None, None"),
+    bare = "for bn in self.modules():\n            if isinstance(bn, nn.BatchNorm2d):\n                "
+    mistake("BN without scale and shift", after(f"{bare}bn.affine, bn.weight, bn.bias = False, None, None"),
             "BN has a scale and a shift for each channel, which are learned. Leave affine=False out.")
     forward = "def forward(self, x: Tensor) -> Tensor:"
     for lines in (after("for bn in self.modules():\n            bn.running_mean, bn.running_var = None, None"),
-                  {forward: f"{forward}\n        self.{inside}.train()"}, {forward: f"{forward}\n        self.train()"}):
+                  *({forward: f"{forward}\n        {who}.train()"} for who in (f"self.{inside}", "self"))):
         mistake("BN uses the batch in eval()", lines, "In eval() BN takes its running mean and variance. Is there a "
                 "track_running_stats=False, or a .train() in forward?")
     for who in (f"self.{inside}", "self"):
@@ -100,7 +101,8 @@ def mistakes_of_the_sum(exercise: Exercise, out: str) -> None:
     mistake("the shortcut is added twice", {SUM: "self.relu(self.residual(x) + 2 * self.shortcut(x))"},
             "Add x to F(x) once.")
     for lines in ("self.shortcut(x) - self.residual(x)", "self.residual(x) - self.shortcut(x)"):
-        mistake("subtracted instead of added", {SUM: f"self.relu({lines})"}, "The equation has a plus: F can be negative.")
+        mistake("subtracted instead of added", {SUM: f"self.relu({lines})"},
+                "The equation has a plus: F can be negative.")
     mistake("averaged instead of added", {SUM: "self.relu((self.residual(x) + self.shortcut(x)) / 2)"},
             "Nothing is divided: y = ReLU(F(x) + x).")
     mistake("multiplied instead of added", {SUM: "self.relu(self.residual(x) * self.shortcut(x))"},
@@ -125,7 +127,8 @@ def mistakes_of_the_sum(exercise: Exercise, out: str) -> None:
             f"Other channels alone make x too thin for F(x): stride != 1 or in_channels != {out_in_words(out)}.")
     mistake("projection only where the channels change", {s: f"{s} if in_channels != {out} else nn.Identity()"},
             f"A stride alone makes x too large for F(x): stride != 1 or in_channels != {out_in_words(out)}.")
-    mistake("the projection does not take the stride", {s: f"nn.Identity() if {fits} else Projection(in_channels, {out})"},
+    mistake("the projection does not take the stride",
+            {s: f"nn.Identity() if {fits} else Projection(in_channels, {out})"},
             "The 1x1 convolution takes the block's stride, too: then both terms have half the height and width.")
     mistake("a projection where identity would do", {s: f'make_shortcut("C", in_channels, {out}, stride)'},
             "Where the shape stays, add x itself: nn.Identity() has no parameters and keeps x as it is.")

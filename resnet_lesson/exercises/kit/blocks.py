@@ -16,14 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .calls import numbers, run
 from .exercise import Exercise, Wrong
 from .outcomes import agree, attempt, shape
 from .recorder import name_of, reached
-
-
-def numbers(*size: int, seed: int = 0) -> Tensor:
-    """Normal random numbers that are the same whatever was drawn before."""
-    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
 
 
 def make_block(answer: Callable, in_channels: int, width: int, stride: int = 1, expansion: int = 1) -> nn.Module:
@@ -52,16 +48,6 @@ def make_block(answer: Callable, in_channels: int, width: int, stride: int = 1, 
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in block.parameters()):
         block.eval()(torch.zeros(1, in_channels, 8, 8))  # lazy layers learn their shapes from a first input
     return block.train()
-
-
-def run(block: Callable, x: Tensor) -> Tensor:
-    """What the student's module or function returns for a copy of x, which must be a tensor."""
-    output = block(x.clone())
-    if output is None:
-        raise Wrong("nothing is returned", "None", "Does your code end in `return`?")
-    if not isinstance(output, Tensor):
-        raise Wrong("not a tensor", type(output).__name__, "Return one tensor.")
-    return output
 
 
 class _Planter(TorchDispatchMode):
@@ -171,7 +157,7 @@ def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
 def layers_of(block: nn.Module, x: Tensor) -> list[str]:
     """The convolutions that run, also before an error, in words; a linear layer at each pixel is a 1x1."""
     found = []
-    for o in reached(block, x):
+    for o in reached(block, x.clone()):
         if o.name == "convolution":
             wide = f"{o.kernel[2]}x{o.kernel[3]}, {o.kernel[1]} -> {o.kernel[0]}"
             size = f" on {o.result.shape[2]}x{o.result.shape[3]} pixels"
@@ -187,12 +173,15 @@ SHAPES = ((16, 1, 8, 8), (32, 2, 8, 8), (32, 1, 8, 8), (16, 2, 8, 8), (32, 2, 7,
 
 
 def try_block(exercise: Exercise, y: str, layers: str, expansion: int = 1) -> None:
-    """Give an exercise the cases of a block. y, layers: what to expect, in words; expansion: output channels / width."""
+    """Give an exercise the cases of a block.
 
-    def made(answer, out=16, stride=1, x=numbers(4, 16, 8, 8)):  # noqa: B008
-        return planted(make_block(answer, 16, out // expansion, stride, expansion), x)
+    y, layers: what to expect, in words; expansion: output channels / width.
+    """
 
     x = numbers(4, 16, 8, 8)
+
+    def made(answer, out=16, stride=1, first=x):
+        return planted(make_block(answer, 16, out // expansion, stride, expansion), first)
 
     @exercise.case(
         "the shapes: stride 1 and 2, 16 channels to 16 and to 32, 8x8 and odd 7x9 pixels",
@@ -239,7 +228,7 @@ def try_block(exercise: Exercise, y: str, layers: str, expansion: int = 1) -> No
 
     @exercise.case("the same x twice, and after another x", "the same y: the block keeps nothing of earlier calls")
     def nothing_kept(answer):
-        keeps_nothing(lambda first: made(answer, x=first), x)
+        keeps_nothing(lambda first: made(answer, first=first), x)
 
     @exercise.case("x after the forward pass", "unchanged: others may still need it")
     def leaves_x_alone(answer):
