@@ -135,6 +135,15 @@ def test_an_endless_answer_is_stopped_and_the_rest_not_tried(adding, monkeypatch
     assert report.mistakes == ["your code does not come to an end"] and len(report.right) == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform cannot interrupt code")
+def test_a_limit_inside_a_limit_leaves_the_outer_one_running():
+    with pytest.raises(guard.TimeIsUp), guard.time_limit(0.3):
+        with guard.time_limit(60):
+            pass
+        while True:
+            pass
+
+
 def test_beside_the_main_thread_it_runs_without_a_limit(adding):
     reports = []
     thread = threading.Thread(target=lambda: reports.append(adding.check(sum)))
