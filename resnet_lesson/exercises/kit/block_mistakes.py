@@ -79,9 +79,9 @@ def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
     mistake("BN without scale and shift", after(f"{bare}bn.affine, bn.weight, bn.bias = False, None, None"),
             "BN has a scale and a shift for each channel, which are learned. Leave affine=False out.")
     weight = f"self.{inside}.conv2.weight"
-    for lines in (f"{weight}.requires_grad_(False)", f"kernel = {weight}.data\n        del {weight}\n        "
+    for line in (f"{weight}.requires_grad_(False)", f"kernel = {weight}.data\n        del {weight}\n        "
                   f'self.{inside}.conv2.register_buffer("weight", kernel)'):
-        mistake("some weights are not parameters", after(lines),
+        mistake("some weights are not parameters", after(line),
                 "A weight that is a plain tensor is never trained. Use nn.Conv2d and nn.BatchNorm2d, or nn.Parameter.")
     forward = "def forward(self, x: Tensor) -> Tensor:"
     for lines in (after("for bn in self.modules():\n            bn.running_mean, bn.running_var = None, None"),
