@@ -47,8 +47,12 @@ def make_block(answer: Callable, in_channels: int, width: int, stride: int = 1, 
         why = "Define a class that inherits from nn.Module, or a function that returns a module."
         raise Wrong("not a module", type(block).__name__, why)
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in block.parameters()):
-        block.eval()(torch.zeros(1, in_channels, 8, 8))  # lazy layers learn their shapes from a first input
-    return block.train()
+        block.eval()
+        block(torch.zeros(1, in_channels, 8, 8))  # lazy layers learn their shapes from a first input
+    if block.train() is not block:
+        why = "build(...).eval() is written in one line: train and eval return the module. Leave them as they are."
+        raise Wrong("train() does not return the block", type(block.train()).__name__, why)
+    return block
 
 
 def keeping(answer: Callable, expansion: int) -> nn.Module:
@@ -99,7 +103,8 @@ def planted(block: nn.Module, x: Tensor) -> nn.Module:
     block.eval()
     with torch.no_grad(), _Planter():
         run(block, x)
-    return block.train()
+    block.train()
+    return block
 
 
 def count(block: nn.Module) -> int:
@@ -221,11 +226,15 @@ def evaluation(answer: Callable, expansion: int) -> Tensor:
     return run(block.eval(), X[:1])
 
 
-def gradient(answer: Callable, expansion: int) -> Tensor | None:
-    block, x = planted(keeping(answer, expansion), X), X.clone().requires_grad_()
-    y = block(x * 1)  # in case that it changes x in place
-    (got,) = torch.autograd.grad((y * numbers(*y.shape, seed=3)).sum(), x) if y.requires_grad else (None,)
-    return got
+def gradient(answer: Callable, expansion: int) -> dict:
+    def one(make):
+        block, x = planted(make(answer, expansion), X), X.clone().requires_grad_()
+        y = block(x * 1)  # in case that it changes x in place
+        if not y.requires_grad:
+            return None
+        return torch.autograd.grad((y * numbers(*y.shape, seed=3)).sum(), x, allow_unused=True)[0]
+
+    return {"where the shape stays": one(keeping), "where it changes": one(changing)}
 
 
 def nothing_kept(answer: Callable, expansion: int) -> None:
