@@ -6,6 +6,7 @@ A mistake is known by its number: `wrong_numbers` has what comes of each when on
 from collections.abc import Iterator
 from math import isfinite
 from numbers import Real
+from typing import Any
 
 from .kit.exercise import Exercise, Wrong
 from .kit.stub import is_unattempted
@@ -67,9 +68,9 @@ def known_parts(parts):
         raise Wrong("a part that is not asked for", ", ".join(strange), why)
 
 
-def number_in(part: str, parts: object) -> Real:
+def number_in(part: str, parts: object) -> float:
     """The number that was given, also as a tensor or array of a single one."""
-    given = parts.get(part) if isinstance(parts, dict) else None
+    given: Any = parts.get(part) if isinstance(parts, dict) else None
     if is_unattempted(given):
         raise Wrong("not counted yet", f"nothing for {part}", "Check one part and go on with the next.")
     if getattr(given, "ndim", None) == 0:

@@ -26,7 +26,7 @@ option_a = Exercise(
 option_a.right({"(out_channels - in_channels) // 2": "(out_channels - in_channels + 1) // 2"})
 
 
-@option_a.case("the shapes: more or equally many channels, stride 1 and 2, 8x8 and odd 7x9 pixels",
+@option_a.case("the shapes: as many channels and more, stride 1 and 2, 8x8 and odd 7x9 pixels",
                "the channels asked for; height and width divided by the stride, rounded up")  # fmt: skip
 def shapes(answer):
     def one(channels, out, stride, *size):
@@ -68,8 +68,10 @@ def nothing_is_learned(answer):
 
 @option_a.case("x in numbers of 16 and of 64 bits (bfloat16, float64)", "the output has the same dtype")
 def keeps_dtype(answer):
-    dtypes = (torch.bfloat16, torch.float64)
-    return {str(d): str(run(make_block(answer, 4, 8, 2).to(d), torch.ones(2, 4, 6, 6, dtype=d)).dtype) for d in dtypes}
+    def one(dtype):
+        return str(run(make_block(answer, 4, 8, 2).to(dtype), torch.ones(2, 4, 6, 6, dtype=dtype)).dtype)
+
+    return {"from bfloat16": one(torch.bfloat16), "from float64": one(torch.float64)}
 
 
 @option_a.case("x on another device (torch's `meta`)", "the output is on the same device")
@@ -191,8 +193,8 @@ for some in ("out_channels // 4", "in_channels // 2"):
     mistake("copied for a doubling with stride 2", {**lines, TAKE: "x[:, :, ::2, ::2]"}, "Much code for CIFAR-10 has a "
             "2 for the stride, and a half or a quarter of the channels. Use stride, and out_channels - in_channels.")
 pads("the dtype of x is lost", "torch.zeros(...) makes 32-bit numbers, and .float() turns x into them. "
-     "x.new_zeros(...), or nnF.pad, keeps the dtype of x.", PAD + ".float()", joined(ZEROS, options=", device=x.device"),
-     written(f"{ZEROS}(len(x), {ALL}, *x.shape[2:], device=x.device)"))
+     "x.new_zeros(...), or nnF.pad, keeps the dtype of x.", PAD + ".float()",
+     joined(ZEROS, options=", device=x.device"), written(f"{ZEROS}(len(x), {ALL}, *x.shape[2:], device=x.device)"))
 pads("the zeros stay on the CPU", "torch.zeros(...) makes them on the CPU; on a GPU this stops. x.new_zeros(...), or "
      "nnF.pad, follows x.", joined(ZEROS, options=", dtype=x.dtype"),
      written(f"{ZEROS}(len(x), {ALL}, *x.shape[2:], dtype=x.dtype)"))

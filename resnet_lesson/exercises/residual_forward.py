@@ -113,14 +113,22 @@ def real_blocks(answer):
     return {"16 -> 32 channels": attempt(y, answer, changing, x), "16 -> 16 channels": attempt(y, answer, keeping, x)}
 
 
-# --- The mistakes, each as another last line.
+# --- The mistakes, each as another last line; and most of them again with x itself where the shortcut belongs.
 # fmt: off
+F, S = "self.residual(x)", "self.shortcut(x)"
+UNUSED = "the shortcut is not used"
+USE_IT = "Where a block changes the shape, self.shortcut brings x there: add self.shortcut(x) instead of x."
+
+
 def mistake(name: str, why: str, *lines: str) -> None:
     for line in lines:
         residual_forward.mistake(name, {"return " + SUM: line if "return" in line else f"return {line}"}, why)
+        if F in line and S in line and "return" not in line:
+            both = f"{name}, and {UNUSED}"
+            residual_forward.mistake(both, {"return " + SUM: "return " + line.replace(S, "x")}, f"{why} {USE_IT}")
 
 
-F, S = "self.residual(x)", "self.shortcut(x)"
+residual_forward.mistake(UNUSED, {SUM: f"self.relu({F} + x)"}, USE_IT)
 mistake("forgotten shortcut", "That is ReLU(F(x)): what a plain block computes. Add self.shortcut(x).",
         f"self.relu({F})")
 mistake("forgotten F", "That is x alone. What does self.residual(x) answer, and where is it added?",
@@ -147,8 +155,6 @@ mistake("subtracted instead of added", "The equation has a plus: F can be negati
         f"self.relu({S} - {F})", f"self.relu({F} - {S})")
 mistake("joined instead of added", "`+` adds; torch.cat puts side by side.",
         *(f"self.relu(nn.modules.module.torch.cat([{a}, {b}], {dim}))" for a, b in ((F, S), (S, F)) for dim in (0, 1)))
-mistake("the shortcut is not used", "x itself is added. Where a block changes the shape, self.shortcut brings x there: "
-        "add self.shortcut(x).", f"self.relu({F} + x)")
 mistake("the shortcut does not start at x", "It got F's answer. Keep x as it is, and give what F computes another "
         "name: out = self.residual(x).", f"self.relu({F} + self.shortcut({F}))",
         *(f"x = {F}\n    return self.relu(x + {other})" for other in ("x", S)))

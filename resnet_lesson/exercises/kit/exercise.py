@@ -16,6 +16,7 @@ answer is a dictionary of them, and a mistake the parts that are wrong.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...errors import LessonError
 from .guard import quiet
@@ -37,7 +38,7 @@ class Case:
 @dataclass(frozen=True)
 class Mistake:
     name: str
-    wrong: Callable | Mapping[str, object]
+    wrong: Callable | Mapping[str, Any]
     why: str
     made: dict[int, list] = field(default_factory=dict)  # by the right answer that was edited
 
@@ -101,7 +102,7 @@ class Exercise:
         assert made, f"{self.name}: nothing to edit for {answer}"
         self.right_answers.append(made)
 
-    def mistake(self, name: str, wrong: Callable | Mapping[str, object], why: str) -> None:
+    def mistake(self, name: str, wrong: Callable | Mapping[str, Any], why: str) -> None:
         """Add a known mistake: a wrong answer, or {right: wrong} lines that turn each right answer into one.
 
         wrong: also the named parts that are wrong, where the answer is parts.
