@@ -5,7 +5,6 @@ A mistake is known by its number: `wrong_numbers` has what comes of each when on
 
 from collections.abc import Iterator
 from math import isfinite
-from numbers import Real
 from typing import Any
 
 from .kit.exercise import Exercise, Wrong
@@ -75,7 +74,7 @@ def number_in(part: str, parts: object) -> float:
         raise Wrong("not counted yet", f"nothing for {part}", "Check one part and go on with the next.")
     if getattr(given, "ndim", None) == 0:
         given = given.item()
-    if isinstance(given, Real) and not isinstance(given, bool) and isfinite(given):
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and isfinite(given):
         return int(given) if given == int(given) else given
     if isinstance(given, tuple) and all(isinstance(digits, int) for digits in given):
         why = "For Python 73,984 is two numbers, 73 and 984. Write it without the comma, or with _."

@@ -92,13 +92,8 @@ def spelled(value: object) -> str:
 
 
 def named(parts: dict) -> dict[str, str]:
-    """The networks that were named, each with its letters."""
-    found: dict[str, str] = {}
-    for letter in CURVES:
-        if letter in parts:
-            network = spelled(parts[letter])
-            found[network] = found.get(network, "") + letter
-    return found
+    """The networks that were named, each with its letter."""
+    return {spelled(parts[letter]): letter for letter in CURVES if letter in parts}
 
 
 def overfitting_as_said(given: object) -> str:

@@ -264,10 +264,6 @@ WRONG = {
             curves("resnet20", "plain56", "resnet56", "plain20"),
             "plain and residual networks are confused",
         ),
-        "a pair swapped, and overfitting": (
-            curves(B="resnet20", D="resnet56", overfits="A and D"),
-            "overfitting where there is none",
-        ),
         "one name twice": (curves(A="plain56"), "one name for two curves"),
         "an unknown name": (curves(A="vgg19"), "not one of the four names"),
         "things instead of names": (curves(A=PlainBlock, B=curves), "not one of the four names"),
@@ -277,7 +273,6 @@ WRONG = {
         "degradation by its network's name": (curves(overfits="Plain-56"), "degradation taken for overfitting"),
         "two of them": (curves(overfits=["plain-56", "curve D."]), "overfitting where there is none"),
         "not sure": (curves(overfits="not sure"), "neither a curve nor none"),
-        "no idea": (curves(overfits="no idea"), "neither a curve nor none"),
         "not C": (curves(overfits="not C"), "neither a curve nor none"),
     },
 }
