@@ -178,6 +178,8 @@ RIGHT = {
         "in words": curves(overfits="none of the four"),
         "a sentence": curves(overfits="None of them overfits."),
         "neither": curves(overfits=["Neither"]),
+        "with a reason": curves(overfits="None, the distance is about the same"),
+        "no one": curves(overfits="no one"),
         "capitals": curves("PLAIN20", "RESNET56", "PLAIN56", "RESNET20", "None"),
     },
 }
@@ -254,20 +256,23 @@ WRONG = {
         "kept from the first call": (Keeping, "something is kept from an earlier call"),
     },
     "reading_curves": {
-        "plain pair swapped": (curves(A="plain56", C="plain20"), "plain-20 and plain-56 are swapped"),
-        "residual pair swapped": (curves(B="resnet20", D="resnet56"), "ResNet-20 and ResNet-56 are swapped"),
+        "both pairs swapped": (
+            curves("plain-56", "ResNet-20", "plain-20", "ResNet-56"),
+            "plain-20 and plain-56 are swapped",
+        ),
         "kinds swapped": (
             curves("resnet20", "plain56", "resnet56", "plain20"),
             "plain and residual networks are confused",
         ),
         "one name twice": (curves(A="plain56"), "one name for two curves"),
         "an unknown name": (curves(A="vgg19"), "not one of the four names"),
+        "things instead of names": (curves(A=PlainBlock, B=curves), "not one of the four names"),
         "a part left open": (curves(D=...), "not answered yet"),
         "no curve named yet": (dict(A="plain20", overfits=None), "not answered yet"),
         "a letter that is not there": ({**curves(), "E": "plain20"}, "a part that is not asked for"),
-        "degradation taken for overfitting": (curves(overfits="C"), "degradation taken for overfitting"),
         "degradation by its network's name": (curves(overfits="Plain-56"), "degradation taken for overfitting"),
-        "another curve overfits": (curves(overfits="B"), "overfitting where there is none"),
-        "things instead of names": (curves(A=PlainBlock, B=curves), "not one of the four names"),
+        "two of them": (curves(overfits=["plain-56", "curve D."]), "overfitting where there is none"),
+        "not sure": (curves(overfits="not sure"), "neither a curve nor none"),
+        "not C": (curves(overfits="not C"), "neither a curve nor none"),
     },
 }
