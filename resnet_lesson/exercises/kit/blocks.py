@@ -100,6 +100,9 @@ def planted(block: nn.Module, x: Tensor) -> nn.Module:
     if hidden_layers(block):
         why = "PyTorch does not look into a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
         raise Wrong("the layers are in a Python list", f"{count(block)} parameters", why)
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d):  # these two are anybody's choice
+            module.momentum, module.eps = 0.1, 1e-5
     block.eval()
     with torch.no_grad(), _Planter():
         run(block, x)
@@ -138,6 +141,8 @@ def survives_copies(block: nn.Module, x: Tensor) -> None:
     """Raise `Wrong` unless the block can be deep-copied, pickled and moved to torch's `meta` device."""
     with torch.no_grad():
         expected = run(block.eval(), x)
+        if not agree(run(block, x), expected):
+            return  # it is random, and keeps_nothing says so
         try:
             copied = run(copy.deepcopy(block), x)
             _Pickler(io.BytesIO()).dump(block)
