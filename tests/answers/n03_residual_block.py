@@ -6,7 +6,7 @@ from torch import nn
 
 from resnet_lesson.models.blocks import BasicBlock, Projection, ZeroPadShortcut, conv1x1, conv3x3
 
-from .pieces import FORWARDS, Pieces
+from .pieces import Pieces
 
 
 class TorchvisionStyle(nn.Module):
@@ -84,6 +84,26 @@ class Base(Pieces):
 
 
 replacing = Base.replacing
+
+
+def overwrites_x(self, x):
+    """The commonest slip."""
+    shortcut = self.shortcut
+    x = self.residual(x)
+    return F.relu(x + shortcut(x))
+
+
+def keeps_identity(self, x):
+    if not hasattr(self, "identity"):
+        self.identity = self.shortcut(x)
+    return F.relu(self.residual(x) + self.identity)
+
+
+def in_place(self, x):
+    if isinstance(self.shortcut, nn.Identity):
+        x += self.residual(x)
+        return F.relu(x)
+    return F.relu(self.residual(x) + self.shortcut(x))
 
 
 def stops(self, x):
@@ -291,6 +311,13 @@ class ZeroLast(Base):
         nn.init.zeros_(self.residual[4].weight)
 
 
+class FastaiNorm(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        nn.init.constant_(self.residual[1].bias, 1e-3)
+        nn.init.constant_(self.residual[4].bias, 1e-3)
+
+
 class Einsum(Base):
     """A projection without a convolution."""
 
@@ -298,16 +325,10 @@ class Einsum(Base):
         return nn.Identity() if s == 1 and i == w else LinearAtEachPixel(i, w, s)
 
 
-class BroadcastMean(Base):
+class AveragedAndRepeated(Base):
     def make_shortcut(self, i, w, s):
         return nn.Identity()
 
-    def forward(self, x):
-        f = self.residual(x)
-        return F.relu(f + (x if x.shape == f.shape else x.mean((1, 2, 3), keepdim=True)))
-
-
-class AveragedAndRepeated(BroadcastMean):
     def forward(self, x):
         f = self.residual(x)
         if x.shape != f.shape:
@@ -315,10 +336,41 @@ class AveragedAndRepeated(BroadcastMean):
         return F.relu(f + x)
 
 
+class Cropped(Base):
+    def make_shortcut(self, i, w, s):
+        return super().make_shortcut(i, w, 1)
+
+    def forward(self, x):
+        f = self.residual(x)
+        return F.relu(f + self.shortcut(x)[:, :, : f.shape[2], : f.shape[3]])
+
+
+class OnesAfter(nn.Module):
+    def __init__(self, w, s):
+        super().__init__()
+        self.w, self.s = w, s
+
+    def forward(self, x):
+        x = x[:, :, :: self.s, :: self.s]
+        return F.pad(x, (0, 0, 0, 0, 0, self.w - x.shape[1]), value=1.0)
+
+
+class KernelDoesNotLearn(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.residual[3].weight.requires_grad = False
+
+
 class OneNorm(Base):
     def make_residual(self, i, w, s):
         norm = nn.BatchNorm2d(w)
         return nn.Sequential(conv3x3(i, w, s), norm, nn.ReLU(), conv3x3(w, w), norm)
+
+
+class OneNormForgotten(TorchvisionStyle):
+    def forward(self, x):
+        f = self.bn1(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(f + (x if self.downsample is None else self.downsample(x)))
 
 
 class InAList(Base):
@@ -420,6 +472,7 @@ RIGHT = {
         "functional, option A": Functional,
         "a function with nn.Sequential": sequential_function,
         "pieces": Base,
+        "BN begins as fastai's does": FastaiNorm,
     },
     "option_a": {
         "the course's": ZeroPadShortcut,
@@ -442,144 +495,56 @@ RIGHT = {
 
 WRONG = {
     "basic_block": {
-        **{kind: (replacing(forward=forward), mistake) for kind, (forward, mistake) in FORWARDS.items()},
-        "shortcut twice": (
-            replacing(forward=lambda self, x: F.relu(self.residual(x) + 2 * self.shortcut(x))),
-            "the shortcut is added twice",
+        "x is overwritten": (
+            replacing(forward=overwrites_x),
+            "x is overwritten, so that the shortcut does not start at x",
         ),
-        "ReLU on the shortcut and a constant": (
-            replacing(forward=lambda self, x: F.relu(self.residual(x) + self.shortcut(x).abs())),
-            "more than the shortcut is left",
+        "bn1 twice, bn2 forgotten": (OneNormForgotten, "one BN for two convolutions"),
+        "one BN twice": (OneNorm, "one BN for two convolutions"),
+        "a 3x3 as the projection": (
+            changes(lambda i, w, s: nn.Sequential(conv3x3(i, w, s), nn.BatchNorm2d(w))),
+            "the projection is larger than 1x1",
         ),
-        "no BN on the projection": (
-            replacing(
-                make_shortcut=lambda self, i, w, s: nn.Identity() if s == 1 and i == w else conv1x1(i, w, s),
-            ),
-            "missing BN on the projection",
+        "the mean of both": (
+            replacing(forward=lambda self, x: F.relu(torch.stack([self.residual(x), self.shortcut(x)]).mean(0))),
+            "averaged instead of added",
         ),
-        "no BN after the second convolution": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    conv3x3(i, w, s), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, w)
-                )
-            ),
-            "a convolution without BN",
+        "the projection's gradient is cut": (
+            changes(lambda i, w, s: nn.Sequential(Lambda(torch.detach), downsample(i, w, s))),
+            ["the gradient of the shortcut is cut", "it cannot be copied, pickled or moved"],
         ),
-        "no ReLU in F": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    conv3x3(i, w, s), nn.BatchNorm2d(w), conv3x3(w, w), nn.BatchNorm2d(w)
-                )
-            ),
-            "missing ReLU before convolution 2",
+        "pooling instead of a stride": (
+            with_residual(lambda i, w, s: nn.Sequential(nn.AvgPool2d(s, ceil_mode=True), *residual(i, w, 1))),
+            "",
         ),
-        "stride on the second convolution": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    conv3x3(i, w), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, w, s), nn.BatchNorm2d(w)
-                )
-            ),
-            "the stride is on the second convolution",
+        "a projection without stride, cropped": (Cropped, ""),
+        "new channels of ones": (changes(lambda i, w, s: OnesAfter(w, s)), ""),
+        "averaged and repeated": (AveragedAndRepeated, ""),
+        "a kernel that does not learn": (KernelDoesNotLearn, "some weights are not parameters"),
+        "train() returns None": (
+            replacing(train=lambda self, mode=True: nn.Module.train(self, mode) and None),
+            "train() does not return the block",
         ),
-        "channels change in the second convolution": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    conv3x3(i, i, s), nn.BatchNorm2d(i), nn.ReLU(), conv3x3(i, w), nn.BatchNorm2d(w)
-                )
-            ),
-            "the channels change in the second convolution",
+        "no default for the stride": (
+            type("NoDefault", (Base,), {"__init__": lambda self, i, w, s: Base.__init__(self, i, w, s)}),
+            "your code stopped with TypeError",
         ),
-        "one convolution": (
-            replacing(make_residual=lambda self, i, w, s: nn.Sequential(conv3x3(i, w, s), nn.BatchNorm2d(w))),
-            "not two 3x3 convolutions",
+        "identity kept": (
+            replacing(forward=keeps_identity),
+            ["something is kept from an earlier call", "it cannot be copied, pickled or moved"],
         ),
-        "stride ignored": (
-            replacing(
-                make_residual=lambda self, i, w, s: Base.make_residual(self, i, w, 1),
-                make_shortcut=lambda self, i, w, s: Base.make_shortcut(self, i, w, 1),
-            ),
-            "the stride is ignored",
+        "layers in a list": (InAList, "the layers are in a Python list"),
+        "BN never trains": (NeverTraining, "BN never uses the batch"),
+        "in place": (replacing(forward=in_place), "x is changed in place"),
+        "dropout": (
+            replacing(forward=lambda self, x: F.relu(F.dropout(self.residual(x), 0.5) + self.shortcut(x))),
+            "the output is random",
         ),
-        "projection everywhere": (
-            replacing(make_shortcut=lambda self, i, w, s: nn.Sequential(conv1x1(i, w, s), nn.BatchNorm2d(w))),
-            "a projection where identity would do",
-        ),
-        "bias left on": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    nn.Conv2d(i, w, 3, s, 1), nn.BatchNorm2d(w), nn.ReLU(), nn.Conv2d(w, w, 3, 1, 1), nn.BatchNorm2d(w)
-                )
-            ),
-            "a bias before BN",
-        ),
-        "projection of ReLU(x)": (
-            replacing(
-                make_shortcut=lambda self, i, w, s: (
-                    nn.Identity()
-                    if s == 1 and i == w
-                    else nn.Sequential(nn.ReLU(), conv1x1(i, w, s), nn.BatchNorm2d(w))
-                )
-            ),
-            "the shortcut does not start at x",
-        ),
-        "a lambda as a part": (
-            replacing(
-                make_shortcut=lambda self, i, w, s: (
-                    setattr(self, "act", lambda x: x) or Base.make_shortcut(self, i, w, s)
-                )
-            ),
-            "it cannot be copied, pickled or moved",
-        ),
+        "downsample is not called": (IgnoresDownsample, "x itself is added where the shape changes"),
+        "downsample of F(x)": (DownsamplesF, "the shortcut does not start at x"),
         "an attribute that does not exist": (replacing(forward=stops), "your code stopped with AttributeError"),
         "no return": (replacing(forward=lambda self, x: print(end="")), "nothing is returned"),
         "an object": (BasicBlock(16, 16), "an object instead of a class"),
-        "no projection": (
-            replacing(make_shortcut=lambda self, i, w, s: nn.Identity()),
-            "x itself is added where the shape changes",
-        ),
-        "projection only with a stride": (
-            replacing(make_shortcut=lambda self, i, w, s: nn.Identity() if s == 1 else downsample(i, w, s)),
-            "projection only where there is a stride",
-        ),
-        "projection only with other channels": (
-            replacing(make_shortcut=lambda self, i, w, s: nn.Identity() if i == w else downsample(i, w, s)),
-            "projection only where the channels change",
-        ),
-        "projection without the stride": (
-            changes(lambda i, w, s: downsample(i, w)),
-            "the projection does not take the stride",
-        ),
-        "stride not in F": (with_residual(lambda i, w, s: residual(i, w, 1)), "no convolution of F takes the stride"),
-        "stride twice in F": (
-            with_residual(lambda i, w, s: residual(i, w, s, second=lambda a, b: conv3x3(a, b, s))),
-            "the stride is on both convolutions",
-        ),
-        "no padding": (
-            with_residual(lambda i, w, s: residual(i, w, s, second=lambda a, b: nn.Conv2d(a, b, 3, bias=False))),
-            "the 3x3 has no padding",
-        ),
-        "downsample is not called": (IgnoresDownsample, "downsample is not used"),
-        "downsample of F(x)": (DownsamplesF, "the shortcut does not start at x"),
-        "the mean of x is broadcast": (BroadcastMean, "the shortcut is neither a projection nor zero-padding"),
-        "averaged and repeated": (AveragedAndRepeated, "the shortcut is neither a projection nor zero-padding"),
-        "a ReLU on the projection": (
-            changes(lambda i, w, s: nn.Sequential(downsample(i, w, s), nn.ReLU())),
-            "a ReLU on the projection",
-        ),
-        "ReLU6 between": (
-            with_residual(lambda i, w, s: residual(i, w, s, act=nn.ReLU6)),
-            "another function than ReLU",
-        ),
-        "depthwise": (
-            with_residual(
-                lambda i, w, s: residual(i, w, s, second=lambda a, b: nn.Conv2d(a, b, 3, 1, 1, groups=b, bias=False))
-            ),
-            "a convolution with groups",
-        ),
-        "one BN twice": (OneNorm, "one BN for two convolutions"),
-        "layers in a list": (InAList, "the layers are in a Python list"),
-        "BN never trains": (NeverTraining, "BN never uses the batch"),
-        "x comes out": (replacing(forward=lambda self, x: x), "nothing is computed yet"),
     },
     "option_a": {
         "copied from elsewhere": (planes_by_4, "copied for a doubling with stride 2"),

@@ -1,8 +1,8 @@
 """Each exercise tells right answers from wrong ones, and wrong ones from each other.
 
 tests/answers/ holds the answers of people who have not seen the package, a file for each notebook:
-RIGHT[exercise][style] = answer, and WRONG[exercise][kind of mistake] = (answer, the name that the report must give it,
-or "" if it may only show the case). Where the answer has named parts, it is a dict.
+RIGHT[exercise][style] = answer, and WRONG[exercise][kind of mistake] = (answer, the name or names that the report must
+give, or "" if it may only show the case). Where the answer has named parts, it is a dict.
 """
 
 import functools
@@ -60,7 +60,8 @@ def test_wrong_answers_are_told_their_own_mistake_and_no_other(name, kind):
     _, mistake = WRONG[name][kind]
     report = report_on(name, kind)
     assert not report.passed
-    assert report.mistakes == ([mistake] if mistake else []), repr(report)
+    names = [mistake] if isinstance(mistake, str) else mistake
+    assert report.mistakes == list(filter(None, names)), repr(report)
     for text in (repr(report), report._repr_html_()):
         assert "\x1b" not in text and "0x" not in text and "/" + "site-packages" not in text
 
