@@ -1,4 +1,4 @@
-"""The experiments with controls that notebooks 01, 02 and 07 rest on, each as the plan of a recorded study.
+"""The experiments with controls that notebooks 01, 02, 05 and 07 rest on, each as the plan of a recorded study.
 
 All of them train: networks that differ in one thing, by one recipe, on one data set.
 """
@@ -8,12 +8,14 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from .. import machine
 from ..datasets.cifar10 import cifar10
 from ..datasets.dataset import Dataset
 from ..datasets.shapes10 import shapes10
+from ..models import broken
 from ..models.controls import dosed, start_near_identity, unnormalised
 from ..models.networks import build
 from .loop import Diverged
@@ -134,6 +136,16 @@ def zero_start(root: Path) -> Plan:
     return on_shapes("zero-start", question, settings, make)
 
 
+def broken_line(root: Path) -> Plan:
+    def make(seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return broken.ResNet(9)
+
+    question = "What does one wrong line cost? ResNet-56 with BN after the addition."
+    return on_shapes("broken-line", question, grid(seed=SEEDS, lr=(LIVE_RATE,)), make)
+
+
 EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
     "rates-shapes10": rates_shapes10,
     "warmup-shapes10": warmup_shapes10,
@@ -142,4 +154,5 @@ EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
     "starts": starts,
     "skipinit": skipinit,
     "zero-start": zero_start,
+    "broken-line": broken_line,
 }

@@ -15,7 +15,8 @@ from resnet_lesson.training.train import train
 
 SETS = shapes10(64, 8, seed=0), shapes10(32, 8, seed=1)
 SHORT = recipe("demo").scaled(3)
-ON_SHAPES = dict.fromkeys(("rates-shapes10", "doses", "starts", "skipinit", "zero-start"), recipe("demo"))
+NAMES = ("rates-shapes10", "doses", "starts", "skipinit", "zero-start", "broken-line")
+ON_SHAPES = dict.fromkeys(NAMES, recipe("demo"))
 ON_SHAPES["warmup-shapes10"] = experiments.WARM
 
 
