@@ -61,7 +61,7 @@ PAIRS = {
     },
     "start": {
         "a": Experiment("ResNet-56 in place of plain-56", RESIDUAL, "two changes at once",
-                        "It begins near the identity, and has its shortcuts in each step after that. Both predict this."),
+                        "It begins near the identity, and has shortcuts in each step after that. Both predict this."),
         "b": Experiment("half a shortcut in every block", _ends("doses", dose=0.5), "two changes, both by half",
                         "The dose weighs the shortcut at the start and in each step after it. Both predict this."),
         "c": Experiment("plain-56 with a start near the identity", _ends("starts", share=0.1, lr=0.03)),
