@@ -181,9 +181,10 @@ def mistaken(mistake: str, seed: int) -> dict:
     found: dict = {"train_losses": [], "train_errors": [], "test_errors": []}
     for epoch in range(8):
         first = epoch * len(batches)
-        rows = fit(network, list(batches.epoch(epoch)), optimiser, lambda i, first=first: chosen.lr_at(first + i))
-        found["train_losses"].append(round(rows[0][0], 5))
-        found["train_errors"].append(round(rows[0][1], 5))
+        rates = [chosen.lr_at(first + i) for i in range(len(batches))]
+        [(loss, error)] = fit(network, list(batches.epoch(epoch)), optimiser, rates.__getitem__)
+        found["train_losses"].append(round(loss, 5))
+        found["train_errors"].append(round(error, 5))
         found["test_errors"].append(round(evaluate(network, Batches(test_set, 256, test_pixels))[1], 5))
     return found
 
