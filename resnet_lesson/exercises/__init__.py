@@ -22,6 +22,7 @@ from .kit.exercise import Exercise
 from .lesion import lesion
 from .load_torchvision import load_torchvision
 from .make_stage import make_stage
+from .mystery_curves import mystery_answers, mystery_curves, mystery_figure
 from .option_a import option_a
 from .plain_block import plain_block
 from .preact_block import preact_block
@@ -61,6 +62,9 @@ __all__ = [
     "lesion",
     "load_torchvision",
     "make_stage",
+    "mystery_answers",
+    "mystery_curves",
+    "mystery_figure",
     "names",
     "option_a",
     "plain_block",
