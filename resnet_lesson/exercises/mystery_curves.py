@@ -32,8 +32,7 @@ def _sign(mistake: str) -> str:
     first, early = _ends(mistake, "train_losses", 0), _ends(mistake, "train_errors", 1)
     return {
         "softmax": f"The loss ends at {loss}, hardly below its start, while the error falls to {error}. Through a "
-        "second softmax a perfect answer still has a loss of 1.461, and a network that is undecided gets a tenth of the "
-        "gradient.",
+        "second softmax a perfect answer still has a loss of 1.461, and an undecided one gets a tenth of the gradient.",
         "labels": f"Training is as it should be, and the test error climbs to {test}. Guessing is wrong 90% of the "
         "time, so this network does know the classes, and somebody has numbered them in another order.",
         "rate": f"The loss of the first epoch, {first}, is above that of guessing, ln 10 = 2.30: the steps do more "
