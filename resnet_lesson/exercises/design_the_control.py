@@ -96,7 +96,7 @@ design_the_control = Exercise(
         "Does the experiment change what the two explanations disagree about, and nothing else?",
         "For `start`: which of the four changes the beginning of the training, and no step after it?",
     ),
-    read="notebook 01, sections 6 and 8; notebook 07, sections 3 and 4",
+    read="notebook 07, sections 3 and 4; notebook 01, sections 6 and 8",
 )
 
 
@@ -111,7 +111,7 @@ def _add(pair: str, options: dict[str, Experiment]) -> None:
         f"the experiment for `{pair}`", "one for which the two explanations predict different results"
     )
     def chosen(parts):
-        given = parts.get(pair)
+        given = parts.get(pair) if isinstance(parts, dict) else None
         letter = str(given).strip().lower().rstrip(").")
         if is_unattempted(given):
             raise Wrong("not chosen yet", f"nothing for {pair}", "Give each pair your best guess.")

@@ -23,7 +23,7 @@ MENDED = "y = self.bn2(self.conv2(y)) + self.shortcut(x)"
 INNOCENT = {  # what is right about the lines that look suspicious
     "self.stride, self.zeros": "Half of the new channels go before the others and half after: option A of notebook 03.",
     "x = x[:, :": "Every second row and column where the stride is 2, and all of them where it is 1: option A.",
-    "nn.functional.pad": "It pads channels, in the middle of the six numbers' pairs: option A of notebook 03.",
+    "nn.functional.pad": "Two numbers each for width, height and channels: the channels get zeros, as in option A.",
     "self.conv1(x)))": "F begins with convolution, BN and ReLU.",
     "return torch.relu(y)": "The block ends in a ReLU, and nothing comes after that.",
     "stride=2 if": "Stage 1 keeps the size, and the first blocks of stages 2 and 3 halve it: the shapes are right.",
@@ -53,7 +53,7 @@ find_the_broken_line = Exercise(
         "So read how a block computes its output.",
         "Write y = ReLU(F(x) + shortcut(x)) beside the three lines of Block.forward. F ends in BN. Where does BN end?",
     ),
-    read="notebook 03, sections 1 and 2; paper, figure 2",
+    read="notebook 05, section 8; notebook 03, sections 1 and 2; paper, figure 2",
 )
 
 
@@ -78,10 +78,16 @@ def broken_curves() -> Figure:
     return noted(finish(figure, "wrong answers, training images"), provenance(study))
 
 
-def _network(answer: dict | Callable[[], dict]) -> nn.Module:
+def _parts(answer: object) -> dict:
+    """`line` and `mended`; known answers are functions that return them."""
+    parts = answer() if callable(answer) else answer
+    return parts if isinstance(parts, dict) else {}
+
+
+def _network(answer: object) -> nn.Module:
     """The network with the answer's line in the place of the wrong one, eight layers deep."""
     _line(answer)
-    text = (answer() if callable(answer) else answer).get("mended")
+    text = _parts(answer).get("mended")
     if not isinstance(text, str) or is_unattempted(text):
         raise Wrong("the line is not mended yet", text, 'Give the whole line as text: mended="y = ...".')
     lines, number = list(LINES), _number(WRONG)
@@ -97,7 +103,7 @@ def _network(answer: dict | Callable[[], dict]) -> nn.Module:
     "the number of the line", "that of the one line which computes something else than it should"
 )
 def _line(answer):
-    number = (answer() if callable(answer) else answer).get("line")
+    number = _parts(answer).get("line")
     if not isinstance(number, Integral) or not 1 <= number <= len(LINES):
         raise Wrong("not a line number", number, f"Give its number in the listing, 1 to {len(LINES)}.")
     if number != _number(WRONG):

@@ -101,7 +101,7 @@ def mystery_figure() -> Figure:
 def _add(letter: str, true: str) -> None:
     @mystery_curves.case(f"the curves {letter}", "the mistake that makes such curves")
     def named(parts):
-        given = parts.get(letter)
+        given = parts.get(letter) if isinstance(parts, dict) else None
         if is_unattempted(given):
             raise Wrong("not named yet", f"nothing for {letter}", "Give each letter your best guess.")
         name = str(given).strip().lower()

@@ -121,9 +121,9 @@ def _leaves_x_alone(answer):
     "the order of the doses, most training errors first", "each dose once; where seeds overlap, either order is right"
 )
 def _order(answer):
-    if not isinstance(answer, dict):  # a block alone says nothing about it
+    if getattr(answer, "__module__", None) == controls.__name__:  # the course's block, right or with a known mistake
         return
-    order, errors = answer.get("order"), _errors()
+    order, errors = answer.get("order") if isinstance(answer, dict) else None, _errors()
     if is_unattempted(order):
         raise Wrong("no order predicted yet", "nothing", "Give order=[...] your best guess, most errors first.")
     numbers_only = isinstance(order, Sequence) and all(isinstance(one, Real) for one in order)

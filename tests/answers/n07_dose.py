@@ -125,6 +125,7 @@ WRONG = {
         "no default": ({"block": NoDefault, "order": ORDER}, "your code stopped with TypeError"),
         "another name": ({"block": OtherName, "order": ORDER}, "your code stopped with TypeError"),
         "squared": ({"block": ScaledTwice, "order": ORDER}, ""),
+        "the class without a name": (Inherits, "no order predicted yet"),
         "the order alone": ({"block": ..., "order": ORDER}, "the block is not written yet"),
         "the block alone": ({"block": Inherits, "order": ...}, "no order predicted yet"),
         "five doses": ({"block": Inherits, "order": ORDER[1:]}, "not the six doses"),
