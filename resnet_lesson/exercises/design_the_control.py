@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..training.study import recorded_study
-from .kit.exercise import Exercise, Wrong, is_unattempted
+from .kit.exercise import Exercise, Wrong
 from .kit.report import Text
+from .kit.stub import is_unattempted
 
 
 class Experiment(NamedTuple):

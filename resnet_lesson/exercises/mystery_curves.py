@@ -10,8 +10,9 @@ from matplotlib.ticker import PercentFormatter
 from ..figures.studies import provenance
 from ..figures.style import noted, styled
 from ..training.study import recorded_study
-from .kit.exercise import Exercise, Wrong, is_unattempted
+from .kit.exercise import Exercise, Wrong
 from .kit.report import Text
+from .kit.stub import is_unattempted
 
 LETTERS = {"A": "softmax", "B": "labels", "C": "rate", "D": "order", "E": "decay", "F": "pixels"}
 ROWS = {"train_losses": "training loss", "train_errors": "training error", "test_errors": "test error"}

@@ -11,8 +11,9 @@ from ..models import controls
 from ..training.study import recorded_study
 from .kit.blocks import count, learning, make_block, planted
 from .kit.calls import numbers, run
-from .kit.exercise import Exercise, Wrong, is_unattempted
+from .kit.exercise import Exercise, Wrong
 from .kit.source import code_of, edited
+from .kit.stub import is_unattempted
 
 
 def _errors() -> dict[float, list[float]]:
