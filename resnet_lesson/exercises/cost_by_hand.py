@@ -55,7 +55,7 @@ cost_by_hand = Exercise(
         "The bottleneck has 1 * 1 * 256 * 64 + 3 * 3 * 64 * 64 + 1 * 1 * 64 * 256 weights in its convolutions.",
     ),
     read="notebook 04, section 1 (the formula) and section 4 (the figure)",
-    parts=RIGHT,
+    answer=RIGHT,
 )
 
 

@@ -98,6 +98,7 @@ design_the_control = Exercise(
         "For `start`: which of the four changes the beginning of the training, and no step after it?",
     ),
     read="notebook 07, sections 3 and 4; notebook 01, sections 6 and 8",
+    answer=RIGHT,
 )
 
 
@@ -123,6 +124,5 @@ def _add(pair: str, options: dict[str, Experiment]) -> None:
             raise Wrong(one.mistake, f"{one.what}: {one.result()}", one.why)
 
 
-design_the_control.right_answers[:] = [RIGHT]
 for _pair, _options in PAIRS.items():
     _add(_pair, _options)

@@ -74,6 +74,7 @@ mystery_curves = Exercise(
         "which begins above it, and which hardly leaves it though the error falls?",
     ),
     read="notebook 06, section 7",
+    answer=LETTERS,
 )
 
 
@@ -114,6 +115,5 @@ def _add(letter: str, true: str) -> None:
             )
 
 
-mystery_curves.right_answers[:] = [LETTERS]  # type: ignore[list-item]
 for _letter, _mistake in LETTERS.items():
     _add(_letter, _mistake)

@@ -52,7 +52,7 @@ reading_curves = Exercise(
         "For the last part subtract the training error from the test error, for each letter: both are beside its ends.",
     ),
     read="notebook 01, sections 5, 6 and 10; paper, figures 1 and 6",
-    parts=PARTS,
+    answer=PARTS,
 )
 
 

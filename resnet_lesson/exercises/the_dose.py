@@ -44,6 +44,7 @@ the_dose = Exercise(
         "likely to turn round?",
     ),
     read="notebook 07, section 3",
+    answer=controls.DosedBlock,
 )
 
 
@@ -139,7 +140,6 @@ def _order(answer):
         raise Wrong("two doses the wrong way round", f"{a:g} before {b:g}", why)
 
 
-the_dose.right_answers[:] = [controls.DosedBlock]
 the_dose.right({"super().__init__(*shape, **options)": 'super().__init__(*shape, **{"shortcut": "A", **options})'})
 SUM, KEPT = "self.residual(x) + self.dose * self.shortcut(x)", "self.dose = dose"
 # fmt: off

@@ -59,9 +59,9 @@ class Exercise:
 
     name: its name in `resnet_lesson.exercises`; task: what to write, one sentence.
     solution: the objects of the package that solve it, in the order they are shown, the answer last; or, where the
-        answer is named parts, a function without arguments that returns the call of check(), explained.
+        answer is not just a definition, a function without arguments that returns the call of check(), explained.
     hints: from a nudge to almost the answer; read: where the matter is explained.
-    parts: the right answer, where it is named parts.
+    answer: the right answer, if it is not `solution[-1]`; a dictionary, if it is named parts.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Exercise:
         solution: Sequence | Callable,
         hints: Sequence[str],
         read: str,
-        parts: Mapping[str, object] | None = None,
+        answer: Any = None,
     ):
         self.name, self.task, self.hints, self.read = name, task, tuple(hints), read
         self._solution = solution
@@ -79,7 +79,7 @@ class Exercise:
         self._outcomes: dict[tuple[int, int], object] = {}  # of right and known wrong answers, by case
         self.cases: list[Case] = []
         self.mistakes: list[Mistake] = []
-        self.right_answers: list = [parts] if callable(solution) else [solution[-1]]
+        self.right_answers: list = [solution[-1] if answer is None and not callable(solution) else answer]
 
     def case(self, tried: str, expected: str) -> Callable:
         """Decorate a function that tries an answer and returns the outcome.
@@ -113,7 +113,8 @@ class Exercise:
     def outcome_of(self, answer: Callable, i: int) -> object:
         """The outcome of a right or known wrong answer in the i-th case, computed once."""
         if (id(answer), i) not in self._outcomes:
-            self._outcomes[id(answer), i] = outcome(self.cases[i], answer)
+            with quiet():  # the report shows what the student's code prints, not what this does
+                self._outcomes[id(answer), i] = outcome(self.cases[i], answer)
         return self._outcomes[id(answer), i]
 
     def check(self, answer: object = None, **parts) -> Report:
