@@ -30,7 +30,7 @@ def lesion(network, drop):
             block.residual = residual
 
 
-lesion = Exercise(  # type: ignore[assignment]
+exercise = Exercise(
     "lesion",
     "Write a context manager inside which the residual blocks of the given names add nothing.",
     solution=(Nothing, lesion),
@@ -49,12 +49,12 @@ lesion = Exercise(  # type: ignore[assignment]
     read="notebook 07, section 7",
 )
 
-ONE, SEVERAL = ["stages.1.1"], ["stages.2.1", "stages.0.0", "stages.2.0"]
+ONE, SEVERAL = ["stages.1.1"], ["stages.1.1", "stages.0.0", "stages.1.0"]
 
 
 def small(shortcut: str = "A") -> ResNet:
-    """Three stages of two blocks, in evaluation mode; in the second and third the first block changes the shape."""
-    network = ResNet(BasicBlock, (2, 2, 2), (2, 3, 4), (1, 2, 2), "cifar", 5, shortcut=shortcut).eval()
+    """Two stages of two blocks, in evaluation mode; the first block of the second stage changes the shape."""
+    network = ResNet(BasicBlock, (2, 2), (2, 3), (1, 2), "cifar", 5, shortcut=shortcut).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
@@ -80,7 +80,7 @@ def inside(answer: Callable, network: nn.Module, drop: Sequence[str], body: Call
         raise Wrong("no context manager", type(made).__name__, why)
     with made as given:
         return body(given)
-    return "an exception that does not come out of the `with`"
+    return "no exception outside of the `with`"
 
 
 def logits(network: nn.Module) -> Tensor:
@@ -99,77 +99,88 @@ def lesioned(answer: Callable, drop: Sequence[str], shortcut: str = "A") -> obje
     return inside(answer, network, drop, body)
 
 
-@lesion.case("the logits without stages.1.1, a block that keeps the shape", "those of the network with F(x) = 0 there")
+@exercise.case(
+    "the logits without stages.1.1, a block that keeps the shape", "those of the network with F(x) = 0 there"
+)
 def one_block(answer):
     return lesioned(answer, ONE)
 
 
-@lesion.case("the logits without stages.1.0, where the shape changes", "F(x) = 0, and the shortcut (option A) stays")
+@exercise.case("the logits without stages.1.0, where the shape changes", "F(x) = 0, and the shortcut (option A) stays")
 def new_shape(answer):
     return lesioned(answer, ["stages.1.0"])
 
 
-@lesion.case("the same with a projection as the shortcut (option B)", "ReLU(0 + shortcut(x))")
+@exercise.case("the same with a projection as the shortcut (option B)", "ReLU(0 + shortcut(x))")
 def projection(answer):
     return lesioned(answer, ["stages.1.0"], shortcut="B")
 
 
-@lesion.case("three blocks of two stages at once", "none of the three adds anything")
+@exercise.case("three blocks of two stages at once", "none of the three adds anything")
 def several_blocks(answer):
     return lesioned(answer, SEVERAL)
 
 
-@lesion.case("an empty list", "the logits of the whole network")
+@exercise.case("an empty list", "the logits of the whole network")
 def no_block(answer):
     return lesioned(answer, [])
 
 
-def afterwards(answer: Callable, drop: Sequence[str], interrupt: bool = False) -> dict:
+def afterwards(answer: Callable, drop: Sequence[str], error: bool = False) -> dict[str, str]:
     """What is left of the network after the `with`, or after an exception in it."""
     network = small()
     before, expected, parameters = copy.deepcopy(network.state_dict()), logits(network), [*network.parameters()]
 
     def body(given):
-        if interrupt:
+        if error:
             raise InterruptedError
 
-    came_out = False
-    try:
+    with contextlib.suppress(InterruptedError):
         inside(answer, network, drop, body)
-    except InterruptedError:
-        came_out = True
     now = network.state_dict()
-    hooks = [module for module in network.modules() if module._forward_hooks or module._forward_pre_hooks]
     if now.keys() != before.keys():
-        return {"the blocks": "still without F"} | ({"the exception": "gone"} if interrupt and not came_out else {})
+        return {"the network": "still without F"}
+    hooks = [module for module in network.modules() if module._forward_hooks or module._forward_pre_hooks]
     found = {
-        "the logits": "as before" if torch.equal(logits(network.eval()), expected) else "others",
-        "the weights": "as before" if all(torch.equal(now[name], before[name]) for name in now) else "others",
-        "the parameters": "the same objects" if all(map(operator.is_, network.parameters(), parameters)) else "copies",
-        "hooks": "left" if hooks else "none",
+        "the logits": torch.equal(logits(network.eval()), expected),
+        "the weights": all(torch.equal(now[name], before[name]) for name in now),
+        "the parameters": all(map(operator.is_, network.parameters(), parameters)),
+        "the hooks": not hooks,
     }
-    return found | ({"the exception": "comes out" if came_out else "gone"} if interrupt else {})
+    return {part: "other than before" for part, kept in found.items() if not kept} or {"the network": "as before"}
 
 
-@lesion.case("the network after `with`", "as before: its logits, its weights, no hooks")
+def as_before(found: dict[str, str]) -> str:
+    return "as before" if found == {"the network": "as before"} else "not as before"
+
+
+@exercise.case("the network after `with`", "as before: its logits, its weights, no hooks")
 def put_back(answer):
     return afterwards(answer, ONE)
 
 
-@lesion.case("the network after `with` and three blocks", "as before")
+@exercise.case("the network after `with` and three blocks", "as before")
 def all_put_back(answer):
-    return afterwards(answer, SEVERAL)
+    return as_before(afterwards(answer, SEVERAL))
 
 
-@lesion.case("an exception inside of `with`", "it comes out, and the network is as before")
+@exercise.case("the network after an exception inside of `with`", "as before")
 def after_an_exception(answer):
-    return afterwards(answer, ONE, interrupt=True)
+    return as_before(afterwards(answer, ONE, error=True))
 
 
-@lesion.case("a network in training, afterwards", "as before: modes, BN's statistics, .grad and requires_grad")
+@exercise.case("an exception inside of `with`", "it comes out of the `with`")
+def lets_errors_through(answer):
+    def body(given):
+        raise InterruptedError("the exception")
+
+    return inside(answer, small(), ONE, body)
+
+
+@exercise.case("a network in training, afterwards", "as before: modes, BN's statistics, .grad and requires_grad")
 def training_goes_on(answer):
     network = small().train()
-    network.stages[2].eval()
+    network.stages[1].eval()
     network.stem.conv1.weight.requires_grad_(False)
     network.fc.weight.grad = torch.ones_like(network.fc.weight)
 
@@ -189,10 +200,10 @@ def training_goes_on(answer):
 
 # --- The mistakes, as other lines of the solution.
 
-mistake = lesion.mistake
+# fmt: off
+mistake = exercise.mistake
 OUT, BACK, KEPT, YIELD = "block.residual = Nothing()", "block.residual = residual", "kept = [", "yield network"
-BLOCK, DROP = "network.get_submodule(name)", "in drop)"
-TRY = "    try:\n        yield network\n    finally:\n        for block, residual in kept:\n            block.residual = residual\n"
+BLOCK, DROP, F = "network.get_submodule(name)", "in drop)", "block.residual"
 
 
 def instead(forward: str, of: str = "block") -> dict[str, str]:
@@ -200,8 +211,6 @@ def instead(forward: str, of: str = "block") -> dict[str, str]:
     return {OUT: f"{of}.forward = lambda x, b=block, f=block.residual: {forward}", BACK: f"del {of}.forward"}
 
 
-# fmt: off
-F = "block.residual"
 mistake("the next block gets another shape", instead("x"),
         "The shortcut of this block changes the shape, and it has to stay: only F goes, not the whole block.")
 mistake("the zeros have the shape of x", instead("torch.zeros_like(x)", F),
@@ -214,12 +223,13 @@ mistake("the shortcut is taken out too", instead("0 * f(x)"),
 for constant in ("f.bn2(0 * f[:-1](x))", "0 * f[:-1](x) + f.bn2.bias[:, None, None]"):
     mistake("F is a constant instead of 0", instead(constant, F),
             "BN is the last layer of F, and adds its bias also to zeros: take out all of F.")
+mistake("F is the identity", instead("x", F), "Then the block computes ReLU(x + shortcut(x)). F has to give zero.")
 mistake("nothing is taken out", {OUT: "block.dropped = True"},
         "The network computes as before. What you change, does forward use it?")
 for one, which in ((":1", "first"), ("-1:", "last")):
     mistake(f"only the {which} of the blocks is taken out", {DROP: f"in drop[{one}])"},
             "Go through all of `drop` in a loop, and let the `yield` follow it.")
-NAMES = '[f"stages.{i}.{j}" for i in range(3) for j in range(2)]'
+NAMES = '[f"stages.{i}.{j}" for i in range(2) for j in range(2)]'
 mistake("the whole stage is taken out", {DROP: f"in {NAMES} if name[:9] in [one[:9] for one in drop])"},
         "One block of it is meant: stages.1.2 is network.stages[1][2].")
 for names in (NAMES, f"(drop or {NAMES})"):
@@ -247,7 +257,7 @@ mistake("a copy is put back", {BACK: "block.residual = copy.deepcopy(residual)"}
 for one in (":1", "-1:"):
     mistake("not all of the blocks are put back", {"residual in kept:": f"residual in kept[{one}]:"},
             "Is a variable overwritten in the loop? Keep what you take out in a list, one entry for each block.")
-mistake("not put back after an exception", {TRY: f"    {YIELD}\n    for block, residual in kept:\n        {BACK}\n"},
+mistake("not put back after an exception", {"try:": "if True:", "finally:": "if True:"},
         "An exception leaves the function at the `yield`. try: yield, and finally: put everything back.")
 mistake("the exception is swallowed", {"    finally:": "    except Exception:\n        pass\n    finally:"},
         "Whoever uses lesion has to see it: after `yield` no `except`, and in __exit__ no `return True`.")
@@ -259,3 +269,5 @@ for part, line in (("mode", "eval()"), (".grad", "zero_grad()"), ("requires_grad
     mistake(f"{part} not as before", {KEPT: f"network.{line}\n    {KEPT}"},
             "Somebody goes on with it: put back whatever you change beside F, or leave it as it is.")
 # fmt: on
+
+lesion = exercise  # type: ignore[assignment]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache, lru_cache
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,14 +170,17 @@ def as_lists(result: object) -> object:
 @training_loop.case("the same training twice", "the same both times")
 def repeats(answer):
     record_of.cache_clear()
-    first, again = watch(answer), record_of(answer)
-    if not all(agree(look(first), look(again)) for _, look in LOOKS):
+    if not alike(watch(answer), record_of(answer)):
         why = "With the same network, batches and rates the same should happen. Is there a default such as history=[], "
         why += "a variable outside of the function that it changes, or a random number?"
         raise Wrong("the second run is not like the first", "another result", why)
 
 
-LOOKS: list[tuple[str, Callable[[Record], object]]] = []
+LOOKS: list[tuple[str, Callable[[Record], object]]] = []  # all cases but this one, and the last two
+
+
+def alike(one: Record, other: Record) -> bool:
+    return all(agree(see(one), see(other)) for _, see in LOOKS)
 
 
 def look(tried: str, expected: str) -> Callable:
@@ -230,7 +234,8 @@ def rates(record):
 
 @look("an optimiser with two groups of parameters", "the same learning rate in both")
 def every_group(record):
-    return "the same rate" if all(len(set(rates)) == 1 for rates in record.rates) else "another rate in each"
+    other = [rates for rates in record.rates if len(set(rates)) > 1]
+    return f"{' and '.join(f'{rate:g}' for rate in other[0])} in the same step" if other else "the same rate"
 
 
 @look("the graphs of earlier batches", "forgotten, so that their memory is free again")
@@ -254,9 +259,16 @@ def kind_of(value: object) -> str:
 
 
 def column(record: Record, i: int) -> object:
-    rows, epochs = record.returned, record.epochs
-    pairs = isinstance(rows, list) and [row for row in rows if isinstance(row, list) and len(row) == 2]
-    return [float(row[i]) for row in pairs] if pairs and len(pairs) == len(rows) == epochs else "not one for each epoch"
+    """The first or the second numbers; all that there are where they are no pairs, one for each epoch."""
+    rows = floats(record.returned)
+    pairs = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 for row in rows)
+    return [row[i] for row in rows] if pairs and len(rows) == record.epochs else rows
+
+
+def floats(value: Any) -> Any:
+    if isinstance(value, list):
+        return [floats(one) for one in value]
+    return float(value) if isinstance(value, (Real, Tensor)) else "none"
 
 
 @look("the first number of each pair", "the mean cross-entropy over the images of the epoch")
@@ -274,7 +286,7 @@ def weights(answer):
     record = record_of(answer)
     if record.moved and not record.gradients:
         why = "Use the one that fit is given: it holds the momentum, and its rate is the one that lr_at sets."
-        raise Wrong("another optimiser", "changed weights without a step of the optimiser that was given", why)
+        raise Wrong("the weights change without the given optimiser", "other weights, and no step of it", why)
     if record.moved:
         why = "The optimiser alone changes the weights. Do you write into a parameter, or make a second optimiser?"
         raise Wrong("the weights are changed between the steps", "other weights", why)
@@ -282,33 +294,39 @@ def weights(answer):
 
 @training_loop.case("one epoch of ten images in batches of four", "three steps, one pair")
 def another_size(answer):
-    mine, right = record_of(answer), watch(fit)
-    if not all(agree(look(mine), look(right)) for _, look in LOOKS):
+    if not alike(record_of(answer), watch(fit)):
         return  # another case says so
     mine, right = watch(answer, 1, 10), watch(fit, 1, 10)
-    for tried, look in LOOKS:
-        if not agree(look(mine), look(right)):
-            why = "With other numbers of epochs, batches and images all was right. Is one of them written into your "
-            why += "code?"
-            raise Wrong("right for one size only", f"{tried}: {words(look(mine), look(right))}", why)
+    for tried, see in LOOKS:
+        if not agree(see(mine), see(right)):
+            why = "With another number of epochs and images all was right. Is one of them written into your code?"
+            raise Wrong("right for one size only", f"{tried}: {words(see(mine), see(right))}", why)
 
 
 # --- The mistakes, each as other lines of `fit`.
 
+# fmt: off
 mistake = training_loop.mistake
-BEFORE, TRAIN, BATCHES, NETWORK = "history, iteration = [], 0", "network.train()", "batches.epoch(epoch)", "network(images)"
-RATE, COUNT, END = "lr_at(iteration)", "iteration += 1", "        history.append((loss_sum / seen, wrong / seen))"
-CROSS, CLEAR, BACK, STEP = "cross_entropy(logits, labels)", "optimiser.zero_grad()", "loss.backward()", "optimiser.step()"
+BEFORE, TRAIN, BATCHES = "history, iteration = [], 0", "network.train()", "batches.epoch(epoch)"
+RESET, RATE, COUNT = "loss_sum, wrong, seen = 0.0, 0, 0", "lr_at(iteration)", "iteration += 1"
 SET = '            for group in optimiser.param_groups:\n                group["lr"] = lr_at(iteration)\n'
-RESET, LOSS, MEAN, ERROR = "loss_sum, wrong, seen = 0.0, 0, 0", "loss.item() * len(labels)", "loss_sum / seen", "wrong / seen"
-NEXT = "\n            "  # a line of the inner loop
+CROSS, CLEAR, BACK = "cross_entropy(logits, labels)", "optimiser.zero_grad()", "loss.backward()"
+STEP, LOSS, MISSES = "optimiser.step()", "loss.item() * len(labels)", "(logits.argmax(1) != labels)"
+MEAN, ERROR = "loss_sum / seen", "wrong / seen"
+END, NEXT = f"        history.append(({MEAN}, {ERROR}))", "\n            "
+CLEARS_EARLY = {NEXT + CLEAR: "", TRAIN: f"{TRAIN}\n        {CLEAR}"}
 
 
 def lines(*several: str) -> str:
+    """Of the inner loop."""
     return NEXT.join(several)
 
 
-# fmt: off
+def before(line: str) -> dict[str, str]:
+    """A line before both loops."""
+    return {BEFORE: f"{BEFORE}\n    {line}"}
+
+
 mistake("the same order in every epoch", {BATCHES: "batches"},
         "`for ... in batches` is epoch 0 each time. batches.epoch(epoch) has another order in each epoch.")
 mistake("the epochs are counted from 1", {BATCHES: "batches.epoch(epoch + 1)"},
@@ -322,8 +340,9 @@ mistake("the last batch is left out", {SET: f"            if len(labels) < 4:\n 
         "It is smaller, but its images belong to the epoch too.")
 mistake("the optimiser makes no step", {STEP: "pass"},
         "backward() only computes the gradients. optimiser.step() changes the weights.")
-mistake("one step an epoch", {NEXT + STEP: "", END: f"        {STEP}\n{END}"},
-        "Is optimiser.step() indented with the inner loop? It follows every batch, not every epoch.")
+for wrong in ({}, CLEARS_EARLY):
+    mistake("one step an epoch", {NEXT + STEP: "", END: f"        {STEP}\n{END}"} | wrong,
+            "Is optimiser.step() indented with the inner loop? It follows every batch, not every epoch.")
 mistake("two steps a batch", {STEP: lines(STEP, STEP)}, "Each batch has one backward() and one optimiser.step().")
 mistake("no backward pass", {BACK: "pass"}, "loss.backward() computes what optimiser.step() then uses.")
 for place in (STEP, COUNT):
@@ -331,31 +350,33 @@ for place in (STEP, COUNT):
             "It costs time, and in training mode it moves BN's statistics. The first one's logits show the mistakes.")
 mistake("not in training mode", {TRAIN: "pass"},
         "Whoever evaluated before has left it so. Call network.train() before the batches of an epoch.")
-for wrong in ({CLEAR: "pass"}, {NEXT + CLEAR: "", TRAIN: f"{TRAIN}\n        {CLEAR}"}, {BEFORE: f"{BEFORE}\n    {CLEAR}",
-              NEXT + CLEAR: ""}):
+for wrong in ({CLEAR: "pass"}, CLEARS_EARLY, {NEXT + CLEAR: ""} | before(CLEAR)):
     mistake("the gradients pile up", wrong,
             "backward() adds to what .grad holds. optimiser.zero_grad() clears it, once for every batch.")
 mistake("the gradients are cleared before the step", {lines(CLEAR, BACK, STEP): lines(BACK, CLEAR, STEP)},
         "zero_grad() comes before loss.backward(), or after optimiser.step(), but not between them.")
-for wrong in (lines(CLEAR, STEP, BACK), lines(STEP, CLEAR, BACK), lines(STEP, BACK)):
-    mistake("the step comes before the backward pass", {lines(CLEAR, BACK, STEP): wrong},
-            "So the step uses the gradients of the batch before, or none. First loss.backward(), then optimiser.step().")
+for text in (lines(CLEAR, STEP, BACK), lines(STEP, CLEAR, BACK), lines(STEP, BACK)):
+    mistake("the step comes before the backward pass", {lines(CLEAR, BACK, STEP): text},
+            "So the step uses the gradients of the batch before, or none. Call loss.backward() first.")
 mistake("softmax before the cross-entropy", {CROSS: "cross_entropy(logits.softmax(1), labels)"},
         "cross_entropy takes the logits: it has the softmax inside, and a second one flattens the gradients.")
 for loss in (LOSS, "loss.item()"):
     mistake("the loss is a sum over the batch", {CROSS: 'cross_entropy(logits, labels, reduction="sum")', LOSS: loss},
             "A sum over the batch makes the step larger than the rate says, 128 times in a batch of 128.")
-for wrong in ({BACK: "loss.item().backward()"}, {BACK: "loss.detach().backward()"}):
-    mistake("the loss has no graph", wrong, "backward() needs the loss as cross_entropy returns it, computed outside of "
-            "no_grad: .item(), detach() and argmax leave a mere number.")
+for text in ("loss.item().backward()", "loss.detach().backward()"):
+    mistake("the loss has no graph", {BACK: text}, "backward() needs the loss as cross_entropy returns it, computed "
+            "outside of no_grad: .item(), detach() and argmax leave a mere number.")
 mistake("logits and labels are swapped", {CROSS: "cross_entropy(labels, logits)"},
         "cross_entropy(logits, labels): first what the network computed, then the right classes.")
-mistake("backward through earlier batches again", {BEFORE: f"{BEFORE}\n    total = 0.0", BACK: lines("total += loss",
-        "total.backward()")}, "Is the loss that goes back the sum over several batches? Go back from this batch's own loss.")
-for zero in ("0.0", "0"):
-    mistake("the batches are used up", {BEFORE: f"{BEFORE}\n    data = batches.epoch(0)", BATCHES: "data",
-            RESET: f"loss_sum, wrong, seen = {zero}, 0, 0"},
-            "What batches.epoch() returns can be gone through once. Call it again in each epoch.")
+for wrong in ({BACK: lines(BACK, BACK)}, before("total = 0.0") | {BACK: lines("total += loss", "total.backward()")}):
+    mistake("backward through the same graph twice", wrong, "A graph is gone after one backward pass. Is backward() "
+            "called twice, or is the loss that goes back a sum over several batches?")
+EMPTY = before("data = batches.epoch(0)") | {BATCHES: "data"}
+for wrong in ({"seen += len(labels)": "pass"}, EMPTY):
+    for zero in ("0.0", "0"):
+        mistake("a division by zero", wrong | {RESET: f"loss_sum, wrong, seen = {zero}, 0, 0"},
+                "Is what you divide by counted up with every batch? And are there batches in every epoch? What "
+                "batches.epoch() returns can be gone through once: call it again in each epoch.")
 
 mistake("the learning rate is never set", {'group["lr"] = lr_at(iteration)': "pass"}, "The optimiser keeps it in its "
         'groups: for group in optimiser.param_groups: group["lr"] = lr_at(iteration). Nothing reads optimiser.lr.')
@@ -364,63 +385,60 @@ for place in (STEP, COUNT):
             "Set it before optimiser.step(): the first step should have lr_at(0) already.")
 mistake("the iterations are counted from 1", {BEFORE: "history, iteration = [], 1"},
         "The first iteration is number 0: count up at the end of the inner loop, or use enumerate.")
-for wrong in ("epoch", "epoch + 1"):
-    mistake("the epoch instead of the iteration", {RATE: f"lr_at({wrong})"},
+for text in ("epoch", "epoch + 1"):
+    mistake("the epoch instead of the iteration", {RATE: f"lr_at({text})"},
             "lr_at takes the iteration, which is the number of batches so far.")
 mistake("the learning rate is set once an epoch", {RATE: "lr_at(epoch * len(batches))"},
         "Set it inside the inner loop, for every batch.")
-for wrong in ("", " + 1"):
-    mistake("the iterations start again in each epoch", {RATE: f"lr_at(iteration - epoch * len(batches){wrong})"},
+for text in ("", " + 1"):
+    mistake("the iterations start again in each epoch", {RATE: f"lr_at(iteration - epoch * len(batches){text})"},
             "An enumerate of the batches starts again at 0. Keep a count that begins before both loops.")
 mistake("the iterations are not counted", {COUNT: "pass"}, "Add 1 to the count after every batch.")
 for group in (":1", "-1:"):
     mistake("only one group gets the learning rate", {"param_groups:": f"param_groups[{group}]:"},
             "An optimiser may have several groups, param_groups[0] is only the first: set it in a loop over all.")
 
-mistake("the losses keep their graphs", {LOSS: "loss * len(labels)", MEAN: "(loss_sum / seen).item()"},
+mistake("the graphs of earlier batches are kept", {LOSS: "loss * len(labels)", MEAN: "(loss_sum / seen).item()"},
         "A loss that is kept or added up keeps its batch's graph: memory grows. Use loss.item() or loss.detach().")
 for what in ((MEAN,), (ERROR,), (MEAN, ERROR)):
     mistake("tensors instead of numbers", {one: f"torch.tensor({one})" for one in what},
             "Make numbers of them when the epoch is over: float(x) or x.item().")
-for result, name, why in (
-    ("history", "nothing is returned", "The function ends in `return`, after both loops. print() only shows."),
-    ("return history[-1]", "the last epoch's numbers only",
-     "Append each epoch's pair to a list that begins before both loops, and return the list."),
-    ("return list(zip(*history))", "two lists instead of pairs",
-     "One list, with a pair (loss, error) for each epoch: history.append((loss, error))."),
-    ("return [loss for loss, _ in history]", "the losses only", "Each epoch has a pair: history.append((loss, error))."),
-):
-    mistake(name, {"return history": result}, why)
-mistake("a pair for every batch", {END: f"    {END}"}, "Append to the list after the inner loop: one pair for each epoch.")
+PAIRS = "Append each epoch's pair (loss, error) to a list that begins before both loops, and return the list."
+for result, name in (("history", "nothing is returned"), ("return history[-1]", "the last epoch's numbers only"),
+                     ("return list(zip(*history))", "two lists instead of pairs"),
+                     ("return [loss for loss, _ in history]", "the losses only"),
+                     ("return [error for _, error in history]", "the errors only")):
+    mistake(name, {"return history": result}, PAIRS)
+for wrong in ({END: f"    {END}"},
+              {COUNT: lines(COUNT, f"history.append((loss.item(), {MISSES}.double().mean().item()))"), END: ""}):
+    mistake("a pair for every batch", wrong, "Append to the list after the inner loop: one pair for each epoch.")
 mistake("a generator instead of a list", {END: "        yield loss_sum / seen, wrong / seen"},
         "A function with `yield` runs only when somebody goes through it. Collect the pairs in a list to return.")
 
 mistake("loss and error are swapped", {f"({MEAN}, {ERROR})": f"({ERROR}, {MEAN})"},
         "The loss comes first: history.append((loss, error)).")
-for wrong in ("1 - wrong / seen", "100 * (1 - wrong / seen)"):
-    mistake("the accuracy instead of the error", {ERROR: wrong},
+for text in ("1 - wrong / seen", "100 * (1 - wrong / seen)"):
+    mistake("the accuracy instead of the error", {ERROR: text},
             "The error is the share of wrong answers: 1 minus the accuracy, or count with != instead of ==.")
 mistake("percent instead of a share", {ERROR: "100 * wrong / seen"},
         "A share is between 0 and 1: nothing is multiplied by 100.")
-mistake("right answers are counted", {ERROR: "seen - wrong"}, "Count the wrong ones, and divide by the number of images.")
-MISSES = "(logits.argmax(1) != labels)"
+mistake("right answers are counted", {ERROR: "seen - wrong"},
+        "Count the wrong ones, and divide by the number of images.")
 for wrong in ({LOSS: "loss.item()", MEAN: "loss_sum / len(batches)"},
               {f"{MISSES}.sum()": f"{MISSES}.double().mean()", ERROR: "wrong / len(batches)"}):
     mistake("averaged over batches instead of images", wrong, "The last batch is smaller and counts as much as the "
             "others here. Add up loss * len(labels), and divide by the number of images.")
 for wrong in ({MEAN: "loss_sum"}, {LOSS: "loss.item()", MEAN: "loss_sum"}, {ERROR: "wrong"}):
     mistake("a sum instead of a mean", wrong, "Divide by the number of images when the epoch is over.")
-for wrong in ({"loss_sum +=": "loss_sum ="}, {MEAN: "loss.item()"}, {MEAN: "loss.item() / seen"}, {"wrong +=": "wrong ="},
-              {ERROR: f"{MISSES}.double().mean().item()"}, {"seen +=": "seen ="}):
+for wrong in ({"loss_sum +=": "loss_sum ="}, {MEAN: "loss.item()"}, {MEAN: "loss.item() / seen"},
+              {"seen +=": "seen ="}, {"wrong +=": "wrong ="}, {ERROR: f"{MISSES}.double().mean().item()"}):
     mistake("the last batch only", wrong, "Add up over all batches of the epoch: += instead of =.")
 for padded in ("len(batches)", "(len(batches) * batches.batch_size)"):
-    for total in ("loss_sum", "wrong"):
-        mistake("the wrong divisor", {f"{total} / seen": f"{total} / {padded}"},
+    for wrong in ({MEAN: f"loss_sum / {padded}"}, {ERROR: f"wrong / {padded}"},
+                  {LOSS: "loss.item()"}, {LOSS: "loss.item() * batches.batch_size"}):
+        mistake("the wrong divisor", wrong,
                 "A sum over images is divided by the number of images: add up len(labels) as well.")
-for wrong in ({LOSS: "loss.item()"}, {LOSS: "loss.item() * batches.batch_size"}):
-    mistake("the wrong divisor", wrong,
-            "A sum over images is divided by the number of images: add up len(labels) as well.")
 for again in ("pass", "seen = 0", "loss_sum, wrong = 0.0, 0", "loss_sum, seen = 0.0, 0", "wrong, seen = 0, 0"):
-    mistake("the sums are not reset", {BEFORE: f"{BEFORE}\n    loss_sum = wrong = seen = 0", RESET: again},
+    mistake("the sums are not reset", before("loss_sum = wrong = seen = 0") | {RESET: again},
             "Each epoch has its own numbers: set the sums to 0 inside the outer loop.")
 # fmt: on
