@@ -5,6 +5,7 @@ lengths are the network's, which parts are alike, and what the seed changes.
 """
 
 import copy
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
@@ -154,7 +155,14 @@ def zeros(answer):
 @filter_direction.case("seed 0, seed 0 again, and seed 1", "twice the same direction, then another one")
 def seeds(answer):
     first, again, other = (direction_of(answer, small(), seed)["conv1.weight"] for seed in (0, 0, 1))
-    return {"seed 0 again": alike(first, again), "seed 1": alike(first, other)}
+    kept = answer(small(), 0)
+    answer(small(), 1)
+    afterwards = kept["conv1.weight"].detach().double()
+    return {
+        "seed 0 again": alike(first, again),
+        "seed 1": alike(first, other),
+        "seed 0, kept": alike(first, afterwards),
+    }
 
 
 @filter_direction.case("a network with a filter of zeros, and a row of zeros", "zeros there too: 0 is its length")
@@ -253,6 +261,10 @@ mistake("the seed is not used", {"torch.Generator().manual_seed(seed)": "torch.d
         "generator = torch.Generator().manual_seed(seed) and torch.randn(..., generator=generator) repeat the numbers.")
 mistake("the same direction for every seed", {"manual_seed(seed)": "manual_seed(0)"},
         "A surface needs two directions: seed 0 and seed 1 must differ. Is a number written where `seed` belongs?")
+for kept in (functools.cache(landscape.filter_direction),
+             {"seed: int = 0)": "seed: int = 0, direction={})", START: "generator, _ ="}):
+    mistake("it remembers earlier calls", kept,
+            "Make a new dictionary in every call, from the weights as they are then: no cache, no default such as {}.")
 mistake("nan for a filter of zeros", {"own.norm(dim=1) /": "own.norm(dim=1) ** 2 / own.norm(dim=1) /"},
         "0 / 0 is nan. Divide by the random filter's length, which is never zero, not by the network's.")
 mistake("a filter of zeros moves", {"own.norm(dim=1) /": "own.norm(dim=1).clamp(min=1e-2) /"},

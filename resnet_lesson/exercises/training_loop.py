@@ -433,11 +433,12 @@ for wrong in ({MEAN: "loss_sum"}, {LOSS: "loss.item()", MEAN: "loss_sum"}, {ERRO
 for wrong in ({"loss_sum +=": "loss_sum ="}, {MEAN: "loss.item()"}, {MEAN: "loss.item() / seen"},
               {"seen +=": "seen ="}, {"wrong +=": "wrong ="}, {ERROR: f"{MISSES}.double().mean().item()"}):
     mistake("the last batch only", wrong, "Add up over all batches of the epoch: += instead of =.")
-for padded in ("len(batches)", "(len(batches) * batches.batch_size)"):
-    for wrong in ({MEAN: f"loss_sum / {padded}"}, {ERROR: f"wrong / {padded}"},
-                  {LOSS: "loss.item()"}, {LOSS: "loss.item() * batches.batch_size"}):
-        mistake("the wrong divisor", wrong,
-                "A sum over images is divided by the number of images: add up len(labels) as well.")
+PADDED = "(len(batches) * batches.batch_size)"
+for wrong in ({LOSS: "loss.item()"}, {LOSS: "loss.item() * batches.batch_size"},
+              *({f"{total} / seen": f"{total} / {all_}"} for total in ("loss_sum", "wrong")
+                for all_ in ("len(batches)", PADDED))):
+    mistake("the wrong divisor", wrong,
+            "A sum over images is divided by the number of images: add up len(labels) as well.")
 for again in ("pass", "seen = 0", "loss_sum, wrong = 0.0, 0", "loss_sum, seen = 0.0, 0", "wrong, seen = 0, 0"):
     mistake("the sums are not reset", before("loss_sum = wrong = seen = 0") | {RESET: again},
             "Each epoch has its own numbers: set the sums to 0 inside the outer loop.")

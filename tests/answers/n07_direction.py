@@ -133,6 +133,12 @@ def each_filter_seeded(size):
     return found
 
 
+def into_a_default(network, seed, made={}):  # noqa: B006
+    for name, move in filter_by_filter(network, seed).items():
+        made[name] = move
+    return made
+
+
 def whole_network(network, seed):
     made = slip(lambda d, w: d)(network, seed)
     own, length = [math.hypot(*(t.norm().item() for t in ts)) for ts in (network.parameters(), made.values())]
@@ -173,6 +179,7 @@ WRONG = {
         ),
         "seeded for each filter": (slip(draw=each_filter_seeded), "the same numbers for every filter"),
         "no seed": (slip(start=lambda seed: None), "the seed is not used"),
+        "one dictionary for all": (into_a_default, "it remembers earlier calls"),
         "the network is the direction": (in_place, "the network's weights are changed"),
         "statistics too": (with_statistics, "entries that are no parameters"),
         "weights only": (
