@@ -161,7 +161,7 @@ def seeds(answer):
     return {
         "seed 0 again": alike(first, again),
         "seed 1": alike(first, other),
-        "seed 0, kept": alike(first, afterwards),
+        "seed 0, looked at after seed 1": alike(first, afterwards),
     }
 
 

@@ -268,6 +268,7 @@ def column(record: Record, i: int) -> object:
 def floats(value: Any) -> Any:
     if isinstance(value, list):
         return [floats(one) for one in value]
+    value = value.detach() if isinstance(value, Tensor) else value
     return float(value) if isinstance(value, (Real, Tensor)) else "none"
 
 
