@@ -14,6 +14,8 @@ from answers import RIGHT, WRONG
 from torch import nn
 
 from resnet_lesson import LessonError, PlainBlock, exercises
+from resnet_lesson.exercises.kit.exercise import Wrong
+from resnet_lesson.exercises.kit.outcomes import Stopped
 from resnet_lesson.models import blocks
 
 NAMES = exercises.names()
@@ -55,6 +57,15 @@ def test_right_answers_pass_in_every_style(name, style):
     assert report.passed, repr(report)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_each_case_has_an_outcome_for_the_courses_answer(name):
+    """If a case itself failed, right and wrong answers would agree on its exception."""
+    exercise = getattr(exercises, name)
+    for right in exercise.right_answers:
+        for i, case in enumerate(exercise.cases):
+            assert not isinstance(exercise.outcome_of(right, i), (Wrong, Stopped)), case.tried
+
+
 @pytest.mark.parametrize(("name", "kind"), pairs(WRONG))
 def test_wrong_answers_are_told_their_own_mistake_and_no_other(name, kind):
     _, mistake = WRONG[name][kind]
@@ -63,7 +74,7 @@ def test_wrong_answers_are_told_their_own_mistake_and_no_other(name, kind):
     names = [mistake] if isinstance(mistake, str) else mistake
     assert report.mistakes == list(filter(None, names)), repr(report)
     for text in (repr(report), report._repr_html_()):
-        assert "\x1b" not in text and "0x" not in text and "/" + "site-packages" not in text
+        assert "\x1b" not in text and " at 0x" not in text and "/" + "site-packages" not in text
 
 
 @pytest.mark.parametrize("name", NAMES)

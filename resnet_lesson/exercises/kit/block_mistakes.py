@@ -113,8 +113,9 @@ def mistakes_of_the_sum(exercise: Exercise, out: str) -> None:
             "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
     mistake("the gradient of the shortcut is cut", {SUM: "self.relu(self.residual(x) + self.shortcut(x.detach()))"},
             "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
-    mistake("the gradient of the shortcut is cut", {"return " + SUM: "fits = isinstance(self.shortcut, nn.Identity)\n        "
-            "return self.relu(self.residual(x) + (x if fits else self.shortcut(x.detach())))"},
+    mistake("the gradient of the shortcut is cut",
+            {"return " + SUM: "stays = isinstance(self.shortcut, nn.Identity)\n        "
+             "return self.relu(self.residual(x) + (x if stays else self.shortcut(x.detach())))"},
             "Where the shape changes, its values arrive and its gradient does not. Is there a detach() on the way?")
     mistake("the shortcut is added twice", {SUM: "self.relu(self.residual(x) + 2 * self.shortcut(x))"},
             "Add x to F(x) once.")
