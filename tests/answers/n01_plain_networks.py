@@ -208,7 +208,7 @@ WRONG = {
     "reading_curves": {
         "both pairs swapped": (
             curves("plain-56", "ResNet-20", "plain-20", "ResNet-56"),
-            "plain-20 and plain-56 are swapped",
+            ["plain-20 and plain-56 are swapped", "ResNet-20 and ResNet-56 are swapped"],
         ),
         "kinds swapped": (
             curves("resnet20", "plain56", "resnet56", "plain20"),

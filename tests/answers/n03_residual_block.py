@@ -571,7 +571,7 @@ WRONG = {
         "a projection": (downsample, "the shortcut has parameters"),
         "zeros on the CPU, of 32 bits": (
             joined(lambda x, k: torch.zeros(len(x), k, *x.shape[2:])),
-            "the zeros stay on the CPU",
+            ["the dtype of x is lost", "the zeros stay on the CPU"],
         ),
         "the data alone": (option_a(lambda x, s: x.data[:, :, ::s, ::s]), "the gradient is cut"),
         "in place": (in_place_zeros, "x is changed in place"),

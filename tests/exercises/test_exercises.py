@@ -14,7 +14,7 @@ from answers import RIGHT, WRONG
 from torch import nn
 
 from resnet_lesson import LessonError, PlainBlock, exercises
-from resnet_lesson.exercises.kit.exercise import Wrong
+from resnet_lesson.exercises.kit.judge import Wrong, judge
 from resnet_lesson.exercises.kit.outcomes import Stopped
 from resnet_lesson.models import blocks
 
@@ -77,30 +77,34 @@ def test_wrong_answers_are_told_their_own_mistake_and_no_other(name, kind):
         assert "\x1b" not in text and " at 0x" not in text and "/" + "site-packages" not in text
 
 
+@functools.cache
+def diagnoses(name):
+    """Of each known mistake, what the judge says to it: (the mistake, Diagnosis)."""
+    exercise, made = getattr(exercises, name), []
+    for mistake in exercise.mistakes:
+        wrong = next((a for right in exercise.right_answers for a in mistake.answers_beside(right)), None)
+        assert wrong is not None, f"{mistake.name}: nothing to edit for {mistake.wrong}"
+        found = [exercise.outcome_of(wrong, i) for i in range(len(exercise.cases))]
+        made.append((mistake, judge(exercise, found)))
+    return made
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_known_mistake_is_told_under_its_own_name(name):
     """Also if it is an edit of the course's code that no longer fits the code."""
-    exercise = getattr(exercises, name)
-    for mistake in exercise.mistakes:
-        wrong = [answer for right in exercise.right_answers for answer in mistake.answers_beside(right)]
-        assert wrong, f"{mistake.name}: nothing to edit for {mistake.wrong}"
-        assert any(mistake.name in check(name, answer).mistakes for answer in wrong), mistake
+    for mistake, diagnosis in diagnoses(name):
+        assert mistake.name in [finding.mistake for finding in diagnosis.findings], mistake
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_case_can_fail(name):
     """A case in which no wrong answer fails checks nothing that anybody knows of."""
-    exercise = getattr(exercises, name)
-    reports = [report_on(name, kind) for kind in WRONG[name]]
-    reports += [check(name, m.wrong) for m in exercise.mistakes if callable(m.wrong)]
-    reports += [
-        check(name, answer)
-        for mistake in exercise.mistakes
-        if not callable(mistake.wrong)
-        for answer in mistake.answers_beside(exercise.right_answers[0])
-    ]
-    always_right = set.intersection(*(set(report.right) for report in reports))
-    assert always_right == set()
+    cases = range(len(getattr(exercises, name).cases))
+    failed = {i for _, diagnosis in diagnoses(name) for i in diagnosis.failed}
+    tried = {case.tried: i for i, case in enumerate(getattr(exercises, name).cases)}
+    for kind in WRONG[name]:
+        failed |= {i for text, i in tried.items() if text not in report_on(name, kind).right}
+    assert failed == set(cases)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -75,12 +75,12 @@ def agree(a: object, b: object, tolerance: float = 1e-5) -> bool:
 def _equal_tensors(a: Tensor, b: Tensor, tolerance: float) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
         return False
-    if a.device.type == "meta" or a.numel() == 0:
+    if a.device.type == "meta" or torch.equal(a, b):
         return True
     if not a.is_floating_point():
-        return torch.equal(a, b)
+        return False
     a, b = a.detach().double(), b.detach().double()
-    scale = max(1.0, b[b.isfinite()].abs().max().item() if b.isfinite().any() else 1.0)
+    scale = max(1.0, b.nan_to_num(0, 0, 0).abs().max().item())
     return torch.allclose(a, b, rtol=0, atol=tolerance * scale, equal_nan=True)
 
 
