@@ -38,10 +38,15 @@ try_block(
 )
 
 
-@preact_block.case("the arguments, and the parameters where the shape changes", "the block makes its 1x1 itself; two BN")
+@preact_block.case(
+    "the arguments, and the parameters where the shape changes", "the block makes its 1x1 itself; two BN"
+)
 def parts_where_the_shape_changes(answer):
     block = make_block(answer, 16, 32, 2)
-    return {"asks for": "downsample" in inspect.signature(answer).parameters and "downsample", "parameters": count(block)}
+    return {
+        "asks for": "downsample" in inspect.signature(answer).parameters and "downsample",
+        "parameters": count(block),
+    }
 
 
 @preact_block.case("the gradient of x where the shape changes", "that of the equation: through both paths")
@@ -82,10 +87,18 @@ mistakes_of_every_block(preact_block, "residual")
 
 mistake = preact_block.mistake
 BN1, BN2 = "bn1=nn.BatchNorm2d(in_channels)", "bn2=nn.BatchNorm2d(width)"
-ONE, TWO, PROJECTION = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)", "conv1x1(in_channels, width, stride)"
+ONE, TWO, PROJECTION = (
+    "conv3x3(in_channels, width, stride)",
+    "conv3x3(width, width)",
+    "conv1x1(in_channels, width, stride)",
+)
 CHANGES = "if stride != 1 or in_channels != width"
 A, B, F = "self.relu(bn1(x))", "self.relu(bn2(conv1(a)))", "conv2(self.relu(bn2(conv1(a))))"
-WAY, SUM, LINES = "x if self.shortcut is None else self.shortcut(a)", "f + way", "bn1, conv1, bn2, conv2 = self.residual.values()"
+WAY, SUM, LINES = (
+    "x if self.shortcut is None else self.shortcut(a)",
+    "f + way",
+    "bn1, conv1, bn2, conv2 = self.residual.values()",
+)
 ORDER = "The order is BN - ReLU - conv, and this twice."
 THIRD = {"self.relu = nn.ReLU()": "self.relu = nn.ReLU()\n        self.last = nn.BatchNorm2d(width)"}
 
