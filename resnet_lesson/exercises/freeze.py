@@ -1,4 +1,4 @@
-"""The exercise `freeze` of notebook 08: all but the head stays as it is, weights and BN's statistics, also in training."""
+"""The exercise `freeze` of notebook 08: only the head learns; the rest stays, weights and BN's statistics."""
 
 import copy
 from collections import Counter
@@ -158,8 +158,8 @@ def stay(module: nn.Module, mode: bool = True) -> nn.Module:
 def by_hand(network: nn.Module) -> nn.Module:
     for name, parameter in network.named_parameters():
         parameter.requires_grad = name.startswith("fc.")
-    for name, module in network.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
+    for path, module in network.named_modules():
+        if path != "fc" and isinstance(module, nn.BatchNorm2d):
             module.eval()
             module.train = partial(stay, module)
     return network
@@ -187,16 +187,17 @@ for part in ("fc", "modules()", "parameters()", "state_dict()", "[p for p in net
 mistake("a copy is returned", {"for name, parameter": "network = copy.deepcopy(network)\n    for name, parameter"},
         "Change the network that is given, and return it: the caller may hold it under another name.")
 # What learns.
-for condition, name, why in (
-        ("True", "nothing is frozen", "Do the names in your code occur? Ours begin with stem., stages. and fc."),
-        ("False", "the head is frozen too", "Ours is called network.fc: leave out what begins with fc."),
-        ('name == "fc.bias"', "a part of the head is frozen", "It has a weight and a bias, and both learn."),
-        ('name == "fc.weight"', "a part of the head is frozen", "It has a weight and a bias, and both learn."),
-        (f"{HEAD} or parameter.ndim == 1", "BN's weight and bias still learn", "They are parameters, as the convolutions' weights are."),
-        (f"{HEAD} or parameter.ndim == 4", "only BN is frozen", "The convolutions' weights are to stay as well."),
-        ('name[:4] != "stem"', "only the stem is frozen", "All but network.fc is the body: the stages too."),
-        ('name[:4] in ("stem", "fc.w", "fc.b")', "only the stages are frozen", "All but network.fc is the body: the stem too."),
-        ('name.startswith(("fc.", "stages.2."))', "a part of the body still learns", "All but network.fc is the body: go through all of it.")):
+BODY = "All but network.fc is the body: the stem, all stages, and BN's weight and bias in them."
+for name, condition, why in (
+        ("nothing is frozen", "True", "Do the names in your code occur? Ours begin with stem., stages. and fc."),
+        ("the head is frozen too", "False", "Ours is called network.fc: leave out what begins with fc."),
+        ("a part of the head is frozen", 'name == "fc.bias"', "It has a weight and a bias, and both learn."),
+        ("a part of the head is frozen", 'name == "fc.weight"', "It has a weight and a bias, and both learn."),
+        ("BN's weight and bias still learn", f"{HEAD} or parameter.ndim == 1", BODY),
+        ("only BN is frozen", f"{HEAD} or parameter.ndim == 4", BODY),
+        ("only the stem is frozen", 'not name.startswith("stem")', BODY),
+        ("only the stages are frozen", 'not name.startswith("stages")', BODY),
+        ("a part of the body still learns", 'name.startswith(("fc.", "stages.2."))', BODY)):
     mistake(name, {HEAD: condition}, why)
 MODULES = {"for name, parameter in network.named_parameters()": "for name, module in network.named_children()"}
 for attribute in ("requires_grad", "require_grad"):
@@ -207,8 +208,8 @@ for attribute in ("require_grad", "requires_gradient"):
             "It is called requires_grad. Of any other name Python makes a new attribute, without a word.")
 mistake("the gradients are only set to zero", {LEARNS: f"{HEAD} or parameter.register_hook(torch.zeros_like)"},
         "Weight decay moves a weight also where its gradient is 0, and so does momentum: requires_grad_(False).")
-mistake("only the way to the body is cut",
-        {LEARNS: "pass"} | ending(*(f"network.{part}.forward = torch.no_grad()(network.{part}.forward)" for part in ("stem", "stages"))),
+CUT = "network.{0}.forward = torch.no_grad()(network.{0}.forward)"
+mistake("only the way to the body is cut", {LEARNS: "pass"} | ending(CUT.format("stem"), CUT.format("stages")),
         "They do not move, but whoever counts or picks what learns goes by requires_grad: requires_grad_(False).")
 mistake("no gradient reaches the head", ending("network.forward = torch.no_grad()(network.forward)"),
         "The head has requires_grad = True, but its output has no gradient. Is there a no_grad around it?")
@@ -219,7 +220,7 @@ for lines in ({EVAL: "pass", KEEP: "pass"}, {EVAL: "pass"}):
 mistake("the evaluation mode is undone by network.train()", {KEEP: "pass"},
         "Your eval() worked, until network.train() set every module back to training, as each epoch does.")
 for part in ("shortcut", "stem", "stages"):
-    mistake("some of BN's statistics still move", {NORM: f'{NORM} and "{part}" not in name'},
+    mistake("some of BN's statistics still move", {NORM: f'{NORM} and "{part}" not in path'},
             "BN is in the stem, in every block and in the projections of the shortcuts: go through network.modules().")
 for lines in ("module.momentum = 0.0", "module.track_running_stats = False"):
     mistake("the body is still in training mode", {EVAL: lines, KEEP: "pass"}, BATCH)

@@ -169,10 +169,11 @@ for reads in ("a", "x"):
                 "Asked is a 1x1 convolution with weights of its own here: nn.Conv2d(..., kernel_size=1, ...).")
 mistake("a projection where identity would do", {CHANGES: "if True"},
         "Where the shape stays, add x itself: only that lets it pass through all blocks unchanged.")
-for made, who in (("if stride != 1", "projection only where there is a stride"),
-                  ("if in_channels != width", "projection only where the channels change"),
-                  ("if False", "x itself is added where the shape changes")):
-    mistake(who, {CHANGES: made}, "There x does not fit F(x). It needs a projection if stride != 1 or in_channels != width.")
+for made, name in (("stride != 1", "projection only where there is a stride"),
+                   ("in_channels != width", "projection only where the channels change"),
+                   ("False", "x itself is added where the shape changes")):
+    mistake(name, {CHANGES: f"if {made}"},
+            "There x does not fit F(x). It needs a projection if stride != 1 or in_channels != width.")
 mistake("the projection is left to the caller",
         {"stride: int = 1)": "stride: int = 1, downsample=None)", PROJECTION: "downsample"},
         "The arguments are in_channels, width and stride: the block makes its 1x1 convolution itself.")

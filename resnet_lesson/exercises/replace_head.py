@@ -240,13 +240,12 @@ mistake("the old number in out_features", before(END, "network.fc.out_features =
         "The weights are right, but the layer itself gives another number. Make a new nn.Linear.")
 mistake("the head has no bias", {NEW: "nn.Linear(old.in_features, num_classes, bias=False)"},
         "The old one has a bias for each class: leave bias=True as it is.")
-for name, layer, function, why in (
-        ("a softmax behind the head", "Softmax(1)", "softmax(1)", "cross_entropy does the softmax itself: it wants logits."),
-        ("a softmax behind the head", "LogSoftmax(1)", "log_softmax(1)", "cross_entropy does that itself: it wants logits."),
-        ("more than a linear layer", "ReLU()", "relu()", "The head is one nn.Linear and no more: logits may be negative."),
-        ("more than a linear layer", "Sigmoid()", "sigmoid()", "The head is one nn.Linear and no more.")):
-    mistake(name, {NEW: f"nn.Sequential({NEW}, nn.{layer})"}, why)
-    mistake(name, before(END, f"network.fc.register_forward_hook(lambda fc, x, y: y.{function})"), why)
+for layer, function in (("Softmax(1)", "softmax(1)"), ("LogSoftmax(1)", "log_softmax(1)"), ("ReLU()", "relu()"),
+                        ("Sigmoid()", "sigmoid()")):
+    for lines in ({NEW: f"nn.Sequential({NEW}, nn.{layer})"},
+                  before(END, f"network.fc.register_forward_hook(lambda fc, x, y: y.{function})")):
+        mistake("a softmax behind the head" if "oftmax" in layer else "more than a linear layer", lines,
+                "The head is one nn.Linear and no more. Its outputs are logits, which cross_entropy takes as they are.")
 mistake("it works only once", {NEW: f"nn.Sequential({NEW})"},
         "network.fc must be a head again, with in_features, the next time: an nn.Linear without a wrapper.")
 mistake("rows of the old head", before(END, "n = min(num_classes, old.out_features)\n    "
@@ -257,17 +256,18 @@ mistake("the old head is kept where the number is the same",
         "The number of classes does not say which they are. Replace the head in any case.")
 mistake("the new head does not learn", before(SET, "layer.requires_grad_(old.weight.requires_grad)"),
         "It is random and has to learn, even where everything that was there before is frozen.")
-for value in (0, 1):
-    for parts in ("layer.weight", "layer.weight, layer.bias"):
-        mistake("the new head is not random", before(SET, f"for p in [{parts}]:\n        nn.init.constant_(p, {value})"),
-                "Asked are the random numbers that a new nn.Linear has. Leave its weight as it is.")
+for parts in ("layer.weight", "layer.weight, layer.bias"):
+    for value in (0, 1):
+        mistake("the new head is not random",
+                before(SET, f"for p in [{parts}]:\n        nn.init.constant_(p, {value})"),
+                "The task asks for the random numbers that a new nn.Linear has. Leave its weight as it is.")
 mistake("the same head each time", before(FIRST, "torch.manual_seed(0)"),
         "A seed inside the function makes every new head the same, and resets the caller's random numbers as well.")
 for to, name, why in (
-        ("layer", "another device and dtype", "A new layer is float32 and on the CPU: new.to(old.weight) sets both."),
-        ("layer.to(old.weight.device)", "another dtype", "A new layer is float32, and torch multiplies no two dtypes."),
-        ("layer.to(old.weight.dtype)", "another device", "A new layer is on the CPU; a network on the GPU stops there.")):
-    mistake(name, {TO: to}, why)
+        ("layer", "another device and dtype", "A new layer is float32 and on the CPU."),
+        ("layer.to(old.weight.device)", "another dtype", "A new layer is float32, and the network may be another."),
+        ("layer.to(old.weight.dtype)", "another device", "A new layer is on the CPU; the network may be elsewhere.")):
+    mistake(name, {TO: to}, why + " new.to(old.weight) sets both to the old layer's.")
 mistake("other parameter objects in the body",
         before(END, "network.load_state_dict(copy.deepcopy(network.state_dict()), assign=True)"),
         "The numbers are the same, but an optimiser that has the parameters of before would train nothing.")
