@@ -181,9 +181,6 @@ def ending(*lines: str) -> dict[str, str]:
 
 
 # fmt: off
-for part in ("fc", "modules()", "parameters()", "state_dict()", "[p for p in network.parameters() if p.requires_grad]"):
-    mistake("not the network", {END: f"return {'' if part[0] == '[' else 'network.'}{part}"},
-            "Return the network that was given: `return network`.")
 mistake("a copy is returned", {"for name, parameter": "network = copy.deepcopy(network)\n    for name, parameter"},
         "Change the network that is given, and return it: the caller may hold it under another name.")
 # What learns.
