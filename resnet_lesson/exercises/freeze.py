@@ -33,7 +33,7 @@ freeze = Exercise(
     read="notebook 08, section 5",
 )
 
-BATCH = "In training mode BN normalises by the batch, whatever it keeps: the frozen body needs evaluation mode, eval()."
+BATCH = "In training mode BN normalises by the batch, even if its statistics never move: the body needs eval()."
 
 
 def frozen(answer: Callable) -> nn.Module:
@@ -88,7 +88,7 @@ def nothing_yet(answer):
     return network(numbers(4, 3, 8, 8))
 
 
-@freeze.case("requires_grad, part by part", "False outside of network.fc, True for its weight and its bias")
+@freeze.case("what has requires_grad = True, part by part", "nothing outside of network.fc; its weight and its bias")
 def learning(answer):
     network = frozen(answer)
     kept = {"parameter": network.parameters(), "module": network.modules()}
@@ -98,7 +98,7 @@ def learning(answer):
 
 
 @freeze.case(
-    "the weights after three steps of SGD, with momentum and weight decay", "only those of the head have moved"
+    "what moves in three steps of SGD, with momentum and weight decay", "the head's weight and bias, nothing else"
 )
 def weights(answer):
     network, x, labels = frozen(answer), numbers(12, 3, 8, 8), torch.arange(12) % 5
@@ -116,7 +116,7 @@ def weights(answer):
     return parameters_of([n for n in moved(network, before) if n in names]) | {"gradients of zeros": silent}
 
 
-@freeze.case("BN's running statistics after a batch in training mode", "the same, bit for bit")
+@freeze.case("which of BN's running statistics a batch moves in training mode", "none, not even in the last bit")
 def statistics(answer):
     network = frozen(answer)
     mode = "training" if any(m.training for m in network.modules() if isinstance(m, nn.BatchNorm2d)) else "evaluation"
@@ -186,8 +186,8 @@ mistake("a copy is returned", {"for name, parameter": "network = copy.deepcopy(n
 # What learns.
 BODY = "All but network.fc is the body: the stem, all stages, and BN's weight and bias in them."
 for name, condition, why in (
-        ("nothing is frozen", "True", "Do the names in your code occur? Ours begin with stem., stages. and fc."),
-        ("the head is frozen too", "False", "Ours is called network.fc: leave out what begins with fc."),
+        ("nothing is frozen", "True", "Do the names in your code exist? Ours begin with stem., stages. and fc."),
+        ("the head is frozen too", "False", "The head is network.fc: skip the names that begin with fc."),
         ("a part of the head is frozen", 'name == "fc.bias"', "It has a weight and a bias, and both learn."),
         ("a part of the head is frozen", 'name == "fc.weight"', "It has a weight and a bias, and both learn."),
         ("BN's weight and bias still learn", f"{HEAD} or parameter.ndim == 1", BODY),
@@ -202,12 +202,12 @@ for attribute in ("requires_grad", "require_grad"):
             "module.requires_grad = ... makes a new attribute that nobody reads: module.requires_grad_(False).")
 for attribute in ("require_grad", "requires_gradient"):
     mistake("an attribute that nobody reads", {"parameter.requires_grad": f"parameter.{attribute}"},
-            "It is called requires_grad. Of any other name Python makes a new attribute, without a word.")
+            "It is called requires_grad. With any other name, Python silently makes a new attribute.")
 mistake("the gradients are only set to zero", {LEARNS: f"{HEAD} or parameter.register_hook(torch.zeros_like)"},
-        "Weight decay moves a weight also where its gradient is 0, and so does momentum: requires_grad_(False).")
+        "Weight decay moves a weight even where its gradient is 0, and so does momentum: use requires_grad_(False).")
 CUT = "network.{0}.forward = torch.no_grad()(network.{0}.forward)"
 mistake("only the way to the body is cut", {LEARNS: "pass"} | ending(CUT.format("stem"), CUT.format("stages")),
-        "They do not move, but whoever counts or picks what learns goes by requires_grad: requires_grad_(False).")
+        "They do not move, but code that counts what learns looks at requires_grad: use requires_grad_(False).")
 mistake("no gradient reaches the head", ending("network.forward = torch.no_grad()(network.forward)"),
         "The head has requires_grad = True, but its output has no gradient. Is there a no_grad around it?")
 # BN and the modes.
@@ -219,18 +219,18 @@ mistake("the evaluation mode is undone by network.train()", {KEEP: "pass"},
 for part in ("shortcut", "stem", "stages"):
     mistake("some of BN's statistics still move", {NORM: f'{NORM} and "{part}" not in path'},
             "BN is in the stem, in every block and in the projections of the shortcuts: go through network.modules().")
-for lines in ("module.momentum = 0.0", "module.track_running_stats = False"):
-    mistake("the body is still in training mode", {EVAL: lines, KEEP: "pass"}, BATCH)
+for instead in ("module.momentum = 0.0", "module.track_running_stats = False"):
+    mistake("the body is still in training mode", {EVAL: instead, KEEP: "pass"}, BATCH)
 mistake("BN's statistics are deleted",
         {EVAL: "module.track_running_stats, module.running_mean, module.running_var = False, None, None", KEEP: "pass"},
         "Without them BN normalises by the batch, in evaluation mode too. Keep them, and keep BN in eval().")
 for reset in ("module.reset_running_stats()", "module.reset_parameters()"):
     mistake("freezing changes the network", {EVAL: f"{EVAL}\n            {reset}"},
-            "What replaces BN must have its weight, bias, mean and variance; and a forward pass moves those two.")
+            "Keep BN's weight, bias, mean and variance as they are, also if another layer takes its place.")
 mistake("the head's mode does not follow", ending("network.eval()", "network.train = lambda mode=True: network"),
-        "Only the body stays in evaluation mode. train(mode) of the head, and of the network, go on as ever.")
+        "Only the body stays in evaluation mode; the head and the network itself still follow train() and eval().")
 for lines in (ending("usual = network.train", "network.train = lambda mode=True: usual(mode) and None"),
               {KEEP: "module.train = lambda mode=True: None"}):
     mistake("your train() returns nothing", lines,
-            "build(...).eval() is written in one line: what you write in place of train returns the module.")
+            "People write network = build(...).eval(), so whatever replaces train must return its module.")
 # fmt: on

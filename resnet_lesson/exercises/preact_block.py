@@ -2,14 +2,12 @@
 
 import inspect
 
-import torch
 from torch import Tensor, nn
 
 from ..models import blocks, family
 from ..models.blocks import conv1x1, conv3x3
-from .kit.block_mistakes import ACTIVATIONS, mistakes_of_every_block
-from .kit.blocks import count, make_block, planted, try_block
-from .kit.calls import numbers
+from .kit.block_mistakes import ACTIVATIONS, mistakes_of_every_block, mistakes_of_two_3x3
+from .kit.blocks import changing, count, try_block
 from .kit.exercise import Exercise
 
 preact_block = Exercise(
@@ -42,18 +40,11 @@ try_block(
     "the arguments, and the parameters where the shape changes", "the block makes its 1x1 itself; two BN"
 )
 def parts_where_the_shape_changes(answer):
-    block = make_block(answer, 16, 32, 2)
+    block = changing(answer, 1)
     return {
         "asks for": "downsample" in inspect.signature(answer).parameters and "downsample",
         "parameters": count(block),
     }
-
-
-@preact_block.case("the gradient of x where the shape changes", "that of the equation: through both paths")
-def gradient_where_the_shape_changes(answer):
-    x = numbers(4, 16, 8, 8).requires_grad_()
-    y = planted(make_block(answer, 16, 32, 2), x.detach())(x * 1)
-    return torch.autograd.grad((y * numbers(*y.shape, seed=3)).sum(), x)[0] if y.requires_grad else None
 
 
 class ByLayers(nn.Module):
@@ -83,6 +74,7 @@ class ByLayers(nn.Module):
 
 
 preact_block.right(ByLayers)
+mistakes_of_two_3x3(preact_block, "residual", between="bn2")
 mistakes_of_every_block(preact_block, "residual")
 
 mistake = preact_block.mistake
@@ -100,6 +92,7 @@ WAY, SUM, LINES = (
     "bn1, conv1, bn2, conv2 = self.residual.values()",
 )
 ORDER = "The order is BN - ReLU - conv, and this twice."
+CENTRED = "BN first centres the values, then ReLU cuts the negative ones. " + ORDER
 THIRD = {"self.relu = nn.ReLU()": "self.relu = nn.ReLU()\n        self.last = nn.BatchNorm2d(width)"}
 
 
@@ -124,10 +117,10 @@ for lines in ({SUM: "f"}, {WAY: "0"}):
 mistake("no shortcut where the shape changes", {WAY: "x if self.shortcut is None else 0"},
         "F(x) is all that is left there. The 1x1 convolution brings the activated x to its shape.")
 mistake("forgotten F", {SUM: "way"}, "The convolutions are not added: y = F(x) + x.")
-mistake("nothing is computed yet", {LINES: "return x"}, "x is returned as it is. Write F(x) first, and add x to it.")
+mistake("nothing is computed yet", {LINES: "return x"}, "x is returned unchanged. Write F(x) first, and add x to it.")
 mistake("the shortcut is added twice", {SUM: "f + 2 * way"}, "Add x to F(x) once.")
-for lines in ("f - way", "way - f"):
-    mistake("subtracted instead of added", {SUM: lines}, "The equation has a plus: F can be negative.")
+for order in ("f - way", "way - f"):
+    mistake("subtracted instead of added", {SUM: order}, "The equation has a plus: F can be negative.")
 mistake("averaged instead of added", {SUM: "(f + way) / 2"}, "Nothing is divided: y = F(x) + x.")
 mistake("multiplied instead of added", {SUM: "f * way"}, "F(x) is added to x.")
 for lines in ({SUM: "f + way.detach()"}, {WAY: "x.detach() if self.shortcut is None else self.shortcut(a)"},
@@ -141,7 +134,7 @@ mistake("the activated x is added where the shape stays", {WAY: "a if self.short
 mistake("x is overwritten, so that the shortcut does not start at x",
         {WAY: "f if self.shortcut is None else self.shortcut(f)"},
         "Keep x as it is, and give what F computes another name: out = ...")
-BOTH = "The paths part behind the first BN and ReLU, and both convolutions read the same a = ReLU(BN(x))."
+BOTH = "The two paths split after the first BN and ReLU, so both convolutions read the same a = ReLU(BN(x))."
 for made in (PROJECTION, "blocks.Projection(in_channels, width, stride)"):
     mistake("the projection reads x itself", changed(made, "x"), BOTH)
 for lines in (changed(PROJECTION, "bn1(x)"), {A: "bn1(x)", B: "self.relu(bn2(conv1(self.relu(a))))"}):
@@ -151,7 +144,7 @@ mistake("the shortcut has a BN of its own",
 mistake("BN and ReLU twice in a row",
         {"else nn.Sequential(first)": "else nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU())",
          "first | rest if same_shape else rest": "first | rest"},
-        "Where both come before the two paths part, F begins with its convolution.")
+        "Where BN and ReLU come before the split, F begins with its convolution.")
 mistake("BN after the projection", changed("blocks.Projection(in_channels, width, stride)"),
         "The 1x1 convolution alone: its output is added as it is, like that of F's second convolution.")
 mistake("a ReLU after the projection", changed(f"nn.Sequential({PROJECTION}, nn.ReLU())"),
@@ -166,7 +159,7 @@ for reads in ("a", "x"):
     for made in ("blocks.ZeroPadShortcut(in_channels, width, stride)", "nn.Sequential(nn.MaxPool2d(1, stride), "
                  "nn.ConstantPad3d((0, 0, 0, 0, 0, width - in_channels), 0.0))"):
         mistake("a shortcut without weights where the shape changes", changed(made, reads),
-                "Asked is a 1x1 convolution with weights of its own here: nn.Conv2d(..., kernel_size=1, ...).")
+                "The task asks for a 1x1 convolution with weights of its own: nn.Conv2d(..., kernel_size=1, ...).")
 mistake("a projection where identity would do", {CHANGES: "if True"},
         "Where the shape stays, add x itself: only that lets it pass through all blocks unchanged.")
 for made, name in (("stride != 1", "projection only where there is a stride"),
@@ -178,16 +171,14 @@ mistake("the projection is left to the caller",
         {"stride: int = 1)": "stride: int = 1, downsample=None)", PROJECTION: "downsample"},
         "The arguments are in_channels, width and stride: the block makes its 1x1 convolution itself.")
 # What comes before the convolutions. A layer that is left out may have been made all the same.
-for i, bn, lines, bare in ((1, BN1, A, "x"), (2, BN2, B, "conv1(a)")):
-    for made in ({}, {bn: f"bn{i}=nn.Identity()"}):
-        mistake(f"no BN and ReLU before convolution {i}", {lines: bare} | made, ORDER)
-        mistake(f"missing BN before convolution {i}", {lines: f"self.relu({bare})"} | made, ORDER)
-    mistake(f"missing ReLU before convolution {i}", {lines: f"bn{i}({bare})"}, ORDER)
-    mistake("ReLU before BN", {lines: f"bn{i}(self.relu({bare}))"},
-            "BN first centres the values, then ReLU cuts the negative ones. " + ORDER)
+for i, bn, layers, bare in ((1, BN1, A, "x"), (2, BN2, B, "conv1(a)")):
+    for unmade in ({}, {bn: f"bn{i}=nn.Identity()"}):
+        mistake(f"no BN and ReLU before convolution {i}", {layers: bare} | unmade, ORDER)
+        mistake(f"missing BN before convolution {i}", {layers: f"self.relu({bare})"} | unmade, ORDER)
+    mistake(f"missing ReLU before convolution {i}", {layers: f"bn{i}({bare})"}, ORDER)
+    mistake("ReLU before BN", {layers: f"bn{i}(self.relu({bare}))"}, CENTRED)
 mistake("missing ReLU before both convolutions", {A: "bn1(x)", B: "bn2(conv1(a))"}, ORDER)
-mistake("ReLU before BN", {A: "bn1(self.relu(x))", B: "bn2(self.relu(conv1(a)))"},
-        "BN first centres the values, then ReLU cuts the negative ones. " + ORDER)
+mistake("ReLU before BN", {A: "bn1(self.relu(x))", B: "bn2(self.relu(conv1(a)))"}, CENTRED)
 for name in ACTIVATIONS:
     mistake("another function than ReLU", {"self.relu = nn.ReLU()": f"self.relu = nn.{name}()"},
             "After BN comes max(0, v) of each value, nn.ReLU() or torch.relu, and then the convolution.")
@@ -199,36 +190,19 @@ for made in (PROJECTION, "blocks.Projection(in_channels, width, stride)"):
 mistake("the first BN has not in_channels channels", {BN1: "bn1=nn.BatchNorm2d(width)"},
         "It comes before the first convolution now, so it normalises x: nn.BatchNorm2d(in_channels).")
 mistake("the second BN has not width channels", {BN2: "bn2=nn.BatchNorm2d(in_channels)"},
-        "It normalises what the first convolution puts out: nn.BatchNorm2d(width).")
+        "It normalises the output of the first convolution: nn.BatchNorm2d(width).")
 # The convolutions.
 biased = {ONE: "nn.Conv2d(in_channels, width, 3, stride, 1)", TWO: "nn.Conv2d(width, width, 3, 1, 1)",
           PROJECTION: "nn.Conv2d(in_channels, width, 1, stride)"}
 for lines in (biased, *({key: value} for key, value in biased.items()), {key: biased[key] for key in (ONE, TWO)}):
     mistake("a bias in a convolution", lines,
-            "What reads their output, here or in the next block, begins with BN, and BN subtracts a bias: bias=False.")
-bare = {ONE: "nn.Conv2d(in_channels, width, 3, stride, bias=False)", TWO: "nn.Conv2d(width, width, 3, bias=False)"}
-for lines in (bare, *({key: value} for key, value in bare.items())):
-    mistake("the 3x3 has no padding", lines, "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
+            "A BN reads its output, here or in the next block, and subtracts the bias again: pass bias=False.")
 for lines in ({"super().__init__()": "super().__init__()\n        stride = 1"},
               {ONE: "conv3x3(in_channels, width)", PROJECTION: "conv1x1(in_channels, width)"}):
     mistake("the stride is ignored", lines, "With stride 2, the first 3x3 and the 1x1 of the shortcut have stride 2.")
-mistake("the stride is on the second convolution",
-        {ONE: "conv3x3(in_channels, width)", TWO: "conv3x3(width, width, stride)"},
-        "The first convolution takes the stride, so that the second has less to do.")
-mistake("the stride is on both convolutions", {TWO: "conv3x3(width, width, stride)"},
-        "Together they divide the size by 4. The first one takes the stride.")
-mistake("no convolution of F takes the stride", {ONE: "conv3x3(in_channels, width)"},
-        "Then F(x) keeps its size, and the shortcut does not. Give the block's stride to the first 3x3.")
 mistake("the projection does not take the stride", changed("conv1x1(in_channels, width)"),
         "The 1x1 convolution takes the block's stride too: then both terms have half the height and width.")
-mistake("the channels change in the second convolution",
-        {ONE: "conv3x3(in_channels, in_channels, stride)", BN2: "bn2=nn.BatchNorm2d(in_channels)",
-         TWO: "conv3x3(in_channels, width)"}, "The first convolution already has the new number of channels.")
 for lines in ({F: "conv1(a)"}, {F: "conv1(a)", BN2: "bn2=nn.Identity()", TWO: "nn.Identity()"},
               {TWO: "conv1x1(width, width)"}, {ONE: "nn.Conv2d(in_channels, width, 5, stride, 2, bias=False)"}):
     mistake("not two 3x3 convolutions", lines, "There are two of them in F, both with padding=1.")
-mistake("a convolution with groups", {TWO: "nn.Conv2d(width, width, 3, padding=1, bias=False, groups=width)"},
-        "With groups=... each output channel sees only some of the inputs. Leave groups out.")
-mistake("a convolution with dilation", {TWO: "nn.Conv2d(width, width, 3, padding=2, bias=False, dilation=2)"},
-        "With dilation the kernel skips the next pixels. Leave dilation out; padding is 1 then.")
 # fmt: on

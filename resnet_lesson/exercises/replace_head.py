@@ -76,16 +76,16 @@ def returned(answer):
     return in_words(call(answer, network, 12), network)
 
 
-@replace_head.case("the logits of 2 images: 5 classes before, then 12", "2 x 12")
-def outputs(answer):
-    return shape(replaced(answer)(torch.zeros(2, 3, 8, 8)))
-
-
-@replace_head.case("a second new head on the same network, with 3 classes after 12", "3 logits, and 64 -> 3 in its fc")
-def twice(answer):
-    network = replaced(answer, 3, replaced(answer).eval())
-    named = {name: getattr(network.fc, name, "missing") for name in ("in_features", "out_features")}
-    return {"logits": shape(network(torch.zeros(2, 3, 8, 8)))} | named
+@replace_head.case(
+    "a new head with 12 classes, and then one with 3 on the same network", "12 logits, then 3; 64 inputs"
+)
+def two_heads(answer):
+    network, found = small(), {}
+    for num_classes in (12, 3):
+        logits = replaced(answer, num_classes, network)(torch.zeros(2, 3, 8, 8))
+        named = (getattr(network.fc, name, "missing") for name in ("in_features", "out_features"))
+        found[f"{num_classes} classes"] = "logits {}, in_features {}, out_features {}".format(shape(logits), *named)
+    return found
 
 
 @replace_head.case("network.parameters(), which an optimiser gets; all were frozen", "a new weight and bias that learn")
@@ -121,27 +121,20 @@ def linear(answer):
     return logits
 
 
-@replace_head.case("the new head's weights, for 12 classes and for 3", "random: new ones, different, others next time")
+@replace_head.case("the new head's weights: more classes, fewer, as many as before", "random, and others the next time")
 def new_weights(answer):
     found = {}
-    for num_classes in (12, 3):
-        network = small()
-        old = network.fc.weight.detach().clone()
-        new, again = (replaced(answer, num_classes, net).fc.weight.detach() for net in (network, small()))
+    for n in (12, 3, OLD):
+        networks = small(), small()
+        old = networks[0].fc.weight.detach().clone()
+        new, again = (replaced(answer, n, network).fc.weight.detach() for network in networks)
         kept = (torch.cdist(new, old) < 1e-4).any(1) if new.shape[1:] == old.shape[1:] else torch.zeros(1)
-        found |= {
-            f"rows of the old head, of {num_classes}": int(kept.sum()),
-            f"numbers, of {num_classes} rows": "different" if len(new.unique()) > 0.9 * new.numel() else "equal ones",
-            f"another call, {num_classes} classes": "the same numbers" if torch.equal(new, again) else "other numbers",
-        }
+        found[f"{n} classes"] = [
+            f"{kept.sum():.0f} rows of the old head",
+            "different numbers" if len(new.unique()) > 0.9 * new.numel() else "equal numbers",
+            "the same again at the next call" if torch.equal(new, again) else "others at the next call",
+        ]
     return found
-
-
-@replace_head.case("as many classes as before", "a new head all the same: they are other classes")
-def as_many_classes(answer):
-    network = small()
-    old = network.fc.weight.detach().clone()
-    return "the old weights" if torch.equal(replaced(answer, OLD, network).fc.weight, old) else "a new head"
 
 
 @replace_head.case("a network in float64, on another device (torch's meta)", "a head in float64 and there too")
@@ -226,7 +219,7 @@ for n in (32, 64, 512, 2048, "old.out_features"):
             "network.fc.in_features is the number of features, in each network another one.")
 for part in ("stages", "stem", "pool"):
     mistake("for the course's networks only", before(END, f"network.{part}"),
-            "All that is needed is in network.fc: its in_features. The other names are only those of our networks.")
+            "network.fc.in_features is everything you need; names such as stages exist only in our networks.")
 for n in ("out_features", "in_features"):
     mistake("the old head is still there", {NEW: f"nn.Sequential(old, nn.Linear(old.{n}, num_classes))"},
             "The new head replaces the old one, network.fc = ..., and gets the features, not the old logits.")
@@ -260,7 +253,7 @@ for parts in ("layer.weight", "layer.weight, layer.bias"):
                 before(SET, f"for p in [{parts}]:\n        nn.init.constant_(p, {value})"),
                 "The task asks for the random numbers that a new nn.Linear has. Leave its weight as it is.")
 mistake("the same head each time", before(FIRST, "torch.manual_seed(0)"),
-        "A seed inside the function makes every new head the same, and resets the caller's random numbers as well.")
+        "Is there a seed inside the function, or one layer that every call uses? A new head is drawn anew each time.")
 for to, name, why in (
         ("layer", "another device and dtype", "A new layer is float32 and on the CPU."),
         ("layer.to(old.weight.device)", "another dtype", "A new layer is float32, and the network may be another."),

@@ -231,11 +231,13 @@ class TwiceInARow(TwoNormsOfX):
         return self.shortcut(a) if self.shortcut else x
 
 
-class KeepsIdentity(Base):
+class KeepsAScale(Base):
+    """A number of the first batch is kept."""
+
     def around(self, x, a):
-        if not hasattr(self, "identity"):
-            self.identity = super().around(x, a)
-        return self.identity
+        if not hasattr(self, "scale"):
+            self.scale = float(x.max())
+        return super().around(x, a) / self.scale
 
 
 class LambdaPart(Base):
@@ -325,12 +327,12 @@ WRONG = {
             replacing(forward=ending(lambda self, f, way: F.dropout(f, 0.5, self.training) + way)),
             "the output is random",
         ),
-        "a frozen convolution": (Frozen, ""),
-        "train() returns nothing": (TrainReturnsNothing, ""),
+        "a frozen convolution": (Frozen, "some weights are not parameters"),
+        "train() returns nothing": (TrainReturnsNothing, "train() does not return the block"),
         "no default for stride": (NoDefault, "your code stopped with TypeError"),
         "layers in a list": (InAList, "the layers are in a Python list"),
         "BN never trains": (NeverTraining, "BN never uses the batch"),
-        "identity kept": (KeepsIdentity, "something is kept from an earlier call"),
+        "a scale kept": (KeepsAScale, "something is kept from an earlier call"),
         "a lambda as a part": (LambdaPart, "it cannot be copied, pickled or moved"),
         "an attribute that does not exist": (
             replacing(around=lambda self, x, a: self.shortcuts(a)),
