@@ -97,9 +97,7 @@ def learning(answer):
     return parameters_of(names) | {"attributes that are new": sorted(set_by_name)}
 
 
-@freeze.case(
-    "what moves in three steps of SGD, with momentum and weight decay", "the head's weight and bias, nothing else"
-)
+@freeze.case("what moves in three steps of SGD with momentum and weight decay", "only the head's weight and bias")
 def weights(answer):
     network, x, labels = frozen(answer), numbers(12, 3, 8, 8), torch.arange(12) % 5
     before = copy.deepcopy(network.state_dict())
@@ -168,12 +166,8 @@ def by_hand(network: nn.Module) -> nn.Module:
 freeze.right(by_hand)
 mistake = freeze.mistake
 HEAD, LEARNS = 'name.startswith("fc.")', 'parameter.requires_grad = name.startswith("fc.")'
-NORM, EVAL, KEEP, END = (
-    "isinstance(module, nn.BatchNorm2d)",
-    "module.eval()",
-    "module.train = partial(stay, module)",
-    "return network",
-)
+NORM, KEEP = "isinstance(module, nn.BatchNorm2d)", "module.train = partial(stay, module)"
+EVAL, END = "module.eval()", "return network"
 
 
 def ending(*lines: str) -> dict[str, str]:

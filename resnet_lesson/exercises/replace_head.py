@@ -77,7 +77,7 @@ def returned(answer):
 
 
 @replace_head.case(
-    "a new head with 12 classes, and then one with 3 on the same network", "12 logits, then 3; 64 inputs"
+    "a head for 12 classes, and then one for 3 on the same network", "12 logits, then 3; from 64 features"
 )
 def two_heads(answer):
     network, found = small(), {}
@@ -113,7 +113,7 @@ def linear(answer):
     network = replaced(answer).train()
     with torch.no_grad():
         for p in network.parameters():
-            p.copy_(numbers(*p.shape) / max(1, p[0].numel()) ** 0.5)
+            p.copy_(numbers(*p.shape) / p[0].numel() ** 0.5)
     logits, again = (network(numbers(4, 3, 8, 8)) for _ in range(2))
     if not agree(logits, again):
         why = "Is there a dropout? The head is one nn.Linear and no more."
@@ -123,11 +123,16 @@ def linear(answer):
 
 @replace_head.case("the new head's weights: more classes, fewer, as many as before", "random, and others the next time")
 def new_weights(answer):
-    found = {}
+    network, found = small(), {}
+
+    def new_weight(old, n):
+        network.fc = old
+        return replaced(answer, n, network).fc.weight.detach()
+
     for n in (12, 3, OLD):
-        networks = small(), small()
-        old = networks[0].fc.weight.detach().clone()
-        new, again = (replaced(answer, n, network).fc.weight.detach() for network in networks)
+        heads = nn.Linear(64, OLD), nn.Linear(64, OLD)
+        old = heads[0].weight.detach().clone()
+        new, again = (new_weight(head, n) for head in heads)
         kept = (torch.cdist(new, old) < 1e-4).any(1) if new.shape[1:] == old.shape[1:] else torch.zeros(1)
         found[f"{n} classes"] = [
             f"{kept.sum():.0f} rows of the old head",
