@@ -48,6 +48,8 @@ def switch(network: nn.Module, training: bool) -> object:
     try:
         return network.train() if training else network.eval()
     except TypeError as error:
+        if "argument" not in str(error):
+            raise
         why = "network.eval() calls train(False), and train() has True as its default: def train(mode=True)."
         raise Wrong("your train() takes no mode", f"{'train' if training else 'eval'}(): {error}", why) from error
 
@@ -213,6 +215,8 @@ mistake("the evaluation mode is undone by network.train()", {KEEP: "pass"},
 for part in ("shortcut", "stem", "stages"):
     mistake("some of BN's statistics still move", {NORM: f'{NORM} and "{part}" not in path'},
             "BN is in the stem, in every block and in the projections of the shortcuts: go through network.modules().")
+mistake("a method is replaced by False", {KEEP: "module.train = False"},
+        "module.train is a method, which network.train() calls; module.training holds the mode, and eval() sets it.")
 for instead in ("module.momentum = 0.0", "module.track_running_stats = False"):
     mistake("the body is still in training mode", {EVAL: instead, KEEP: "pass"}, BATCH)
 mistake("BN's statistics are deleted",

@@ -91,6 +91,7 @@ WAY, SUM, LINES = (
     "f + way",
     "bn1, conv1, bn2, conv2 = self.residual.values()",
 )
+WAY_FIRST = {f"f = {F}\n        way = {WAY}": f"way = {WAY}\n        f = {F}"}
 ORDER = "The order is BN - ReLU - conv, and this twice."
 CENTRED = "BN first centres the values, then ReLU cuts the negative ones. " + ORDER
 THIRD = {"self.relu = nn.ReLU()": "self.relu = nn.ReLU()\n        self.last = nn.BatchNorm2d(width)"}
@@ -119,8 +120,8 @@ mistake("no shortcut where the shape changes", {WAY: "x if self.shortcut is None
 mistake("forgotten F", {SUM: "way"}, "The convolutions are not added: y = F(x) + x.")
 mistake("nothing is computed yet", {LINES: "return x"}, "x is returned unchanged. Write F(x) first, and add x to it.")
 mistake("the shortcut is added twice", {SUM: "f + 2 * way"}, "Add x to F(x) once.")
-for order in ("f - way", "way - f"):
-    mistake("subtracted instead of added", {SUM: order}, "The equation has a plus: F can be negative.")
+for minus in ("f - way", "way - f"):
+    mistake("subtracted instead of added", {SUM: minus}, "The equation has a plus: F can be negative.")
 mistake("averaged instead of added", {SUM: "(f + way) / 2"}, "Nothing is divided: y = F(x) + x.")
 mistake("multiplied instead of added", {SUM: "f * way"}, "F(x) is added to x.")
 for lines in ({SUM: "f + way.detach()"}, {WAY: "x.detach() if self.shortcut is None else self.shortcut(a)"},
@@ -152,8 +153,8 @@ mistake("a ReLU after the projection", changed(f"nn.Sequential({PROJECTION}, nn.
 for pool in ("AvgPool2d(stride)", "AvgPool2d(stride, ceil_mode=True)", "MaxPool2d(stride)"):
     mistake("pooling before the projection", changed(f"nn.Sequential(nn.{pool}, conv1x1(in_channels, width))"),
             "The 1x1 convolution takes the stride itself, and reads every second pixel as it is.")
-for lines in ({}, {f"f = {F}\n        way = {WAY}": f"way = {WAY}\n        f = {F}"}):
-    mistake("the projection is larger than 1x1", {PROJECTION: ONE.replace("conv", "blocks.conv")} | lines,
+for order in ({}, WAY_FIRST):
+    mistake("the projection is larger than 1x1", {PROJECTION: ONE.replace("conv", "blocks.conv")} | order,
             "The shortcut only fits the shape: kernel_size=1, without padding. It looks at no neighbours.")
 for reads in ("a", "x"):
     for made in ("blocks.ZeroPadShortcut(in_channels, width, stride)", "nn.Sequential(nn.MaxPool2d(1, stride), "
@@ -189,8 +190,11 @@ for made in (PROJECTION, "blocks.Projection(in_channels, width, stride)"):
     mistake("BN comes after the convolutions", OLD | {PROJECTION: made}, ORDER)
 mistake("the first BN has not in_channels channels", {BN1: "bn1=nn.BatchNorm2d(width)"},
         "It comes before the first convolution now, so it normalises x: nn.BatchNorm2d(in_channels).")
-mistake("the second BN has not width channels", {BN2: "bn2=nn.BatchNorm2d(in_channels)"},
-        "It normalises the output of the first convolution: nn.BatchNorm2d(width).")
+for order in ({}, WAY_FIRST):
+    mistake("the second BN has not width channels", {BN2: "bn2=nn.BatchNorm2d(in_channels)"} | order,
+            "It normalises the output of the first convolution: nn.BatchNorm2d(width).")
+    mistake("one BN for two convolutions", order | {B: "self.relu(bn1(conv1(a)))"},
+            "The first BN runs twice and the second one never: each convolution needs its own.")
 # The convolutions.
 biased = {ONE: "nn.Conv2d(in_channels, width, 3, stride, 1)", TWO: "nn.Conv2d(width, width, 3, 1, 1)",
           PROJECTION: "nn.Conv2d(in_channels, width, 1, stride)"}

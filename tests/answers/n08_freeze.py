@@ -222,6 +222,13 @@ def misspelled(network):
     return keep_norms(network)
 
 
+def train_is_false(network):
+    for norm in norms(all_but_the_head(network)):
+        norm.eval()
+        norm.train = False
+    return network
+
+
 def train_of_bn_without_return(network):
     def stay(mode=True):
         pass
@@ -255,6 +262,7 @@ WRONG = {
         "on modules": (on_modules, "a module's requires_grad is set"),
         "the first stage learns": (frozen_where(lambda network, name: not name.startswith(("stages.0", "fc"))), ""),
         "gradients of zeros": (zero_gradients, "the gradients are only set to zero"),
+        "train = False": (train_is_false, "a method is replaced by False"),
         "no_grad in the body": (no_grad_in_the_body, "only the way to the body is cut"),
         "no_grad": (no_grad, "no gradient reaches the head"),
         "no statistics": (
