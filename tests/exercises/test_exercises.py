@@ -14,8 +14,8 @@ from answers import RIGHT, WRONG
 from torch import nn
 
 from resnet_lesson import LessonError, PlainBlock, exercises
-from resnet_lesson.exercises.kit.judge import Wrong, judge
-from resnet_lesson.exercises.kit.outcomes import Stopped
+from resnet_lesson.exercises.kit.judge import judge
+from resnet_lesson.exercises.kit.outcomes import Stopped, Wrong
 from resnet_lesson.models import blocks
 
 NAMES = exercises.names()

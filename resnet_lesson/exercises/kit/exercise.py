@@ -20,7 +20,8 @@ from typing import Any
 
 from ...errors import LessonError
 from .guard import quiet
-from .judge import Wrong, judge, outcome, outcomes
+from .judge import judge, outcome, outcomes
+from .outcomes import Wrong
 from .report import Report, Text, hand_in
 from .source import code_of, edited
 from .stub import is_unattempted

@@ -5,24 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .guard import SECONDS, TimeIsUp, guarded
-from .outcomes import Stopped, agree, stopped, words
+from .outcomes import Stopped, Wrong, agree, stopped, words
 from .remedies import remedy_for
 from .report import Finding
 
 if TYPE_CHECKING:
     from .exercise import Case, Exercise, Mistake
-
-
-class Wrong(Exception):
-    """A case raises it where an answer fails in a way that no outcome shows, or that the case itself can name.
-
-    mistake: the mistake's short name ("x is changed in place"). got: what was seen, as short text.
-    why: how to see that it is wrong, or where to look; one or two sentences to the student.
-    """
-
-    def __init__(self, mistake: str, got: object, why: str):
-        super().__init__(f"{mistake}: got {got}. {why}")
-        self.mistake, self.got, self.why = mistake, words(got), why
 
 
 TOO_LONG = Wrong(
@@ -103,7 +91,9 @@ def _explained(exercise, right, found, expected, failed: list[int]) -> dict[int,
     """
     fitting = []
     for mistake in exercise.mistakes:
-        shows_in = [_where_it_shows(exercise, wrong, found, expected, failed) for wrong in mistake.answers_beside(right)]
+        shows_in = [
+            _where_it_shows(exercise, wrong, found, expected, failed) for wrong in mistake.answers_beside(right)
+        ]
         fitting.append((mistake, max(shows_in, key=len, default=[])))
     explained: dict[int, Mistake] = {}
     for mistake, cases in sorted(fitting, key=lambda one: -len(one[1])):
