@@ -11,19 +11,13 @@ import re
 import pytest
 import torch
 from answers import RIGHT, WRONG
+from support.checks import check
 from torch import nn
 
 from resnet_lesson import LessonError, PlainBlock, exercises
-from resnet_lesson.exercises.kit.judge import judge
-from resnet_lesson.exercises.kit.outcomes import Stopped, Wrong
 from resnet_lesson.models import blocks
 
 NAMES = exercises.names()
-
-
-def check(name, answer):
-    exercise = getattr(exercises, name)
-    return exercise.check(**answer) if isinstance(answer, dict) else exercise.check(answer)
 
 
 @functools.cache
@@ -57,15 +51,6 @@ def test_right_answers_pass_in_every_style(name, style):
     assert report.passed, repr(report)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_case_has_an_outcome_for_the_courses_answer(name):
-    """If a case itself failed, right and wrong answers would agree on its exception."""
-    exercise = getattr(exercises, name)
-    for right in exercise.right_answers:
-        for i, case in enumerate(exercise.cases):
-            assert not isinstance(exercise.outcome_of(right, i), (Wrong, Stopped)), case.tried
-
-
 @pytest.mark.parametrize(("name", "kind"), pairs(WRONG))
 def test_wrong_answers_are_told_their_own_mistake_and_no_other(name, kind):
     _, mistake = WRONG[name][kind]
@@ -75,36 +60,6 @@ def test_wrong_answers_are_told_their_own_mistake_and_no_other(name, kind):
     assert report.mistakes == list(filter(None, names)), repr(report)
     for text in (repr(report), report._repr_html_()):
         assert "\x1b" not in text and " at 0x" not in text and "/" + "site-packages" not in text
-
-
-@functools.cache
-def diagnoses(name):
-    """Of each known mistake, what the judge says to it: (the mistake, Diagnosis)."""
-    exercise, made = getattr(exercises, name), []
-    for mistake in exercise.mistakes:
-        wrong = next((a for right in exercise.right_answers for a in mistake.answers_beside(right)), None)
-        assert wrong is not None, f"{mistake.name}: nothing to edit for {mistake.wrong}"
-        found = [exercise.outcome_of(wrong, i) for i in range(len(exercise.cases))]
-        made.append((mistake, judge(exercise, found)))
-    return made
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_known_mistake_is_told_under_its_own_name(name):
-    """Also if it is an edit of the course's code that no longer fits the code."""
-    for mistake, diagnosis in diagnoses(name):
-        assert mistake.name in [finding.mistake for finding in diagnosis.findings], mistake
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_case_can_fail(name):
-    """A case in which no wrong answer fails checks nothing that anybody knows of."""
-    cases = range(len(getattr(exercises, name).cases))
-    failed = {i for _, diagnosis in diagnoses(name) for i in diagnosis.failed}
-    tried = {case.tried: i for i, case in enumerate(getattr(exercises, name).cases)}
-    for kind in WRONG[name]:
-        failed |= {i for text, i in tried.items() if text not in report_on(name, kind).right}
-    assert failed == set(cases)
 
 
 @pytest.mark.parametrize("name", NAMES)
