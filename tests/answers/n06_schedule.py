@@ -129,10 +129,6 @@ def takes_from_the_list(iteration, lr=0.1, milestones=PAPER, warmup=0):
     return lr
 
 
-def takes_from_its_default(iteration, lr=0.1, milestones=[32_000, 48_000], warmup=0):  # noqa: B006
-    return takes_from_the_list(iteration, lr, milestones, warmup)
-
-
 def falls_once(iteration, lr=0.1, milestones=PAPER, warmup=0, state=[9.0]):  # noqa: B006
     """The rate never rises again."""
     state[0] = min(state[0], recipes.step_schedule(iteration, lr, milestones, warmup))
@@ -167,10 +163,6 @@ WRONG = {
         "<= warmup, where there is one": (warm_until, "the warm-up is one iteration too long"),
         "one milestone lost": (slip("lost"), ""),
         "pop": (takes_from_the_list, "the caller's list is changed"),
-        "pop from the default": (
-            takes_from_its_default,
-            ["it remembers earlier calls", "the caller's list is changed"],
-        ),
         "never rises": (falls_once, "it remembers earlier calls"),
         "no return": (forgotten_return, "nothing is returned"),
         "nan": (lambda *given: math.nan, ""),
