@@ -50,7 +50,7 @@ def make_block(answer: Callable, in_channels: int, width: int, stride: int = 1, 
     return block.train()
 
 
-class _Planter(TorchDispatchMode):
+class Planter(TorchDispatchMode):
     """Writes into what learns in each convolution, linear layer and BN just before it runs."""
 
     def __init__(self):
@@ -65,6 +65,8 @@ class _Planter(TorchDispatchMode):
                 args[2].copy_(numbers(*args[2].shape, seed=7))
         elif name in ("mm", "addmm", "bmm") and tensors[-1].ndim == 2:  # a linear layer at each pixel is a 1x1
             self.plant(tensors[-1].t(), (*reversed(tensors[-1].shape), 1, 1))
+            if name == "addmm":
+                args[0].copy_(numbers(*args[0].shape, seed=7))
         elif name == "batch_norm":
             self.plant_norm(*args[1:5])
         return function(*args, **(kwargs or {}))
@@ -86,7 +88,7 @@ def planted(block: nn.Module, x: Tensor) -> nn.Module:
         why = "PyTorch does not look into a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
         raise Wrong("the layers are in a Python list", f"{count(block)} parameters", why)
     block.eval()
-    with torch.no_grad(), _Planter():
+    with torch.no_grad(), Planter():
         run(block, x)
     return block.train()
 
@@ -148,7 +150,7 @@ def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
                 why = "Layers that are made in forward have new random weights in each call. Make them in __init__."
                 raise Wrong("the layers are made inside forward", "0 parameters", why)
             why = "The same input gives two outputs. Is there a dropout, or a layer that is made inside forward? "
-            raise Wrong("the output is random", "two different outputs", why + "The block has no such thing.")
+            raise Wrong("the output is random", "two different outputs", why + "Neither belongs here.")
         if not agree(run(make(x).eval(), other), run(make(other).eval(), other)):
             why = "Is a tensor kept from an earlier call, as in self.identity? Compute it anew in each forward."
             raise Wrong("something is kept from an earlier call", "another output", why)

@@ -118,6 +118,8 @@ def _where_it_shows(exercise, wrong, found, expected) -> list[int]:
     silent = [expected[i] is None and found[i] is None for i in range(len(found))]  # there only `Wrong` would tell
     failed_first = sorted(range(len(found)), key=lambda i: agree(found[i], expected[i]))
     for i in (i for i in failed_first if not silent[i]):
+        if not shown and agree(found[i], expected[i]):
+            return []  # it explains none of the failing cases
         made = exercise.outcome_of(wrong, i)
         if agree(made, expected[i]) or isinstance(made, Wrong):
             continue

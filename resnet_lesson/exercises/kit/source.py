@@ -65,7 +65,9 @@ def edited(answer: Callable, lines: Mapping[str, str]) -> Callable | None:
     None means that something of `lines` is not in its source just once. The source of what comes out is kept, so that
     it can be edited again.
     """
-    source = SOURCES.get(answer) or textwrap.dedent(inspect.getsource(answer))
+    if answer not in SOURCES:
+        SOURCES[answer] = textwrap.dedent(inspect.getsource(answer))
+    source = SOURCES[answer]
     for right, wrong in lines.items():
         if source.count(right) != 1:
             return None
@@ -77,4 +79,4 @@ def edited(answer: Callable, lines: Mapping[str, str]) -> Callable | None:
     return made
 
 
-SOURCES: dict[Callable, str] = {}  # of what `edited` has made
+SOURCES: dict[Callable, str] = {}  # of what `edited` has made, and of what it was made from
