@@ -6,7 +6,7 @@ from ..models import resnet
 from .kit.blocks import count, keeps_nothing, layers_of, learning
 from .kit.calls import numbers, run
 from .kit.exercise import Exercise, Wrong
-from .kit.networks import arguments, different, made, must_run, on_the_way, recorder, trace
+from .kit.networks import arguments, different, made, must_run, none_hidden, on_the_way, recorder, trace
 from .kit.outcomes import Stopped, shape, words
 
 assemble_resnet = Exercise(
@@ -78,10 +78,10 @@ def only_blocks(answer):
     return {"different blocks": different(calls), "something else": on_the_way(calls)}
 
 
-@assemble_resnet.case("the stem, on 224x224 pixels", "a 7x7 convolution without bias on 112x112, then 64 x 56 x 56")
+@assemble_resnet.case("the stem, on 64x64 pixels", "a 7x7 convolution without bias on 32x32, then 64 x 16 x 16")
 def stem_shapes(answer):
     block = recorder()
-    layers = layers_of(made(answer, block, (2, 2, 2, 2), num_classes=10), numbers(1, 3, 224, 224))
+    layers = layers_of(made(answer, block, (2, 2, 2, 2), num_classes=10), numbers(1, 3, 64, 64))
     must_run(block)
     return {
         "convolution": ", ".join(layer for layer in layers if not layer.startswith("1x1")) or "none",
@@ -97,7 +97,12 @@ def stem_values(answer):
 
 @assemble_resnet.case("the same images twice, and after others", "the same logits: nothing is random, nothing is kept")
 def nothing_kept(answer):
-    keeps_nothing(lambda first: trace(answer, first).network.train(), IMAGES)
+    def network(first):
+        made = trace(answer, first).network
+        made.train()
+        return made
+
+    keeps_nothing(network, numbers(1, 3, 224, 224))
 
 
 @assemble_resnet.case("the logits from last maps of 7x7 pixels", "a linear map of each channel's mean over all 49")
@@ -132,7 +137,8 @@ def classes(answer):
 
 @assemble_resnet.case("the numbers that learn", "those of the stem, of each block and of the linear layer")
 def parameters(answer):
-    network = trace(answer, IMAGES).network
+    network = trace(answer, IMAGES, maps=(7, 7)).network
+    none_hidden(network)
     learn = learning(network, IMAGES)
     return {"parameters": count(network), "of them with a gradient": learn}
 
@@ -149,7 +155,7 @@ def modes(answer):
 mistake = assemble_resnet.mistake
 DEPTHS, WIDTHS, STRIDES = "zip(depths, widths", "(64, 128, 256, 512)", "(1, 2, 2, 2)"
 STAGE, NEXT = "make_stage(block, channels, width, depth, stride, **block_options)", "channels = width * block.expansion"
-STAGES, STEM, BODY = "self.stages = nn.Sequential()", "x = self.stem(x)", "x = self.stages(x)"
+STEM, BODY = "x = self.stem(x)", "x = self.stages(x)"
 POOL, FC = "self.pool = nn.AdaptiveAvgPool2d(1)", "self.fc = nn.Linear(channels, num_classes)"
 HEAD, LAST, FORWARD = "x = self.pool(x).flatten(1)", "return self.fc(x)", "def forward(self, x: Tensor) -> Tensor:"
 FIRST, OTHER = "block(channels, width, stride)", "block(width * block.expansion, width)"
@@ -172,8 +178,8 @@ mistake("the depths in the wrong order", {DEPTHS: "zip(depths[::-1], widths"},
 for fixed in ("(3, 4, 6, 3)", "(2, 2, 2, 2)"):
     mistake("the depths are ignored", {DEPTHS: f"zip({fixed}, widths"},
             "Take them from the argument `depths`: (3, 4, 6, 3) is ResNet-34 only.")
-for name, lines in (("many", "n + 1"), ("few", "n - 1")):
-    mistake(f"one block too {name} in each stage", {DEPTHS: f"zip([{lines} for n in depths], widths"},
+for name, number in (("many", "n + 1"), ("few", "n - 1")):
+    mistake(f"one block too {name} in each stage", {DEPTHS: f"zip([{number} for n in depths], widths"},
             "A stage's depth counts all its blocks, the first one included.")
 for lines in ({}, {"stem_width or widths[0]": "64"}):
     mistake("the wrong widths", {WIDTHS: "(16, 32, 64, 128)"} | lines,
@@ -199,17 +205,12 @@ mistake("the linear layer forgets the expansion", fc("512"),
 mistake("the same block several times", {STAGE: f"nn.Sequential({FIRST}, *[{OTHER}] * (depth - 1))"},
         "[block(...)] * n repeats one object, so its weights are shared. Call block(...) once for each.")
 for lines in ({STAGE: f"{STAGE}.append(nn.ReLU())"},
-              {STAGE: f"nn.Sequential(*(nn.Sequential(one, nn.ReLU()) for one in {STAGE}))"}):
-    mistake("a ReLU between the blocks", lines, "Each block ends in a ReLU of its own: nothing is needed between them.")
-mistake("the blocks do not belong to the network",
-        {STAGES: "self.stages = []", BODY: "x = nn.Sequential(*self.stages)(x)"},
-        "Blocks or stages in a Python list are unknown to the network: use nn.Sequential or nn.ModuleList.")
-mistake("a list inside nn.Sequential", {POOL: f"nn.Sequential(list(self.stages)); {POOL}"},
-        "nn.Sequential takes layers, not a list of them. With a star it gets them: nn.Sequential(*stages).")
-mistake("a 3x3 stem", stem(conv1="nn.Conv2d(3, 64, 3, padding=1, bias=False)"),
-        "That is the stem for 32x32 images. ImageNet's is a 7x7 convolution with stride 2, and then a max-pool.")
-mistake("a 3x3 stem", stem(conv1="nn.Conv2d(3, 64, 3, padding=1, bias=False)", maxpool="nn.Identity()"),
-        "That is the stem for 32x32 images. ImageNet's is a 7x7 convolution with stride 2, and then a max-pool.")
+              {STAGE: f"nn.Sequential(*(nn.Sequential(one, nn.ReLU()) for one in {STAGE}))"},
+              {HEAD: "x = self.pool(x.relu()).flatten(1)"}):
+    mistake("one ReLU too many", lines, "Each block ends in a ReLU of its own: none is needed between or after them.")
+for more in ({}, {"maxpool": "nn.Identity()"}):
+    mistake("a 3x3 stem", stem(conv1="nn.Conv2d(3, 64, 3, padding=1, bias=False)", **more),
+            "That is the stem for 32x32 images. ImageNet's is a 7x7 convolution with stride 2, and then a max-pool.")
 mistake("a stem without stride", stem(conv1=CONV.replace("stride=2, ", "")),
         "The 7x7 convolution has stride 2: 224 pixels become 112.")
 mistake("a stem without padding", stem(conv1=CONV.replace("padding=3, ", "")),
@@ -222,16 +223,10 @@ mistake("ReLU before BN in the stem", stem(bn1="nn.ReLU()", relu="nn.BatchNorm2d
         "The order is convolution, BN, ReLU.")
 mistake("no max-pool", stem(maxpool="nn.Identity()"),
         "A 3x3 max-pool with stride 2 ends the stem. In table 1 it belongs to conv2_x.")
-for other in ("nn.MaxPool2d(2)", "nn.AvgPool2d(3, 2, 1)", "nn.MaxPool2d(3, 2)"):
+for other in ("nn.MaxPool2d(2)", "nn.AvgPool2d(3, 2, 1)", "nn.MaxPool2d(3, 2)", "nn.MaxPool2d(3, 2, ceil_mode=True)"):
     mistake("another max-pool", stem(maxpool=other), "It is nn.MaxPool2d(3, stride=2, padding=1).")
-mistake("a max-pool without padding", stem(maxpool="nn.MaxPool2d(3, 2, ceil_mode=True)"),
-        "Without padding its windows begin one pixel later: nn.MaxPool2d(3, stride=2, padding=1).")
 for other in ("ReLU6", "LeakyReLU", "GELU", "SiLU"):
     mistake("another function than ReLU in the stem", stem(relu=f"nn.{other}()"), "The stem has nn.ReLU().")
-mistake("BN never uses the batch", {FORWARD: f"{FORWARD}\n        self.stem.eval()"},
-        "In train() BN takes the mean and variance of the batch. Is there an eval() inside the network?")
-mistake("BN uses the batch in eval()", {FORWARD: f"{FORWARD}\n        self.stem.train()"},
-        "In eval() BN takes its running mean and variance. Is there a train() inside the network?")
 for lines in ({HEAD: "x = x.flatten(1)"} | fc("49 * channels"), {POOL: "self.pool = nn.AvgPool2d(7)"},
               {HEAD: "x = x.reshape(-1, 49 * self.fc.in_features // 49)"} | fc("49 * channels")):
     mistake("it takes one image size only", lines,
@@ -253,7 +248,6 @@ for name, after in (("softmax", "softmax(1)"), ("log-softmax", "log_softmax(1)")
     mistake(f"a {name} at the end", {LAST: f"{LAST}.{after}"},
             "cross_entropy takes logits and has the softmax inside: return what the linear layer puts out.")
 mistake("a ReLU after the linear layer", {LAST: f"{LAST}.relu()"}, "Logits have both signs.")
-mistake("a sigmoid at the end", {LAST: f"{LAST}.sigmoid()"}, "Return what the linear layer puts out.")
 for lines in ({LAST: f"{LAST}.squeeze()"}, {HEAD: "x = self.pool(x).squeeze()"}):
     mistake("a batch of one image loses its axis", lines,
             "A batch of one image is a batch. flatten(1) keeps the first axis; squeeze() drops it.")

@@ -38,7 +38,7 @@ TEN, TWELVE = (BasicBlock, (1, 1, 10, 1)), (BasicBlock, (1, 1, 12, 1))
 @functools.cache
 def small(kind: tuple) -> dict[str, Tensor]:
     """The weights of a small ResNet, named as torchvision's; the numbers of the i-th tensor are around 100 i."""
-    ours = ResNet(*kind, widths=(4, 8, 8, 8), num_classes=5).state_dict()
+    ours = ResNet(kind[0], kind[1], widths=(4, 8, 8, 8), num_classes=5).state_dict()
     generator = torch.Generator().manual_seed(0)
     for i, tensor in enumerate(ours.values(), start=1):
         tensor.copy_(torch.randint(-40, 40, tensor.shape, generator=generator) + 100 * i)
@@ -80,7 +80,11 @@ def names(answer: Callable, part: Callable[[str], str], pattern: str, kind: tupl
     for old, new in sent(answer, kind).items():
         if match := re.search(pattern, old):
             found.setdefault(match[0], {}).update(dict.fromkeys(map(part, new)))
-    return {old: " and ".join(parts) or "dropped" for old, parts in found.items()}
+    return {old: _one_and_more(list(parts)) for old, parts in found.items()}
+
+
+def _one_and_more(parts: list[str]) -> str:
+    return parts[0] + (f" and {len(parts) - 1} others" if len(parts) > 1 else "") if parts else "dropped"
 
 
 @load_torchvision.case("a basic, a bottleneck and again the basic ResNet", "the same names for the first and the third")
@@ -192,14 +196,13 @@ for kept in ("'running' not in key and 'num_batches' not in key", "'running' not
     mistake("BN's running statistics are dropped", {ITEMS: f"{ITEMS} if {kept}"}, KEPT)
 mistake("the batch counters are dropped", {ITEMS: f"{ITEMS} if 'num_batches' not in key"},
         "BN counts its batches in num_batches_tracked. Keep every entry of the dictionary.")
-for forgotten in ("rename(key) if '3.' not in key.split('.0.')[-1] else key: tensor for key, tensor in weights.items()",
-                  ITEMS + " if '3.' not in key.split('.0.')[-1]"):
-    mistake("the third convolution is forgotten", {ITEMS: forgotten},
+THIRD = "'3.' in key.split('.0.')[-1]"
+for lines in ({ITEMS: f"key if {THIRD} else {ITEMS}"}, {ITEMS: f"{ITEMS} if not {THIRD}"},
+              {PART: '(part if "3." in part else f"residual.{part}")'}):
+    mistake("the third convolution is forgotten", lines,
             "A bottleneck has three convolutions. Is each name listed? Better: everything but the shortcut.")
-mistake("the third convolution is forgotten", {PART: '(part if "3." in part else f"residual.{part}")'},
-        "A bottleneck has three convolutions. Is each name listed? Better: everything but the shortcut.")
-for lines in (exchanged, lambda given: dict(zip(right(given), (given[key] for key in sorted(given)), strict=True))):
-    mistake("tensors under other names", lines, "Each tensor goes with its own key: loop over weights.items().")
+for mixed in (exchanged, lambda given: dict(zip(right(given), (given[key] for key in sorted(given)), strict=True))):
+    mistake("tensors under other names", mixed, "Each tensor goes with its own key: loop over weights.items().")
 mistake("a tensor is transposed", {ITEMS: ITEMS.replace(": tensor", ": tensor.mT if tensor.ndim > 1 else tensor")},
         "Both networks are PyTorch's and keep weights alike, (out, in, height, width): rename, and change nothing.")
 for cast in ("half()", "double()"):

@@ -8,7 +8,7 @@ from ..models import resnet
 from .kit.blocks import count, learning
 from .kit.calls import numbers, run
 from .kit.exercise import Exercise, Wrong
-from .kit.networks import Call, arguments, different, must_run, on_the_way, recorder
+from .kit.networks import Call, arguments, different, must_run, none_hidden, on_the_way, recorder
 from .kit.outcomes import agree, attempt
 
 make_stage = Exercise(
@@ -90,6 +90,7 @@ def only_blocks(answer):
 @make_stage.case("the parameters of a stage of 3 blocks that have one each", "all three belong to the stage, and learn")
 def parameters(answer):
     made, *_ = stage(answer, 64, 64, 3, 1)
+    none_hidden(made)
     return {"parameters": count(made), "of them with a gradient": learning(made, numbers(2, 64, 8, 8))}
 
 
@@ -104,15 +105,6 @@ def stride_at(place):
         return nn.Sequential(*(block(x, width, stride if i == place % depth else 1) for i, x in enumerate(inputs)))
 
     return made
-
-
-class InAList(nn.Module):
-    def __init__(self, *given):
-        super().__init__()
-        self.blocks = list(resnet.make_stage(*given))
-
-    def forward(self, x):
-        return nn.Sequential(*self.blocks)(x)
 
 
 class WithoutGradient(nn.Module):
@@ -155,30 +147,24 @@ mistake("the expansion is hard-coded", {OTHER: "block(width * 4, width)"},
         "Only bottlenecks put out 4 * width channels: multiply by block.expansion.")
 mistake("the input channels are not updated", {OTHER: "block(in_channels, width)"},
         "in_channels is right for the first block only. The others take in what the first one puts out.")
-mistake("the first block ignores in_channels", {FIRST: "block(width, width, stride)"},
-        "The first block takes in the channels that enter the stage, in_channels.")
-mistake("the first block ignores in_channels", {FIRST: "block(width * block.expansion, width, stride)"},
-        "The first block takes in the channels that enter the stage, in_channels.")
+for inputs in ("width", "width * block.expansion"):
+    mistake("the first block ignores in_channels", {FIRST: f"block({inputs}, width, stride)"},
+            "The first block takes in the channels that enter the stage, in_channels.")
 for first, other in (("width * block.expansion", "width * block.expansion"), ("width", "width * block.expansion"),
                      ("width * block.expansion", "width")):
     mistake("the expansion is multiplied into the width",
             {FIRST: f"block(in_channels, {first}, stride)", OTHER: f"block(width * block.expansion, {other})"},
             "`width` is the inner width; the block multiplies by its expansion itself.")
-mistake("the same block several times", {LATER: f"blocks += [{OTHER}] * (depth - 1)"},
-        "[block(...)] * n repeats one object, so its weights are shared. Call block(...) once for each.")
-mistake("the same block several times",
-        {LATER: f"other = {OTHER}\n    blocks += [other for _ in range(depth - 1)]"},
-        "That one object runs several times, so its weights are shared. Call block(...) once for each.")
+for same in (f"blocks += [{OTHER}] * (depth - 1)", "blocks *= depth"):
+    mistake("the same block several times", {LATER: same},
+            "[block(...)] * n repeats one object, so its weights are shared. Call block(...) once for each.")
 for added in ("*blocks, nn.ReLU()", "nn.ReLU(), *blocks", "blocks[0], nn.ReLU(), *blocks[1:]",
               "*(layer for block in blocks for layer in (block, nn.ReLU()))"):
     mistake("more than blocks", {PACK: f"nn.Sequential({added})"},
             "A stage is blocks in a row. What else is in it: a ReLU, a dropout, a BN?")
-mistake("the blocks do not belong to the stage", InAList,
-        "PyTorch does not look into a list, so an optimiser would not see their parameters. Use nn.Sequential.")
-mistake("the parameters do not learn", {PACK: "nn.Sequential(*blocks).requires_grad_(False)"},
-        "They should: is there a requires_grad_(False), a no_grad() or a detach()?")
-mistake("the parameters do not learn", WithoutGradient,
-        "They should: is there a requires_grad_(False), a no_grad() or a detach()?")
+for still in ({PACK: "nn.Sequential(*blocks).requires_grad_(False)"}, WithoutGradient):
+    mistake("the parameters do not learn", still,
+            "They should: is there a requires_grad_(False), a no_grad() or a detach()?")
 mistake("the class itself instead of a block", {PACK: "nn.Sequential(*[block] * depth)"},
         "`block` is a class. Call it, block(in_channels, width, stride), to get a layer.")
 for packed, name in (("blocks", "list"), ("(one for one in blocks)", "generator"), ("tuple(blocks)", "tuple")):

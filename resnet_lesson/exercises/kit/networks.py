@@ -1,12 +1,14 @@
 """A block that writes down how it is made and called: it shows what a stage or network does with any block."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .blocks import Planter
+from .blocks import Planter, count, hidden_layers
 from .calls import numbers, run
 from .exercise import Wrong
 from .outcomes import Stopped, agree, stopped
@@ -24,12 +26,19 @@ class Call:
     y: Tensor
 
 
-def recorder(expansion: int = 1, maps: tuple[int, int] | None = None) -> type[nn.Module]:
-    """A block class without convolutions that adds each call of its objects to its list `calls`.
+def recorder(expansion: int = 1, maps: tuple[int, int] | None = None) -> Any:
+    """A block class without convolutions that adds each call of its objects to its list `calls`, which is empty.
 
     It has one parameter, which learns. With `maps` it puts out maps of that size that do not depend on x: what comes
     after the blocks then gets the same, whatever came before.
     """
+    block: Any = _recorder(expansion, maps)
+    block.calls, block.made = [], 0
+    return block
+
+
+@functools.cache  # one class, so that it also hears of blocks that the student kept from an earlier call
+def _recorder(expansion: int, maps: tuple[int, int] | None) -> type[nn.Module]:
 
     class Block(nn.Module):
         calls: list[Call] = []
@@ -45,15 +54,14 @@ def recorder(expansion: int = 1, maps: tuple[int, int] | None = None) -> type[nn
             _, width, stride = self.arguments
             channels = torch.arange(width * expansion)
             if maps:
-                y = self.factor * numbers(len(x), len(channels), *maps)
+                y = self.factor * numbers(len(x), len(channels), *maps) + 0 * x.mean()  # for its gradient
             else:
                 signs = (1 - 2 * (channels % 2))[:, None, None]
                 y = self.factor * signs * x[:, :, ::stride, ::stride].index_select(1, channels % x.shape[1])
             self.calls.append(Call(self, *self.arguments, x.detach().clone(), y.detach().clone()))
             return y
 
-    Block.calls = []
-    Block.expansion = expansion
+    Block.expansion = expansion  # type: ignore[attr-defined]
     return Block
 
 
@@ -73,10 +81,16 @@ def arguments(calls: Sequence[Call]) -> str:
     return ", ".join(f"block({call.in_channels}, {call.width})" for call in calls)
 
 
-def must_run(block: type[nn.Module]) -> None:
+def must_run(block: Any) -> None:
     if not block.calls:
         why = "Make each block by calling the class that is given, block(in_channels, width, stride), and let it run."
         raise Wrong("the given block does not run", f"{block.made} made, none of them called", why)
+
+
+def none_hidden(module: nn.Module) -> None:
+    if hidden_layers(module):
+        why = "PyTorch does not look into a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
+        raise Wrong("the blocks are in a Python list", f"{count(module)} parameters", why)
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ class Trace:
     logits: Tensor | Stopped
 
 
-def made(answer: Callable, block: type[nn.Module], depths: tuple[int, ...], **options: int) -> nn.Module:
+def made(answer: Callable, block: Any, depths: tuple[int, ...], **options: int) -> nn.Module:
     """The student's network."""
     if isinstance(answer, nn.Module) or not callable(answer):
         why = "Give check() the class itself, without calling it."
