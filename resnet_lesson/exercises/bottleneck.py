@@ -51,6 +51,15 @@ mistake("the reduction is forgotten",
         {DOWN: "conv1x1(in_channels, out_channels, stride_1x1)", MIDDLE: "conv3x3(out_channels, width, stride_3x3)",
          "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)"},
         "The first 1x1 reduces to `width` channels. Without that the 3x3 costs much more.")
+mistake("the reduction is forgotten",
+        {DOWN: "conv1x1(in_channels, out_channels, stride_1x1)", UP: "conv1x1(out_channels, out_channels)",
+         MIDDLE: "conv3x3(out_channels, out_channels, stride_3x3)",
+         "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)",
+         "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
+        "The first 1x1 reduces to `width` channels. Without that the 3x3 costs 16 times as much.")
+mistake("not three convolutions", {UP: "nn.Identity()", MIDDLE: "conv3x3(width, out_channels, stride_3x3)",
+        "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)", "relu2=nn.ReLU()": "relu2=nn.Identity()",
+        "bn3=nn.BatchNorm2d(out_channels)": "bn3=nn.Identity()"}, "F reduces, works and restores: three convolutions.")
 mistake("the 3x3 restores the channels",
         {MIDDLE: "conv3x3(width, out_channels, stride_3x3)", UP: "conv1x1(out_channels, out_channels)",
          "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
@@ -88,7 +97,8 @@ for i in (1, 2):
 mistake("missing ReLU before convolution 2 and 3", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()" for i in (1, 2)},
         "Two convolutions without a ReLU between them are one linear map.")
 for name in ACTIVATIONS:
-    mistake("another function than ReLU", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.{name}()" for i in (1, 2)}, RELU)
+    for where in ((1,), (2,), (1, 2)):
+        mistake("another function than ReLU", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.{name}()" for i in where}, RELU)
 for i, width in ((1, "width"), (2, "width"), (3, "out_channels")):
     mistake("a convolution without BN", {f"bn{i}=nn.BatchNorm2d({width})": f"bn{i}=nn.Identity()"},
             "Each convolution is followed by BN.")
@@ -96,7 +106,8 @@ mistake("no convolution of F takes the stride", {STRIDES: "(1, 1)"},
         "Then F(x) keeps its size, and the shortcut does not. Give the block's stride to the 3x3.")
 mistake("the stride is on both convolutions", {STRIDES: "(stride, stride)"},
         "Together they divide the size by 4. The 3x3 alone takes the stride, or the first 1x1 alone.")
-mistake("the stride is on the last 1x1", {STRIDES: "(1, 1)",
-        UP: "conv1x1(width, out_channels, stride)"}, "Then the 3x3 works on four times the pixels. It takes the stride.")
-mistake("a convolution with groups", {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1, groups=width, bias=False)"},
+mistake("the stride is on the last 1x1", {STRIDES: "(1, 1)", UP: "conv1x1(width, out_channels, stride)"},
+        "Then the 3x3 works on four times the pixels. It takes the stride.")
+mistake("a convolution with groups",
+        {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1, groups=width, bias=False)"},
         "With groups=... each output channel sees only some of the inputs. Leave groups out.")

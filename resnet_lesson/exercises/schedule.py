@@ -179,8 +179,8 @@ mistake("exactly two milestones", {"in milestones": "in milestones[:2]"}, ANY)
 mistake("wrong with few milestones", {COUNT: f"({COUNT} if milestones else 1)"},
         "With one milestone the rate is divided once, and without any it is constant.")
 mistake("the warm-up is ignored", {WARM: "False"}, "The first `warmup` iterations use lr / 10.")
-for wrong in ("iteration <= warmup", "warmup and iteration <= warmup"):
-    mistake("the warm-up is one iteration too long", {WARM: wrong},
+for condition in ("iteration <= warmup", "warmup and iteration <= warmup"):
+    mistake("the warm-up is one iteration too long", {WARM: condition},
             "The 400 iterations are 0 to 399, so iteration 400 is the first one after them: < instead of <=.")
 mistake("the warm-up is too short", {WARM: "iteration < warmup - 1"}, "The last one of 400 iterations is number 399.")
 for ramp in ("lr * (iteration + 1) / warmup", "lr * iteration / warmup", "lr * (iteration + 1) / (warmup + 1)"):

@@ -9,8 +9,16 @@ ACTIVATIONS = ("ReLU6", "LeakyReLU", "ELU", "GELU", "SiLU", "Sigmoid", "Tanh", "
 
 
 # fmt: off
-def mistakes_of_two_convolutions(exercise: Exercise) -> None:
-    """Those of conv - BN - ReLU - conv - BN, as PlainBlock and BasicBlock have it."""
+def after(line: str) -> dict[str, str]:
+    """Adds a line at the end of __init__."""
+    return {"self.relu = nn.ReLU()": f"self.relu = nn.ReLU()\n        {line}"}
+
+
+def mistakes_of_two_convolutions(exercise: Exercise, inside: str) -> None:
+    """Those of conv - BN - ReLU - conv - BN, as PlainBlock and BasicBlock have it.
+
+    inside: the name of the sequence of layers.
+    """
     mistake = exercise.mistake
     one, two = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)"
     def biased(*arguments): return f"nn.Conv2d({', '.join(arguments)}, padding=1)"
@@ -50,6 +58,9 @@ def mistakes_of_two_convolutions(exercise: Exercise) -> None:
                   {two: "nn.Conv2d(width, width, 1, bias=False)"},
                   {one: "nn.Conv2d(in_channels, width, 5, stride, 2, bias=False)"}):
         mistake("not two 3x3 convolutions", lines, "There are two of them, both with padding=1.")
+    mistake("one convolution for two", after(f"if in_channels == width and stride == 1:\n            "
+            f"self.{inside}.conv2 = self.{inside}.conv1"),
+            "Does one layer run twice? Each of the convolutions has weights of its own: make one layer for each.")
     mistake("a convolution with groups", {two: "nn.Conv2d(width, width, 3, padding=1, bias=False, groups=width)"},
             "With groups=... each output channel sees only some of the inputs. Leave groups out.")
     mistake("a convolution with dilation", {two: "nn.Conv2d(width, width, 3, padding=2, bias=False, dilation=2)"},
@@ -58,8 +69,7 @@ def mistakes_of_two_convolutions(exercise: Exercise) -> None:
 
 def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
     """Those of BN and of layers that are shared. inside: the name of the sequence of layers."""
-    mistake, end = exercise.mistake, "self.relu = nn.ReLU()"
-    def after(line): return {end: f"{end}\n        {line}"}
+    mistake = exercise.mistake
     bn1, bn2 = f"self.{inside}.bn1", f"self.{inside}.bn2"
     mistake("one BN for two convolutions", after(f"{bn2} = {bn1}"),
             "Two convolutions have equally many channels, but each needs its own statistics: make two BN layers.")
@@ -68,6 +78,11 @@ def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
     bare = "for bn in self.modules():\n            if isinstance(bn, nn.BatchNorm2d):\n                "
     mistake("BN without scale and shift", after(f"{bare}bn.affine, bn.weight, bn.bias = False, None, None"),
             "BN has a scale and a shift for each channel, which are learned. Leave affine=False out.")
+    weight = f"self.{inside}.conv2.weight"
+    for line in (f"{weight}.requires_grad_(False)", f"kernel = {weight}.data\n        del {weight}\n        "
+                  f'self.{inside}.conv2.register_buffer("weight", kernel)'):
+        mistake("some weights are not parameters", after(line),
+                "A weight that is a plain tensor is never trained. Use nn.Conv2d and nn.BatchNorm2d, or nn.Parameter.")
     forward = "def forward(self, x: Tensor) -> Tensor:"
     for lines in (after("for bn in self.modules():\n            bn.running_mean, bn.running_var = None, None"),
                   *({forward: f"{forward}\n        {who}.train()"} for who in (f"self.{inside}", "self"))):
@@ -98,6 +113,9 @@ def mistakes_of_the_sum(exercise: Exercise, out: str) -> None:
             "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
     mistake("the gradient of the shortcut is cut", {SUM: "self.relu(self.residual(x) + self.shortcut(x.detach()))"},
             "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
+    mistake("the gradient of the shortcut is cut", {"return " + SUM: "fits = isinstance(self.shortcut, nn.Identity)\n        "
+            "return self.relu(self.residual(x) + (x if fits else self.shortcut(x.detach())))"},
+            "Where the shape changes, its values arrive and its gradient does not. Is there a detach() on the way?")
     mistake("the shortcut is added twice", {SUM: "self.relu(self.residual(x) + 2 * self.shortcut(x))"},
             "Add x to F(x) once.")
     for lines in ("self.shortcut(x) - self.residual(x)", "self.residual(x) - self.shortcut(x)"):
@@ -118,8 +136,8 @@ def mistakes_of_the_sum(exercise: Exercise, out: str) -> None:
     for source in ("nn.Sequential(nn.ReLU(), {})", "nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), {})"):
         mistake("the shortcut does not start at x", {s: f"nn.Identity() if {fits} else {source.format(s)}"},
                 "The shortcut begins at x, the block's input, not at something that a ReLU or F has computed.")
-    mistake("the shortcut does not start at x", {SUM: "self.relu(self.residual(x) + (x if isinstance(self.shortcut, "
-            "nn.Identity) else self.shortcut(self.residual(x))))"},
+    mistake("the shortcut does not start at x", {"return " + SUM: "y = self.residual(x)\n        fits = isinstance("
+            "self.shortcut, nn.Identity)\n        return self.relu(y + (x if fits else self.shortcut(y)))"},
             "The shortcut gets x, the block's input, not F's answer.")
     mistake("x itself is added where the shape changes", {s: "nn.Identity()"},
             f"There x does not fit F(x). It needs a projection if stride != 1 or in_channels != {out_in_words(out)}.")

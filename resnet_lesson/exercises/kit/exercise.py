@@ -10,11 +10,13 @@ double.mistake("squared", {"x + x": "x * x"}, "Twice is x + x; this is x * x.")
 
 A case returns what came of the student's answer. It is right if the course's answer, `solution[-1]`, gives the same. A
 mistake is a wrong answer: the right one with other lines, or a function or class of its own. Where a student's outcomes
-are those of a known wrong answer, the report names it.
+are those of a known wrong answer, the report names it. Where the answer is named parts instead of code, the right
+answer is a dictionary of them, and a mistake the parts that are wrong.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...errors import LessonError
 from .guard import quiet
@@ -36,14 +38,16 @@ class Case:
 @dataclass(frozen=True)
 class Mistake:
     name: str
-    wrong: Callable | Mapping[str, str]
+    wrong: Callable | Mapping[str, Any]
     why: str
-    made: dict[int, list[Callable]] = field(default_factory=dict)  # by the right answer that was edited
+    made: dict[int, list] = field(default_factory=dict)  # by the right answer that was edited
 
-    def answers_beside(self, right: Callable) -> list[Callable]:
+    def answers_beside(self, right: Callable | Mapping) -> list:
         """The wrong answer, made from this right one if it is an edit; none if there is nothing to edit in it."""
         if not isinstance(self.wrong, Mapping):
             return [self.wrong]
+        if isinstance(right, Mapping):
+            return [self.made.setdefault(id(right), [{**right, **self.wrong}])[0]]
         if id(right) not in self.made:
             one = edited(right, self.wrong)
             self.made[id(right)] = [one] if one else []
@@ -55,18 +59,27 @@ class Exercise:
 
     name: its name in `resnet_lesson.exercises`; task: what to write, one sentence.
     solution: the objects of the package that solve it, in the order they are shown, the answer last; or, where the
-        answer is not a definition, a function without arguments that returns the call of check(), explained.
+        answer is not just a definition, a function without arguments that returns the call of check(), explained.
     hints: from a nudge to almost the answer; read: where the matter is explained.
+    answer: the right answer, if it is not `solution[-1]`; a dictionary, if it is named parts.
     """
 
-    def __init__(self, name: str, task: str, solution: Sequence | Callable, hints: Sequence[str], read: str):
+    def __init__(
+        self,
+        name: str,
+        task: str,
+        solution: Sequence | Callable,
+        hints: Sequence[str],
+        read: str,
+        answer: Any = None,
+    ):
         self.name, self.task, self.hints, self.read = name, task, tuple(hints), read
         self._solution = solution
         self._shown = 0
         self._outcomes: dict[tuple[int, int], object] = {}  # of right and known wrong answers, by case
         self.cases: list[Case] = []
         self.mistakes: list[Mistake] = []
-        self.right_answers: list[Callable] = [lambda *parts: None] if callable(solution) else [solution[-1]]
+        self.right_answers: list = [solution[-1] if answer is None and not callable(solution) else answer]
 
     def case(self, tried: str, expected: str) -> Callable:
         """Decorate a function that tries an answer and returns the outcome.
@@ -89,9 +102,10 @@ class Exercise:
         assert made, f"{self.name}: nothing to edit for {answer}"
         self.right_answers.append(made)
 
-    def mistake(self, name: str, wrong: Callable | Mapping[str, str], why: str) -> None:
+    def mistake(self, name: str, wrong: Callable | Mapping[str, Any], why: str) -> None:
         """Add a known mistake: a wrong answer, or {right: wrong} lines that turn each right answer into one.
 
+        wrong: also the named parts that are wrong, where the answer is parts.
         name: short, and shared by wrong answers that make the same mistake; why: one or two sentences to the student.
         """
         self.mistakes.append(Mistake(name, wrong, why))
@@ -99,7 +113,8 @@ class Exercise:
     def outcome_of(self, answer: Callable, i: int) -> object:
         """The outcome of a right or known wrong answer in the i-th case, computed once."""
         if (id(answer), i) not in self._outcomes:
-            self._outcomes[id(answer), i] = outcome(self.cases[i], answer)
+            with quiet():  # the report shows what the student's code prints, not what this does
+                self._outcomes[id(answer), i] = outcome(self.cases[i], answer)
         return self._outcomes[id(answer), i]
 
     def check(self, answer: object = None, **parts) -> Report:

@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,7 +30,7 @@ def guarded(seconds: float = SECONDS) -> Iterator[None]:
     """
     folder, dtype, device = os.getcwd(), torch.get_default_dtype(), torch.get_default_device()
     python_random, numpy_random, ask = random.getstate(), np.random.get_state(), builtins.input
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), _time_limit(seconds):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), time_limit(seconds):
         try:
             torch.set_default_dtype(torch.float32)
             if device.type != "cpu":
@@ -52,21 +53,22 @@ def _no_input(prompt: object = "") -> str:
 
 
 @contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeIsUp inside after so many seconds, where the platform can. One limit may be inside another."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: object) -> None:
-        raise TimeIsUp
+        raise TimeIsUp(f"no end after {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    began, before = time.monotonic(), signal.signal(signal.SIGALRM, stop)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)  # of the limit around this one; 0 if there is none
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, left and max(0.001, left - (time.monotonic() - began)))
 
 
 @contextlib.contextmanager

@@ -104,37 +104,43 @@ def _explained(exercise, right, found, expected, open_: list[int]) -> dict[int, 
     """
     fitting = []
     for mistake in exercise.mistakes if open_ else ():
-        shown = [_where_it_shows(exercise, wrong, found, expected) for wrong in mistake.answers_beside(right)]
-        fitting.append((mistake, max(shown, key=len, default=[])))
+        shows_in = [_where_it_shows(exercise, wrong, found, expected) for wrong in mistake.answers_beside(right)]
+        fitting.append((mistake, max(shows_in, key=len, default=[])))
     explained: dict[int, Mistake] = {}
-    for mistake, shown in sorted(fitting, key=lambda one: -len(one[1])):
-        explained |= {i: mistake for i in shown if i not in explained}
+    for mistake, cases in sorted(fitting, key=lambda one: -len(one[1])):
+        explained |= {i: mistake for i in cases if i not in explained}
     return explained if set(open_) <= explained.keys() else {}
 
 
 def _where_it_shows(exercise, wrong, found, expected) -> list[int]:
-    """The cases in which a wrong answer differs from the right one; none if the student's outcomes are not the same."""
-    shown = []
-    silent = [expected[i] is None and found[i] is None for i in range(len(found))]  # there only `Wrong` would tell
-    failed_first = sorted(range(len(found)), key=lambda i: agree(found[i], expected[i]))
-    for i in (i for i in failed_first if not silent[i]):
-        if not shown and agree(found[i], expected[i]):
-            return []  # it explains none of the failing cases
+    """The cases in which a wrong answer differs from the right one.
+
+    None if the student's outcomes are not the same there, or if all of these are cases that went right.
+    """
+    went_right = [agree(got, right) for got, right in zip(found, expected, strict=True)]
+    shows_in: list[int] = []
+    for i in sorted(range(len(found)), key=lambda i: went_right[i]):
+        if went_right[i] and not shows_in:
+            return []
+        if found[i] is None and expected[i] is None:  # only a `Wrong` would tell
+            continue
         made = exercise.outcome_of(wrong, i)
         if agree(made, expected[i]) or isinstance(made, Wrong):
             continue
         if isinstance(found[i], Wrong) or not agree(found[i], made):
             return []
-        shown.append(i)
-    return shown
+        shows_in.append(i)
+    return shows_in
 
 
 def _in_general(got: object, expected: object) -> tuple[str, str, str]:
     """The mistake, what came and why, for an outcome that no known wrong answer has."""
-    parts = got.items() if isinstance(got, Mapping) and isinstance(expected, Mapping) else [("", got)]
-    for key, part in parts:
-        if isinstance(part, Stopped) and not (key and agree(part, expected.get(key))):
-            return remedy_for(part)
+    if isinstance(got, Stopped):
+        return remedy_for(got)
+    if isinstance(got, Mapping) and isinstance(expected, Mapping):
+        for key, part in got.items():
+            if isinstance(part, Stopped) and not agree(part, expected.get(key)):
+                return remedy_for(part)
     if got is None:
         return "nothing is returned", "None", "Does every way through your code end in `return`?"
     return "", words(got, expected), ""

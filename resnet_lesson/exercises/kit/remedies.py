@@ -18,7 +18,7 @@ def remedy_for(error: Stopped) -> tuple[str, str, str]:
     if 'missing the required "forward"' in error.text:
         why = "Your class has no `forward`. Is it named so, and indented like `__init__`?"
         return "no forward", "NotImplementedError", why
-    if error.kind == "NotImplementedError":
+    if error.kind == "NotImplementedError" and "not implemented for" not in error.text:  # that would be torch's own
         why = "A part of your answer still raises NotImplementedError: write that part too."
         return "unfinished", "NotImplementedError", why
     where = f"It was raised in your {error.where}." if error.where else "It was raised when your code was called."

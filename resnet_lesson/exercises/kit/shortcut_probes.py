@@ -196,11 +196,3 @@ def relu_of_the_sum(answer, expansion):
         if not same(y, total) and y.flatten()[total.flatten().argsort()].diff().min() >= 0:
             got = f"{y.min():.1f} to {y.max():.1f} where the sum has {total.min():.1f} to {total.max():.1f}"
             raise Wrong(OTHER, got, "The sum goes through nn.ReLU() or F.relu: max(0, v), however large v is.")
-
-
-def shortcut_outputs(answer):
-    """For several shapes: in, out, stride, height x width, the output, the shape it should have."""
-    cases = ((16, 32, 2, 8, 8), (16, 32, 1, 8, 8), (8, 48, 2, 8, 8), (3, 8, 2, 8, 8), (16, 32, 2, 7, 9))
-    for channels, out, stride, *size in cases:
-        y = run(make_block(answer, channels, out, stride), torch.randn(2, channels, *size))
-        yield channels, out, stride, tuple(size), y, torch.Size((2, out, *(-(-n // stride) for n in size)))
