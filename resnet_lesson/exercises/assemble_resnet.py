@@ -105,14 +105,14 @@ def nothing_kept(answer):
     keeps_nothing(network, numbers(1, 3, 224, 224))
 
 
-@assemble_resnet.case("the logits from last maps of 7x7 pixels", "a linear map of each channel's mean over all 49")
+@assemble_resnet.case("the logits from last maps of 7x7 pixels", "the linear layer of each channel's mean")
 def logits(answer):
     return trace(answer, IMAGES, maps=(7, 7)).logits
 
 
-@assemble_resnet.case("the logits from smaller and from wider maps", "the same map of the mean, at every size")
+@assemble_resnet.case("the logits from last maps of 2x2 and 4x5 pixels", "the linear layer of each channel's mean, too")
 def sizes(answer):
-    sizes = {"of 64x64 pixels": (2, 2), "of 97x129 pixels": (4, 5)}
+    sizes = {"image of 64x64": (2, 2), "image of 97x129": (4, 5)}
     return {size: trace(answer, IMAGES, maps=maps).logits for size, maps in sizes.items()}
 
 

@@ -57,7 +57,9 @@ def sent(answer: Callable, kind: tuple = BASIC) -> dict[str, dict[str, Tensor]]:
         raise Wrong("no dictionary is returned", type(result).__name__, why.strip())
     found: dict[str, dict[str, Tensor]] = {key: {} for key in small(kind)}
     for key, tensor in result.items():
-        i = round(tensor.double().mean().item() / 100) if isinstance(tensor, Tensor) else 0
+        if not isinstance(tensor, Tensor):
+            raise Wrong("not a tensor", f"{type(tensor).__name__} under {key}", "Leave the tensors as they are.")
+        i = round(tensor.double().mean().item() / 100)
         if 1 <= i <= len(found):
             list(found.values())[i - 1][str(key)] = tensor
     return found

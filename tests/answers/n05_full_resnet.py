@@ -73,6 +73,12 @@ def named(block, in_channels, width, depth, stride=1):
     return nn.Sequential(blocks)
 
 
+def with_map(block, in_channels, width, depth, stride=1):
+    others = depth - 1
+    ins = [in_channels] + [width * block.expansion] * others
+    return nn.Sequential(*map(block, ins, [width] * depth, [stride] + [1] * others))
+
+
 class LooseBlocks(OwnModule):
     def __init__(self, *given):
         super().__init__(*given)
@@ -263,6 +269,7 @@ RIGHT = {
         "a module of its own": OwnModule,
         "recursive": recursive,
         "keywords and names": named,
+        "map": with_map,
     },
     "assemble_resnet": {
         "the course's": resnet.ResNet,
@@ -317,19 +324,22 @@ NETWORK_SLIPS = {
 }
 KEY_SLIPS = {
     "{i - 1}. -> {i}.": "the stages are counted from 1",
-    '"downsample", "shortcut" -> "downsample", "downsample"': "",
+    '"downsample", "shortcut" -> "downsample", "downsample"': "the shortcut keys have a residual. too many",
     ' and "shortcut" not in key -> ': "the shortcut keys have a residual. too many",
     "residual.{rest} -> {rest}": "the prefix residual. is missing",
     "ours[key] = -> if 'running' not in key: ours[key] =": "BN's running statistics are dropped",
     'key = "stem." + key -> key = "stem_" + key': "",
     "    return ours ->         return ours": "the dictionary has one key only",
-    "= tensor -> = tensor.numpy()": "",
+    "= tensor -> = tensor.numpy()": "not a tensor",
     "(weights):\n    ours = {} -> (weights, ours={}):": "it remembers earlier calls",
 }
 WRONG = {
     "make_stage": {slip: (written(LOOP, slip), mistake) for slip, mistake in STAGE_SLIPS.items()}
     | {
-        "two slips": (written(LOOP, "i == 0 -> True", "width * block.expansion -> width"), "the stride in every block"),
+        "two slips": (
+            written(LOOP, "i == 0 -> True", "width * block.expansion -> width"),
+            ("the expansion is forgotten", "the stride in every block"),
+        ),
         "a Python list inside": (LooseBlocks, "the blocks are in a Python list"),
         "under no_grad": (Frozen, "the parameters do not learn"),
     },
@@ -341,7 +351,7 @@ WRONG = {
         ),
         "two slips": (
             written(STAGES, "depths[0], 1 -> depths[0], 2", "self.fc(x) -> self.fc(x).softmax(1)"),
-            "a softmax at the end",
+            ("stride 2 in the first stage", "a softmax at the end"),
         ),
     },
     "load_torchvision": {slip: (written(REPLACE, slip), mistake) for slip, mistake in KEY_SLIPS.items()}

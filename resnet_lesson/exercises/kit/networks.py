@@ -39,7 +39,6 @@ def recorder(expansion: int = 1, maps: tuple[int, int] | None = None) -> Any:
 
 @functools.cache  # one class, so that it also hears of blocks that the student kept from an earlier call
 def _recorder(expansion: int, maps: tuple[int, int] | None) -> type[nn.Module]:
-
     class Block(nn.Module):
         calls: list[Call] = []
         made = 0
@@ -61,6 +60,7 @@ def _recorder(expansion: int, maps: tuple[int, int] | None) -> type[nn.Module]:
             self.calls.append(Call(self, *self.arguments, x.detach().clone(), y.detach().clone()))
             return y
 
+    Block.__qualname__ = "Block"
     Block.expansion = expansion  # type: ignore[attr-defined]
     return Block
 
@@ -126,6 +126,9 @@ def trace(
     block = recorder(expansion, maps)
     network = made(answer, block, depths, **({"num_classes": 10} | options))
     network.train(training)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-5  # it is anybody's choice
     logits: Tensor | Stopped
     try:
         with torch.no_grad(), Planter():
