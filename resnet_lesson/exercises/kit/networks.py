@@ -26,19 +26,19 @@ class Call:
     y: Tensor
 
 
-def recorder(expansion: int = 1, maps: tuple[int, int] | None = None) -> Any:
+def recorder(expansion: int = 1, maps: tuple[int, int] | None = None, hears: float = 0) -> Any:
     """A block class without convolutions that adds each call of its objects to its list `calls`, which is empty.
 
-    It has one parameter, which learns. With `maps` it puts out maps of that size that do not depend on x: what comes
-    after the blocks then gets the same, whatever came before.
+    It has one parameter, which learns. With `maps` it puts out maps of that size that do not depend on x, so that what
+    follows the blocks gets the same whatever came before; or only by `hears` times the mean of x.
     """
-    block: Any = _recorder(expansion, maps)
+    block: Any = _recorder(expansion, maps, hears)
     block.calls, block.made = [], 0
     return block
 
 
 @functools.cache  # one class, so that it also hears of blocks that the student kept from an earlier call
-def _recorder(expansion: int, maps: tuple[int, int] | None) -> type[nn.Module]:
+def _recorder(expansion: int, maps: tuple[int, int] | None, hears: float) -> type[nn.Module]:
     class Block(nn.Module):
         calls: list[Call] = []
         made = 0
@@ -53,7 +53,7 @@ def _recorder(expansion: int, maps: tuple[int, int] | None) -> type[nn.Module]:
             _, width, stride = self.arguments
             channels = torch.arange(width * expansion)
             if maps:
-                y = self.factor * numbers(len(x), len(channels), *maps) + 0 * x.mean()  # for its gradient
+                y = self.factor * _maps(len(x), len(channels), *maps) + hears * x.mean()
             else:
                 signs = (1 - 2 * (channels % 2))[:, None, None]
                 y = self.factor * signs * x[:, :, ::stride, ::stride].index_select(1, channels % x.shape[1])
@@ -93,6 +93,9 @@ def none_hidden(module: nn.Module) -> None:
         raise Wrong("the blocks are in a Python list", f"{count(module)} parameters", why)
 
 
+_maps = functools.cache(numbers)
+
+
 @dataclass(frozen=True)
 class Trace:
     """What a network did with a batch of images: the blocks that ran, and the logits or why there are none."""
@@ -110,6 +113,8 @@ def made(answer: Callable, block: Any, depths: tuple[int, ...], **options: int) 
     network = answer(block, depths, **options)
     if not isinstance(network, nn.Module):
         raise Wrong("not a module", type(network).__name__, "Define a class that inherits from nn.Module.")
+    if not block.made:
+        must_run(block)
     return network
 
 
@@ -119,11 +124,12 @@ def trace(
     depths: tuple[int, ...] = (2, 2, 2, 2),
     expansion: int = 1,
     maps: tuple[int, int] | None = None,
+    hears: float = 0,
     training: bool = False,
     **options: int,
 ) -> Trace:
     """Build the student's network from recorders, and run it once with planted numbers."""
-    block = recorder(expansion, maps)
+    block = recorder(expansion, maps, hears)
     network = made(answer, block, depths, **({"num_classes": 10} | options))
     network.train(training)
     for module in network.modules():
