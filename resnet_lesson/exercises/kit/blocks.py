@@ -172,9 +172,12 @@ def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
                 raise Wrong("the layers are made inside forward", "0 parameters", why)
             why = "The same input gives two outputs. Is there a dropout, or a layer that is made inside forward? "
             raise Wrong("the output is random", "two different outputs", why + "Neither belongs here.")
-        used, fresh = make(x), make(other)
-        used.eval(), fresh.eval()
-        if not agree(run(used, other), run(fresh, other)):
+
+        def evaluated(block):
+            block.eval()
+            return run(block, other)
+
+        if not agree(evaluated(make(x)), evaluated(make(other))):
             why = "Is a tensor kept from an earlier call, as in self.identity? Compute it anew in each forward."
             raise Wrong("something is kept from an earlier call", "another output", why)
 
