@@ -1,7 +1,6 @@
 """The exercise `find_the_broken_line` of notebook 05: a ResNet-56 that raises no error, and has one wrong line."""
 
 import inspect
-from collections.abc import Callable
 from numbers import Integral
 
 import torch
@@ -55,6 +54,7 @@ find_the_broken_line = Exercise(
         "Write y = ReLU(F(x) + shortcut(x)) beside the three lines of Block.forward. F ends in BN. Where does BN end?",
     ),
     read="notebook 05, section 8; notebook 03, sections 1 and 2; paper, figure 2",
+    answer={"line": _number(WRONG), "mended": MENDED},
 )
 
 
@@ -80,9 +80,8 @@ def broken_curves() -> Figure:
 
 
 def _parts(answer: object) -> dict:
-    """`line` and `mended`; known answers are functions that return them."""
-    parts = answer() if callable(answer) else answer
-    return parts if isinstance(parts, dict) else {}
+    """`line` and `mended`."""
+    return answer if isinstance(answer, dict) else {}
 
 
 def _network(answer: object) -> nn.Module:
@@ -132,28 +131,23 @@ def _gradient(answer):
     return next(network.parameters()).grad
 
 
-def _with(text: str) -> Callable[[], dict]:
-    return lambda: {"line": _number(WRONG), "mended": text}
-
-
-find_the_broken_line.right_answers[:] = [_with(MENDED)]
 mistake = find_the_broken_line.mistake
 # fmt: off
-mistake("BN still normalises the sum", _with(WRONG),
+mistake("BN still normalises the sum", {"mended": WRONG},
         "x must not pass through BN: close its parenthesis before you add the shortcut.")
-mistake("BN is left out", _with("y = self.conv2(y) + self.shortcut(x)"),
+mistake("BN is left out", {"mended": "y = self.conv2(y) + self.shortcut(x)"},
         "F ends in BN: conv - BN - ReLU - conv - BN. Only the addition does not belong into it.")
-mistake("the shortcut is normalised as well", _with("y = self.bn2(self.conv2(y)) + self.bn2(self.shortcut(x))"),
+mistake("the shortcut is normalised as well", {"mended": "y = self.bn2(self.conv2(y)) + self.bn2(self.shortcut(x))"},
         "The shortcut hands x on as it is: F alone ends in BN.")
-mistake("a ReLU at the end of F", _with("y = torch.relu(self.bn2(self.conv2(y))) + self.shortcut(x)"),
+mistake("a ReLU at the end of F", {"mended": "y = torch.relu(self.bn2(self.conv2(y))) + self.shortcut(x)"},
         "F ends in BN, so that it can subtract. The ReLU comes after the addition, in the next line.")
-mistake("forgotten shortcut", _with("y = self.bn2(self.conv2(y))"),
+mistake("forgotten shortcut", {"mended": "y = self.bn2(self.conv2(y))"},
         "That is a plain block. BN is in its place now; add the shortcut outside of it.")
-mistake("x itself is added where the shape changes", _with("y = self.bn2(self.conv2(y)) + x"),
+mistake("x itself is added where the shape changes", {"mended": "y = self.bn2(self.conv2(y)) + x"},
         "In the first block of a stage x does not fit: self.shortcut(x) brings it to the new shape.")
-mistake("the first BN again", _with("y = self.bn1(self.conv2(y)) + self.shortcut(x)"),
+mistake("the first BN again", {"mended": "y = self.bn1(self.conv2(y)) + self.shortcut(x)"},
         "Each convolution has its own BN. This one's is bn2.")
-mistake("the shortcut does not start at x", _with("y = self.bn2(self.conv2(y)) + self.shortcut(y)"),
+mistake("the shortcut does not start at x", {"mended": "y = self.bn2(self.conv2(y)) + self.shortcut(y)"},
         "The shortcut begins at the block's input, x.")
-mistake("the gradient of the shortcut is cut", _with("y = self.bn2(self.conv2(y)) + self.shortcut(x).detach()"),
+mistake("the gradient of the shortcut is cut", {"mended": "y = self.bn2(self.conv2(y)) + self.shortcut(x).detach()"},
         "The values of x arrive, their gradient does not: leave detach() out.")

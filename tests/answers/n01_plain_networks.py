@@ -188,7 +188,7 @@ WRONG = {
     "plain_block": {
         "BN after the ReLU": (swapped_bn, "BN after the ReLU instead of before it"),
         "a shortcut": (WithShortcut, "a shortcut in a plain block"),
-        "in place": (InPlace, ["x is changed in place"]),
+        "in place": (InPlace, "x is changed in place"),
         "dropout": (WithDropout, "the output is random"),
         "another scale in eval": (AlwaysTraining, ""),
         "a lambda inside": (LambdaInside, "it cannot be copied, pickled or moved"),
@@ -203,15 +203,12 @@ WRONG = {
         ),
         "no gradient in the first half": (FirstHalfCut, "the gradient is cut"),
         "BN never trains": (NeverTraining, "BN never uses the batch"),
-        "kept from the first call": (
-            Keeping,
-            ["something is kept from an earlier call", "it cannot be copied, pickled or moved"],
-        ),
+        "kept from the first call": (Keeping, "something is kept from an earlier call"),
     },
     "reading_curves": {
         "both pairs swapped": (
             curves("plain-56", "ResNet-20", "plain-20", "ResNet-56"),
-            "plain-20 and plain-56 are swapped",
+            ["plain-20 and plain-56 are swapped", "ResNet-20 and ResNet-56 are swapped"],
         ),
         "kinds swapped": (
             curves("resnet20", "plain56", "resnet56", "plain20"),

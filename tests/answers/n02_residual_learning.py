@@ -212,7 +212,7 @@ WRONG = {
     "residual_forward": {
         "x overwritten": (overwrites_x, "the shortcut does not start at x"),
         "in place": (adds_into_x, "the input is changed in place"),
-        "a ReLU in place": (rectifies_x, "the input is changed in place"),
+        "a ReLU in place": (rectifies_x, ["a ReLU on x before the addition", "the input is changed in place"]),
         "F computed again": (asks_first, "F runs more than once"),
         "no_grad around the shortcut": (shortcut_without_gradient, "the gradient is cut"),
         "x counted twice": (

@@ -511,7 +511,7 @@ WRONG = {
         ),
         "the projection's gradient is cut": (
             changes(lambda i, w, s: nn.Sequential(Lambda(torch.detach), downsample(i, w, s))),
-            ["the gradient of the shortcut is cut", "it cannot be copied, pickled or moved"],
+            "the gradient of the shortcut is cut",
         ),
         "pooling instead of a stride": (
             with_residual(lambda i, w, s: nn.Sequential(nn.AvgPool2d(s, ceil_mode=True), *residual(i, w, 1))),
@@ -571,7 +571,7 @@ WRONG = {
         "a projection": (downsample, "the shortcut has parameters"),
         "zeros on the CPU, of 32 bits": (
             joined(lambda x, k: torch.zeros(len(x), k, *x.shape[2:])),
-            "the zeros stay on the CPU",
+            ["the dtype of x is lost", "the zeros stay on the CPU"],
         ),
         "the data alone": (option_a(lambda x, s: x.data[:, :, ::s, ::s]), "the gradient is cut"),
         "in place": (in_place_zeros, "x is changed in place"),

@@ -229,7 +229,10 @@ WRONG = {
             "3 instead of 3 * 3, or 64 channels at the ends",
         ),
         "two slips in one number": (counts(basic_macs=2 * 3 * 64 * 64 * 56), ""),
-        "one slip in each block": (counts(basic_parameters=WEIGHTS_3X3, bottleneck_macs=WEIGHTS), "BN is left out"),
+        "one slip in each block": (
+            counts(basic_parameters=WEIGHTS_3X3, bottleneck_macs=WEIGHTS),
+            ["BN is left out", "height and width are not counted"],
+        ),
         "in millions": (counts(basic_macs=231.2), "in thousands or millions"),
         "rounded": (counts(basic_macs=231_000_000), "not exact"),
         "one too many": (counts(basic_macs=231_211_009), "not exact"),

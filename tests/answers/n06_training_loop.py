@@ -230,6 +230,8 @@ RIGHT = {
     },
 }
 
+AVERAGED = "averaged over batches instead of images"
+
 WRONG = {
     "training_loop": {
         "an optimiser of its own": (own_optimiser, "the weights change without the given optimiser"),
@@ -243,13 +245,16 @@ WRONG = {
         "label smoothing": (enumerated(changed=nn.CrossEntropyLoss(label_smoothing=0.1)), ""),
         "the error first, iterations from 1": (
             enumerated(lambda e, i, n: e * n + i + 1, row=lambda loss, error: [error, loss]),
-            "loss and error are swapped",
+            ["the iterations are counted from 1", "loss and error are swapped"],
         ),
         "the accuracy in percent": (
             after(lambda rows: [(a, 100 - 100 * b) for a, b in rows]),
             "the accuracy instead of the error",
         ),
-        "three mistakes": (adds_up_tensors, "averaged over batches instead of images"),
+        "three mistakes": (
+            adds_up_tensors,
+            ["the graphs of earlier batches are kept", "tensors instead of numbers", AVERAGED],
+        ),
         "another loss": (after(lambda rows: [(1.01 * a, b) for a, b in rows]), ""),
         "the mean over all": (after(lambda rows: [sum(a) / len(rows) for a in zip(*rows, strict=True)]), ""),
         "two arrays": (after(lambda rows: torch.tensor(rows).T.numpy()), "two lists instead of pairs"),

@@ -177,7 +177,10 @@ WRONG = {
             slip(lambda d, w: w * d.flatten(1)[:, :1].sign().view(-1, *[1] * (w.ndim - 1))),
             "the weights themselves",
         ),
-        "seeded for each filter": (slip(draw=each_filter_seeded), "the same numbers for every filter"),
+        "seeded for each filter": (
+            slip(draw=each_filter_seeded),
+            ["the same numbers for every filter", "the same direction for every seed"],
+        ),
         "no seed": (slip(start=lambda seed: None), "the seed is not used"),
         "one dictionary for all": (into_a_default, "it remembers earlier calls"),
         "the network is the direction": (in_place, "the network's weights are changed"),

@@ -187,7 +187,7 @@ def test_of_many_values_the_one_that_differs_most_is_shown():
     got = right.clone()
     got[17] = 5
     assert words(got, right) == "other values: 5 where 0 is expected"
-    assert words({"a": 1, "b": 2}, {"a": 1, "b": 3}) == "b: 2"
+    assert words({"a": 1, "b": 2}, {"a": 1, "b": 3}) == "b: 2 instead of 3"
 
 
 def test_an_edit_needs_each_line_just_once():

@@ -14,11 +14,43 @@ def after(line: str) -> dict[str, str]:
     return {"self.relu = nn.ReLU()": f"self.relu = nn.ReLU()\n        {line}"}
 
 
+def mistakes_of_two_3x3(exercise: Exercise, inside: str, between: str = "bn1") -> None:
+    """Those of the shapes of two 3x3 convolutions.
+
+    inside: the name of the sequence of layers; between: that of the BN between the two.
+    """
+    mistake = exercise.mistake
+    one, two = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)"
+    bare = {one: "nn.Conv2d(in_channels, width, 3, stride, bias=False)", two: "nn.Conv2d(width, width, 3, bias=False)"}
+    for lines in (bare, {one: bare[one]}, {two: bare[two]}):
+        mistake("the 3x3 has no padding", lines,
+                "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
+    late = {one: "conv3x3(in_channels, width)", two: "conv3x3(width, width, stride)"}
+    mistake("the stride is on the second convolution", late,
+            "The first convolution takes the stride, so that the second has less to do.")
+    mistake("the stride is on both convolutions", {two: "conv3x3(width, width, stride)"},
+            "Together they divide the size by 4. The first one takes the stride.")
+    mistake("no convolution of F takes the stride", {one: "conv3x3(in_channels, width)"},
+            "With stride 2, the first convolution of the block has stride 2.")
+    mistake("the channels change in the second convolution",
+            {one: "conv3x3(in_channels, in_channels, stride)", two: "conv3x3(in_channels, width)",
+             f"{between}=nn.BatchNorm2d(width)": f"{between}=nn.BatchNorm2d(in_channels)"},
+            "The first convolution already has the new number of channels.")
+    mistake("one convolution for two", after(f"if in_channels == width and stride == 1:\n            "
+            f"self.{inside}.conv2 = self.{inside}.conv1"),
+            "Does one layer run twice? Each of the convolutions has weights of its own: make one layer for each.")
+    mistake("a convolution with groups", {two: "nn.Conv2d(width, width, 3, padding=1, bias=False, groups=width)"},
+            "With groups=... each output channel sees only some of the inputs. Leave groups out.")
+    mistake("a convolution with dilation", {two: "nn.Conv2d(width, width, 3, padding=2, bias=False, dilation=2)"},
+            "With dilation the kernel skips the next pixels. Leave dilation out; padding is 1 then.")
+
+
 def mistakes_of_two_convolutions(exercise: Exercise, inside: str) -> None:
     """Those of conv - BN - ReLU - conv - BN, as PlainBlock and BasicBlock have it.
 
     inside: the name of the sequence of layers.
     """
+    mistakes_of_two_3x3(exercise, inside)
     mistake = exercise.mistake
     one, two = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)"
     def biased(*arguments): return f"nn.Conv2d({', '.join(arguments)}, padding=1)"
@@ -26,10 +58,6 @@ def mistakes_of_two_convolutions(exercise: Exercise, inside: str) -> None:
     for lines in ({one: biased(*first), two: biased(*second)}, {one: biased(*first)}, {two: biased(*second)}):
         mistake("a bias before BN", lines,
                 "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
-    bare = {one: "nn.Conv2d(in_channels, width, 3, stride, bias=False)", two: "nn.Conv2d(width, width, 3, bias=False)"}
-    for lines in (bare, {one: bare[one]}, {two: bare[two]}):
-        mistake("the 3x3 has no padding", lines,
-                "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
     mistake("missing ReLU before convolution 2", {"relu=nn.ReLU()": "relu=nn.Identity()"},
             "Two convolutions without a ReLU between them are one linear map.")
     for name in ACTIVATIONS:
@@ -42,29 +70,11 @@ def mistakes_of_two_convolutions(exercise: Exercise, inside: str) -> None:
     for norm in ("bn1", "bn2"):
         mistake("a convolution without BN", {f"{norm}=nn.BatchNorm2d(width)": f"{norm}=nn.Identity()"},
                 "Each convolution is followed by BN.")
-    late = {one: "conv3x3(in_channels, width)", two: "conv3x3(width, width, stride)"}
-    mistake("the stride is on the second convolution", late,
-            "The first convolution takes the stride, so that the second has less to do.")
-    mistake("the stride is on both convolutions", {two: "conv3x3(width, width, stride)"},
-            "Together they divide the size by 4. The first one takes the stride.")
-    mistake("no convolution of F takes the stride", {one: "conv3x3(in_channels, width)"},
-            "With stride 2, the first convolution of the block has stride 2.")
-    mistake("the channels change in the second convolution",
-            {one: "conv3x3(in_channels, in_channels, stride)", two: "conv3x3(in_channels, width)",
-             "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(in_channels)"},
-            "The first convolution already has the new number of channels.")
     no_relu, no_bn = {"relu=nn.ReLU()": "relu=nn.Identity()"}, {"bn2=nn.BatchNorm2d(width)": "bn2=nn.Identity()"}
     for lines in ({two: "nn.Identity()"} | no_relu | no_bn, {two: "nn.Identity()"} | no_bn, {two: "nn.Identity()"},
                   {two: "nn.Conv2d(width, width, 1, bias=False)"},
                   {one: "nn.Conv2d(in_channels, width, 5, stride, 2, bias=False)"}):
         mistake("not two 3x3 convolutions", lines, "There are two of them, both with padding=1.")
-    mistake("one convolution for two", after(f"if in_channels == width and stride == 1:\n            "
-            f"self.{inside}.conv2 = self.{inside}.conv1"),
-            "Does one layer run twice? Each of the convolutions has weights of its own: make one layer for each.")
-    mistake("a convolution with groups", {two: "nn.Conv2d(width, width, 3, padding=1, bias=False, groups=width)"},
-            "With groups=... each output channel sees only some of the inputs. Leave groups out.")
-    mistake("a convolution with dilation", {two: "nn.Conv2d(width, width, 3, padding=2, bias=False, dilation=2)"},
-            "With dilation the kernel skips the next pixels. Leave dilation out; padding is 1 then.")
 
 
 def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
@@ -113,8 +123,9 @@ def mistakes_of_the_sum(exercise: Exercise, out: str) -> None:
             "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
     mistake("the gradient of the shortcut is cut", {SUM: "self.relu(self.residual(x) + self.shortcut(x.detach()))"},
             "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
-    mistake("the gradient of the shortcut is cut", {"return " + SUM: "fits = isinstance(self.shortcut, nn.Identity)\n        "
-            "return self.relu(self.residual(x) + (x if fits else self.shortcut(x.detach())))"},
+    mistake("the gradient of the shortcut is cut",
+            {"return " + SUM: "stays = isinstance(self.shortcut, nn.Identity)\n        "
+             "return self.relu(self.residual(x) + (x if stays else self.shortcut(x.detach())))"},
             "Where the shape changes, its values arrive and its gradient does not. Is there a detach() on the way?")
     mistake("the shortcut is added twice", {SUM: "self.relu(self.residual(x) + 2 * self.shortcut(x))"},
             "Add x to F(x) once.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .judge import Wrong
+from .outcomes import Wrong
 
 
 def numbers(*size: int, seed: int = 0) -> Tensor:

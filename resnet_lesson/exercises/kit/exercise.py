@@ -20,7 +20,8 @@ from typing import Any
 
 from ...errors import LessonError
 from .guard import quiet
-from .judge import Wrong, judge, outcome
+from .judge import judge, outcome, outcomes
+from .outcomes import Wrong
 from .report import Report, Text, hand_in
 from .source import code_of, edited
 from .stub import is_unattempted
@@ -140,7 +141,7 @@ class Exercise:
         if is_unattempted(answer):
             return Report(self.name, len(self.cases), attempted=False, task=self.task)
         with quiet() as printed:  # a print() in forward would bury the report
-            diagnosis = judge(self, answer)
+            diagnosis = judge(self, outcomes(self.cases, answer))
         right = [case.tried for i, case in enumerate(self.cases) if i not in diagnosis.failed]
         return Report(self.name, len(self.cases), diagnosis.findings, right, printed=printed.getvalue().splitlines())
 

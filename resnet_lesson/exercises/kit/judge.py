@@ -5,24 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .guard import SECONDS, TimeIsUp, guarded
-from .outcomes import Stopped, agree, stopped, words
+from .outcomes import Stopped, Wrong, agree, stopped, words
 from .remedies import remedy_for
 from .report import Finding
 
 if TYPE_CHECKING:
     from .exercise import Case, Exercise, Mistake
-
-
-class Wrong(Exception):
-    """A case raises it where an answer fails in a way that no outcome shows, or that the case itself can name.
-
-    mistake: the mistake's short name ("x is changed in place"). got: what was seen, as short text.
-    why: how to see that it is wrong, or where to look; one or two sentences to the student.
-    """
-
-    def __init__(self, mistake: str, got: object, why: str):
-        super().__init__(f"{mistake}: got {got}. {why}")
-        self.mistake, self.got, self.why = mistake, words(got), why
 
 
 TOO_LONG = Wrong(
@@ -64,12 +52,11 @@ class Diagnosis:
     unexplained: int
 
 
-def judge(exercise: "Exercise", answer: object) -> Diagnosis:
-    """Compare the answer's outcomes with those of the right answers, and with those of the known wrong ones.
+def judge(exercise: "Exercise", found: list) -> Diagnosis:
+    """Compare an answer's outcomes with those of the right answers, and with those of the known wrong ones.
 
     There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained.
     """
-    found = outcomes(exercise.cases, answer)
     diagnoses = []
     for right in exercise.right_answers:
         diagnoses.append(_against(exercise, right, found))
@@ -83,7 +70,7 @@ def _against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
     failed = [i for i in range(len(found)) if not agree(found[i], expected[i])]
     told = [(i, found[i].mistake, found[i].got, found[i].why) for i in failed if isinstance(found[i], Wrong)]
     open_ = [i for i in failed if not isinstance(found[i], Wrong)]
-    explained = _explained(exercise, right, found, expected, open_)
+    explained = _explained(exercise, right, found, expected, failed) if open_ else {}
     if explained:
         told += [(i, mistake.name, words(found[i], expected[i]), mistake.why) for i, mistake in explained.items()]
     elif open_ and not told:
@@ -96,40 +83,41 @@ def _against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
     return Diagnosis(failed + not_tried, findings, 0 if explained else len(open_))
 
 
-def _explained(exercise, right, found, expected, open_: list[int]) -> dict[int, "Mistake"]:
-    """The mistake behind each of the open cases; empty if known mistakes do not explain all of them.
+def _explained(exercise, right, found, expected, failed: list[int]) -> dict[int, "Mistake"]:
+    """The mistake behind each failed case; empty if known mistakes do not explain all that no `Wrong` has told.
 
     A mistake fits if each case in which it would show has just its outcome. One that shows in many cases comes first,
     since what fits in a single case may fit by chance.
     """
     fitting = []
-    for mistake in exercise.mistakes if open_ else ():
-        shows_in = [_where_it_shows(exercise, wrong, found, expected) for wrong in mistake.answers_beside(right)]
+    for mistake in exercise.mistakes:
+        shows_in = [
+            _where_it_shows(exercise, wrong, found, expected, failed) for wrong in mistake.answers_beside(right)
+        ]
         fitting.append((mistake, max(shows_in, key=len, default=[])))
     explained: dict[int, Mistake] = {}
     for mistake, cases in sorted(fitting, key=lambda one: -len(one[1])):
         explained |= {i: mistake for i in cases if i not in explained}
-    return explained if set(open_) <= explained.keys() else {}
+    return explained if all(i in explained or isinstance(found[i], Wrong) for i in failed) else {}
 
 
-def _where_it_shows(exercise, wrong, found, expected) -> list[int]:
+def _where_it_shows(exercise, wrong, found, expected, failed: list[int]) -> list[int]:
     """The cases in which a wrong answer differs from the right one.
 
     None if the student's outcomes are not the same there, or if all of these are cases that went right.
     """
-    went_right = [agree(got, right) for got, right in zip(found, expected, strict=True)]
     shows_in: list[int] = []
-    for i in sorted(range(len(found)), key=lambda i: went_right[i]):
-        if went_right[i] and not shows_in:
+    for i in sorted(range(len(found)), key=lambda i: i not in failed):  # where it fails the search ends soonest
+        if i not in failed and not shows_in:
             return []
         if found[i] is None and expected[i] is None:  # only a `Wrong` would tell
             continue
         made = exercise.outcome_of(wrong, i)
-        if agree(made, expected[i]) or isinstance(made, Wrong):
-            continue
-        if isinstance(found[i], Wrong) or not agree(found[i], made):
+        if agree(made, found[i]):
+            if i in failed:
+                shows_in.append(i)
+        elif not isinstance(made, Wrong) and (i not in failed or not agree(made, expected[i])):
             return []
-        shows_in.append(i)
     return shows_in
 
 

@@ -17,6 +17,18 @@ from .source import student_line
 LONGEST = 300  # characters of a student's text in a report
 
 
+class Wrong(Exception):
+    """A case raises it where an answer fails in a way that no outcome shows, or that the case itself can name.
+
+    mistake: the mistake's short name ("x is changed in place"). got: what was seen, as short text.
+    why: how to see that it is wrong, or where to look; one or two sentences to the student.
+    """
+
+    def __init__(self, mistake: str, got: object, why: str):
+        super().__init__(f"{mistake}: got {got}. {why}")
+        self.mistake, self.got, self.why = mistake, words(got), why
+
+
 @dataclass(frozen=True)
 class Stopped:
     """The student's code raised an exception. where: the student's own line, which equal outcomes need not share."""
@@ -48,6 +60,8 @@ def attempt(function: Callable, *arguments: object) -> object:
     """What a function returns, or the exception that it raises, as an outcome: for cases of several parts."""
     try:
         return function(*arguments)
+    except Wrong:
+        raise
     except Exception as error:
         return stopped(error)
 
@@ -75,12 +89,12 @@ def agree(a: object, b: object, tolerance: float = 1e-5) -> bool:
 def _equal_tensors(a: Tensor, b: Tensor, tolerance: float) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
         return False
-    if a.device.type == "meta" or a.numel() == 0:
+    if a.device.type == "meta" or torch.equal(a, b):
         return True
     if not a.is_floating_point():
-        return torch.equal(a, b)
+        return False
     a, b = a.detach().double(), b.detach().double()
-    scale = max(1.0, b[b.isfinite()].abs().max().item() if b.isfinite().any() else 1.0)
+    scale = max(1.0, b.nan_to_num(0, 0, 0).abs().max().item())
     return torch.allclose(a, b, rtol=0, atol=tolerance * scale, equal_nan=True)
 
 
@@ -88,7 +102,7 @@ def words(got: object, expected: object = None) -> str:
     """An outcome in a line of text; of several parts, those that are not as expected."""
     if isinstance(got, Mapping) and isinstance(expected, Mapping):
         other = [key for key in got if key not in expected or not agree(got[key], expected[key])]
-        return "; ".join(f"{key}: {words(got[key], expected.get(key))}" for key in other) or "fewer parts"
+        return "; ".join(f"{key}: {_beside(got[key], expected.get(key))}" for key in other) or "fewer parts"
     if isinstance(got, Tensor):
         return _tensor_in_words(got, expected)
     if isinstance(got, float):
@@ -99,6 +113,12 @@ def words(got: object, expected: object = None) -> str:
         return printable(str(got)[:LONGEST])
     except Exception:
         return type(got).__name__
+
+
+def _beside(got: object, expected: object) -> str:
+    """A part, and beside a number the expected one."""
+    instead = f" instead of {words(expected)}" if isinstance(got, Real) and isinstance(expected, Real) else ""
+    return words(got, expected) + instead
 
 
 def _tensor_in_words(got: Tensor, expected: object) -> str:

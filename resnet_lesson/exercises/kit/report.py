@@ -30,7 +30,8 @@ class Finding:
     read: str
 
     def rows(self) -> list[tuple[str, str]]:
-        likely = f"{self.mistake[:1].upper()}{self.mistake[1:]}. {self.why}"
+        name = self.mistake if self.mistake.startswith("x ") else self.mistake[:1].upper() + self.mistake[1:]
+        likely = f"{name}. {self.why}"
         return [
             ("Tried", self.tried),
             ("Expected", self.expected),

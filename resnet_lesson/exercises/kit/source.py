@@ -66,7 +66,7 @@ def edited(answer: Callable, lines: Mapping[str, str]) -> Callable | None:
     it can be edited again.
     """
     if answer not in SOURCES:
-        SOURCES[answer] = textwrap.dedent(inspect.getsource(answer))
+        SOURCES[answer] = textwrap.dedent(inspect.getsource(answer))  # slow: for a class, it reads the whole file
     source = SOURCES[answer]
     for right, wrong in lines.items():
         if source.count(right) != 1:
@@ -79,4 +79,4 @@ def edited(answer: Callable, lines: Mapping[str, str]) -> Callable | None:
     return made
 
 
-SOURCES: dict[Callable, str] = {}  # of what `edited` has made, and of what it was made from
+SOURCES: dict[Callable, str] = {}  # of what `edited` was given, and of what it has made
