@@ -338,7 +338,7 @@ WRONG = {
     | {
         "two slips": (
             written(LOOP, "i == 0 -> True", "width * block.expansion -> width"),
-            ("the expansion is forgotten", "the stride in every block"),
+            ["the expansion is forgotten", "the stride in every block"],
         ),
         "a Python list inside": (LooseBlocks, "the blocks are in a Python list"),
         "under no_grad": (Frozen, "the parameters do not learn"),
@@ -351,7 +351,7 @@ WRONG = {
         ),
         "two slips": (
             written(STAGES, "depths[0], 1 -> depths[0], 2", "self.fc(x) -> self.fc(x).softmax(1)"),
-            ("stride 2 in the first stage", "a softmax at the end"),
+            ["stride 2 in the first stage", "a softmax at the end"],
         ),
     },
     "load_torchvision": {slip: (written(REPLACE, slip), mistake) for slip, mistake in KEY_SLIPS.items()}
