@@ -29,9 +29,9 @@ assemble_resnet = Exercise(
 IMAGES = numbers(2, 3, 32, 32)
 
 
-@assemble_resnet.case("a second network, after a first one", "the same blocks in both")
+@assemble_resnet.case("a network of basic blocks, one of bottlenecks, and again the first", "the same blocks as before")
 def no_memory(answer):
-    first, again = (arguments(trace(answer, IMAGES).calls) for _ in range(2))
+    first, _, again = (arguments(trace(answer, IMAGES, expansion=expansion).calls) for expansion in (1, 4, 1))
     if first != again:
         why = "Count the channels in a variable of __init__: what belongs to the class, or is global, is not set back."
         raise Wrong("it remembers the network before", again, why)
