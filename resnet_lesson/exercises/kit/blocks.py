@@ -65,7 +65,7 @@ def changing(answer: Callable, expansion: int) -> nn.Module:
     return make_block(answer, 16, 32 // expansion, 2, expansion)
 
 
-class _Planter(TorchDispatchMode):
+class Planter(TorchDispatchMode):
     """Writes into what learns in each convolution, linear layer and BN just before it runs."""
 
     def __init__(self):
@@ -80,6 +80,8 @@ class _Planter(TorchDispatchMode):
                 args[2].copy_(numbers(*args[2].shape, seed=7))
         elif name in ("mm", "addmm", "bmm") and tensors[-1].ndim == 2:  # a linear layer at each pixel is a 1x1
             self.plant(tensors[-1].t(), (*reversed(tensors[-1].shape), 1, 1))
+            if name == "addmm":
+                args[0].copy_(numbers(*args[0].shape, seed=7))
         elif name == "batch_norm":
             self.plant_norm(*args[1:5])
         return function(*args, **(kwargs or {}))
@@ -104,7 +106,7 @@ def planted(block: nn.Module, x: Tensor) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):  # these two are anybody's choice
             module.momentum, module.eps = 0.1, 1e-5
     block.eval()
-    with torch.no_grad(), _Planter():
+    with torch.no_grad(), Planter():
         run(block, x)
     block.train()
     return block
@@ -169,8 +171,13 @@ def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
                 why = "Layers that are made in forward have new random weights in each call. Make them in __init__."
                 raise Wrong("the layers are made inside forward", "0 parameters", why)
             why = "The same input gives two outputs. Is there a dropout, or a layer that is made inside forward? "
-            raise Wrong("the output is random", "two different outputs", why + "The block has no such thing.")
-        if not agree(run(make(x).eval(), other), run(make(other).eval(), other)):
+            raise Wrong("the output is random", "two different outputs", why + "Neither belongs here.")
+
+        def evaluated(block):
+            block.eval()
+            return run(block, other)
+
+        if not agree(evaluated(make(x)), evaluated(make(other))):
             why = "Is a tensor kept from an earlier call, as in self.identity? Compute it anew in each forward."
             raise Wrong("something is kept from an earlier call", "another output", why)
 
