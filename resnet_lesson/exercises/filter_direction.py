@@ -278,13 +278,3 @@ for name, line in ((".grad", "zero_grad()"), ("requires_grad", "requires_grad_(F
 mistake("the direction requires a gradient", {"own = weight.detach()": "own = weight"},
         "It was computed from the parameters, and autograd keeps that: use weight.detach(), or torch.no_grad().")
 # fmt: on
-
-
-def sound(answer: Callable, *probes: Callable) -> bool:  # TODO goes when freeze, replace_head and preact_block moved
-    """Whether these probes pass, so that a later one does not say the same again."""
-    try:
-        for probe in probes:
-            probe(answer)
-    except Wrong:
-        return False
-    return True
