@@ -18,7 +18,7 @@ COMMANDS = {  # what each does, and the function that adds its options
     "data": ("Put CIFAR-10 in place (170 MB), or QuickDraw, or a class set; or make a class set.", data.options),
     "runs": ("List the recorded runs with their final errors, or draw their curves.", runs.options),
     "inside": ("Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.", inside.options),
-    "study": ("Record one of the experiments with controls that notebooks 01, 02 and 07 show.", study.options),
+    "study": ("Record one of the experiments with controls that notebooks 01, 02 and 05 to 07 show.", study.options),
     "transfer": ("Compare training from scratch, a new head and all layers, for notebook 08.", transfer.options),
     "cost": ("Print a network's parameters, multiply-adds and shapes, layer by layer.", cost.options),
     "visdom": ("Run visdom's server, where training curves are drawn, for this computer only.", visdom_server.options),

@@ -85,6 +85,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write results.json for Gradescope")
     above_0, memory_help = number(float, 0.01), "limit for one notebook (default: 6)"
     parser.add_argument("--seconds", type=above_0, default=600, help="time limit for one notebook (default: 600)")
+    cell_help = "limit for one cell, after which the next one runs; not on Windows (default: 120)"
+    parser.add_argument("--cell-seconds", type=above_0, default=120, metavar="SECONDS", help=cell_help)
     parser.add_argument("--memory", type=above_0, default=6, metavar="GB", help=memory_help)
     parser.add_argument("--jobs", type=number(int, 1), default=1, help="notebooks at a time (default: 1)")
     parser.set_defaults(run=command)
@@ -92,6 +94,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Grade the notebooks; after each one, write the files again and print a report.
+
+    Returns 1 if one could not be read, has no exercise, or did not run to its end.
 
     Raises LessonError where Jupyter is missing, a path does not exist, no notebook is found, or a file cannot be
     written.
@@ -115,7 +119,7 @@ def command(args: argparse.Namespace) -> int:
     write(args, results)
     if len(results) > 1:
         print("\nThe class, exercise by exercise:", *summary(results), sep="\n")
-    return 0
+    return int(any(one.stopped or not one.exercises for one in results))
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
@@ -171,7 +175,7 @@ def run(cells: list[str], limits: argparse.Namespace, stopping: Event) -> tuple[
         here.mkdir()
         job.write_text(json.dumps(cells), encoding="utf-8")
         process = psutil.Popen(
-            [sys.executable, "-m", f"{__package__}.grade_cells", str(job)],
+            [sys.executable, "-m", f"{__package__}.grade_cells", str(job), str(limits.cell_seconds)],
             cwd=here,
             env=environment(here, handed_in, limits.jobs),
             stdin=subprocess.DEVNULL,
@@ -260,12 +264,21 @@ def table(results: list[Graded]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["notebook", "student", *names, "passed", "exercises", "seconds", "remarks"])
-    for one in results:
+    for one, student in zip(results, students(results), strict=True):
         shares = [one.share(name) if name in one.exercises else "" for name in names]
         mistakes = [f"{name}: {one.verdict(name)}" for name in one.exercises if ": " in one.verdict(name)]
-        row = [one.path, one.path.stem, *shares, one.score, len(one.exercises), round(one.seconds)]
+        row = [one.path, student, *shares, one.score, len(one.exercises), round(one.seconds)]
         writer.writerow([cell(value) for value in [*row, "; ".join([*one.remarks, *mistakes])]])
     return text.getvalue().encode("utf-8-sig")
+
+
+def students(results: list[Graded]) -> list[str]:
+    """A name for each notebook: that of its file, or with its folder, "ann/03", where two files have the same name."""
+    stems = Counter(one.path.stem for one in results)
+    return [
+        one.path.stem if stems[one.path.stem] == 1 else f"{one.path.resolve().parent.name}/{one.path.stem}"
+        for one in results
+    ]
 
 
 def cell(value: object) -> str:
@@ -280,12 +293,12 @@ def gradescope(results: list[Graded]) -> bytes:
     """
     tests = [
         {
-            "name": f"{one.path.stem}: {name}",
+            "name": f"{student}: {name}",
             "score": int(one.passed(name)),
             "max_score": 1,
             "output": one.verdict(name),
         }
-        for one in results
+        for one, student in zip(results, students(results), strict=True)
         for name in one.exercises
     ]
     remarks = "\n".join(f"{one.path.name}: {remark}" for one in results for remark in one.remarks)

@@ -1,4 +1,4 @@
-"""The process in which `grade` runs one notebook: `python -m resnet_lesson.commands.grade_cells CELLS.json`.
+"""The process in which `grade` runs one notebook: `python -m resnet_lesson.commands.grade_cells CELLS.json SECONDS`.
 
 What happens is handed in, line by line: the cell that begins, what went wrong in it, and the report of each `check()`.
 """
@@ -17,7 +17,8 @@ from traitlets.config import Config
 
 import resnet_lesson
 
-from .. import machine
+from .. import exercises, machine
+from ..exercises.kit.guard import time_limit
 from ..exercises.kit.report import hand_in
 from ..training import recipes, transfer, transfer_study
 from ..training import train as training
@@ -70,13 +71,16 @@ def told(error: BaseException) -> str:
     return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}").rstrip(": ")[:200]
 
 
-def main(file: str) -> None:
+def main(file: str, seconds: float) -> None:
+    """Run the cells, each for at most so many seconds."""
     cells = json.loads(Path(file).read_text(encoding="utf-8"))
     shell = prepare()
+    shell.push({"exercises": exercises})  # an import that fails beside it must not cost the later answers
     for number, cell in enumerate(cells, start=1):
         hand_in(cell=number)
         try:
-            result = shell.run_cell(cell, store_history=True)
+            with time_limit(seconds):
+                result = shell.run_cell(cell, store_history=True)
             error = result.error_before_exec or result.error_in_exec
         except Exception as raised:  # of IPython itself, such as for a source that cannot be encoded
             error = raised
@@ -87,4 +91,4 @@ def main(file: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], float(sys.argv[2]))

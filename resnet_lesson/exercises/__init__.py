@@ -13,13 +13,16 @@ from .assemble_resnet import assemble_resnet
 from .basic_block import basic_block
 from .bottleneck import bottleneck
 from .cost_by_hand import cost_by_hand
+from .design_the_control import control_results, design_the_control
 from .filter_direction import filter_direction
+from .find_the_broken_line import broken_curves, broken_resnet, find_the_broken_line
 from .freeze import freeze
 from .jacobian import jacobian
 from .kit.exercise import Exercise
 from .lesion import lesion
 from .load_torchvision import load_torchvision
 from .make_stage import make_stage
+from .mystery_curves import mystery_answers, mystery_curves, mystery_figure
 from .option_a import option_a
 from .plain_block import plain_block
 from .preact_block import preact_block
@@ -28,6 +31,7 @@ from .reading_curves import curves_figure, reading_curves
 from .replace_head import replace_head
 from .residual_forward import residual_forward
 from .schedule import schedule
+from .the_dose import the_dose
 from .training_loop import training_loop
 
 
@@ -45,14 +49,22 @@ __all__ = [
     "assemble_resnet",
     "basic_block",
     "bottleneck",
+    "broken_curves",
+    "broken_resnet",
+    "control_results",
     "cost_by_hand",
     "curves_figure",
+    "design_the_control",
     "filter_direction",
+    "find_the_broken_line",
     "freeze",
     "jacobian",
     "lesion",
     "load_torchvision",
     "make_stage",
+    "mystery_answers",
+    "mystery_curves",
+    "mystery_figure",
     "names",
     "option_a",
     "plain_block",
@@ -62,5 +74,6 @@ __all__ = [
     "replace_head",
     "residual_forward",
     "schedule",
+    "the_dose",
     "training_loop",
 ]

@@ -1,9 +1,9 @@
 """The basic block of notebook 03."""
 
 from ..models import blocks
-from .kit.block_probes import TWO_3X3
+from .kit.block_mistakes import mistakes_of_every_block, mistakes_of_the_sum, mistakes_of_two_convolutions
+from .kit.blocks import try_block
 from .kit.exercise import Exercise
-from .kit.residual_probes import probe_residual_block
 
 basic_block = Exercise(
     "basic_block",
@@ -20,4 +20,16 @@ basic_block = Exercise(
     ),
     read="notebook 03, sections 1 and 5; paper, section 3.2 and figure 2",
 )
-probe_residual_block(basic_block, more=TWO_3X3)
+try_block(basic_block, "ReLU(F(x) + shortcut(x))", "3x3, 16 -> 32; 3x3, 32 -> 32; and a projection, 1x1, 16 -> 32")
+
+# Both options of the paper are right, and zeros on one side only, too.
+basic_block.right({'shortcut: str = "B"': 'shortcut: str = "A"'})
+basic_block.right(
+    {
+        "make_shortcut(shortcut, in_channels, width, stride)": "nn.Sequential("
+        "nn.MaxPool2d(1, stride), nn.ConstantPad3d((0, 0, 0, 0, 0, width - in_channels), 0.0))"
+    }
+)
+mistakes_of_two_convolutions(basic_block, "residual")
+mistakes_of_every_block(basic_block, "residual")
+mistakes_of_the_sum(basic_block, out="width")

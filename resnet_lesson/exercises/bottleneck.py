@@ -1,18 +1,14 @@
-"""Exercise of notebook 04: the bottleneck block."""
-
-import torch
-from torch import nn
+"""The bottleneck block of notebook 04."""
 
 from ..models import blocks
-from .kit.block_probes import is_projection, keeping
-from .kit.exercise import Exercise, Wrong
-from .kit.probing import Operation, make_block, reached
-from .kit.residual_probes import probe_residual_block
+from .kit.block_mistakes import ACTIVATIONS, RELU, mistakes_of_every_block, mistakes_of_the_sum
+from .kit.blocks import try_block
+from .kit.exercise import Exercise
 
 bottleneck = Exercise(
     "bottleneck",
-    "Write the bottleneck block: 1x1 down, 3x3, 1x1 up to 4 * width channels, with a shortcut around them. "
-    "Use modules, no lambdas.",
+    "Write the bottleneck block: 1x1 down, 3x3, 1x1 up to 4 * width channels, with a shortcut around them, which is a "
+    "projection where the shape changes. Use modules, no lambdas.",
     solution=(blocks.Bottleneck,),
     hints=(
         "It is the basic block with another F: three convolutions instead of two. What goes around them stays.",
@@ -26,65 +22,92 @@ bottleneck = Exercise(
     ),
     read="notebook 04, section 4; paper, section 4.1 and figure 5",
 )
+try_block(
+    bottleneck,
+    "ReLU(F(x) + shortcut(x))",
+    "1x1, 16 -> 8; 3x3, 8 -> 8; 1x1, 8 -> 32; and a projection, 1x1, 16 -> 32; no bias",
+    expansion=4,
+)
+bottleneck.right({'stride_in: str = "3x3"': 'stride_in: str = "1x1"'})  # as in the paper
+mistakes_of_every_block(bottleneck, "residual")
+mistakes_of_the_sum(bottleneck, out="out_channels")
 
-
-def convolutions_of_f(block: nn.Module, in_channels: int, out_channels: int) -> list[Operation]:
-    """The convolutions of F that are reached, also if the block then stops with an error."""
-    found = [o for o in reached(block, torch.randn(2, in_channels, 8, 8)) if o.name == "convolution"]
-    if len(found) > 3:  # with exactly three, a 1x1 of that shape belongs to F
-        projections = [c for c in found if is_projection(c, in_channels, out_channels)]
-        found = [c for c in found if c is not (projections or [None])[0]]
-    return found
-
-
-def in_words(found: list[Operation]) -> str:
-    """ "1x1, 16 -> 4; 3x3, 4 -> 4; 1x1, 4 -> 16" """
-    words = [f"{c.kernel[2]}x{c.kernel[3]}, {c.kernel[1]} -> {c.kernel[0]}" for c in found]
-    return "; ".join(words) or "no convolution"
-
-
-@bottleneck.probe("which convolutions F runs, from 16 channels with width 4 to 16",
-                  "1x1, 16 -> 4; 3x3, 4 -> 4; 1x1, 4 -> 16")  # fmt: skip
-def three_convolutions(answer):
-    found = convolutions_of_f(keeping(answer, 4), 16, 16)
-    sizes, got = [c.kernel[2] for c in found], in_words(found)
-    if all(c.kernel[0] != 16 for c in found):
-        return  # the probe of the shapes says that the expansion is forgotten
-    if sizes.count(3) > 1:
-        why = "The 3x3 is the costly one: there is one of it, in the narrow middle. Before and after it come 1x1."
-        raise Wrong("more than one 3x3", got, why)
-    if len(found) != 3:
-        raise Wrong("not three convolutions", got, "F reduces, works and restores: three convolutions.")
-    if sizes != [1, 3, 1]:
-        raise Wrong("the order is not 1x1, 3x3, 1x1", got, "Reduce first, then the 3x3, then restore.")
-    reduced, worked, restored = (c.kernel[0] for c in found)
-    if reduced == 16:
-        why = "The first 1x1 reduces to `width` channels. Without that the 3x3 costs 16 times as much."
-        raise Wrong("the reduction is forgotten", got, why)
-    if worked == 16:
-        why = "The 3x3 keeps `width` channels; the last 1x1 restores 4 * width."
-        raise Wrong("the 3x3 restores the channels", got, why)
-    if (reduced, worked, restored) != (4, 4, 16):
-        why = "The channels go in_channels -> width -> width -> 4 * width."
-        raise Wrong("other channels than the width in the middle", got, why)
-
-
-@bottleneck.probe("which convolution of F takes the stride of 2", "the first 1x1 (v1) or the 3x3 (v1.5), and only one")
-def stride(answer):
-    found = convolutions_of_f(make_block(answer, 16, 8, 2, 4), 16, 32)
-    if [c.kernel for c in found] != [(8, 16, 1, 1), (8, 8, 3, 3), (32, 8, 1, 1)]:
-        return  # the other probes say what is wrong
-    strides = tuple(c.stride for c in found)
-    got = f"strides {', '.join(map(str, strides))}"
-    if strides == (1, 1, 2):
-        why = "There all the work is done at the full size, and three quarters of it are thrown away at the end."
-        raise Wrong("the stride is on the last 1x1", got, why)
-    if strides == (1, 1, 1):
-        why = "Then F(x) keeps its size, and the shortcut does not."
-        raise Wrong("no convolution of F takes the stride", got, why)
-    if strides not in ((2, 1, 1), (1, 2, 1)):
-        why = "Two strides of 2 make a quarter of the height and width. Give it to one convolution only."
-        raise Wrong("the stride is on more than one convolution of F", got, why)
-
-
-probe_residual_block(bottleneck, expansion=4)  # last, so that the probes above explain an error before
+mistake = bottleneck.mistake
+DOWN = "conv1x1(in_channels, width, stride_1x1)"
+MIDDLE = "conv3x3(width, width, stride_3x3)"
+UP = "conv1x1(width, out_channels)"
+STRIDES = '(stride, 1) if stride_in == "1x1" else (1, stride)'
+SHORTCUT = "make_shortcut(shortcut, in_channels, out_channels, stride)"
+# fmt: off
+mistake("expansion forgotten", {"out_channels = width * self.expansion": "out_channels = width"},
+        "The block puts out 4 * width channels; yours puts out width.")
+mistake("in_channels is compared with width, not with 4 * width",
+        {SHORTCUT: "make_shortcut(shortcut, in_channels, width, stride) if stride == 1 and in_channels == width else "
+         "Projection(in_channels, out_channels, stride)"},
+        "The block puts out 4 * width channels: the shape stays where in_channels is as many.")
+mistake("zeros instead of a projection", {'shortcut: str = "B"': 'shortcut: str = "A"'},
+        "Option A adds channels of zeros. Asked is option B here: a 1x1 convolution and BN.")
+mistake("the reduction is forgotten",
+        {DOWN: "conv1x1(in_channels, out_channels, stride_1x1)", MIDDLE: "conv3x3(out_channels, width, stride_3x3)",
+         "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)"},
+        "The first 1x1 reduces to `width` channels. Without that the 3x3 costs much more.")
+mistake("the reduction is forgotten",
+        {DOWN: "conv1x1(in_channels, out_channels, stride_1x1)", UP: "conv1x1(out_channels, out_channels)",
+         MIDDLE: "conv3x3(out_channels, out_channels, stride_3x3)",
+         "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)",
+         "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
+        "The first 1x1 reduces to `width` channels. Without that the 3x3 costs 16 times as much.")
+mistake("not three convolutions", {UP: "nn.Identity()", MIDDLE: "conv3x3(width, out_channels, stride_3x3)",
+        "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)", "relu2=nn.ReLU()": "relu2=nn.Identity()",
+        "bn3=nn.BatchNorm2d(out_channels)": "bn3=nn.Identity()"}, "F reduces, works and restores: three convolutions.")
+mistake("the 3x3 restores the channels",
+        {MIDDLE: "conv3x3(width, out_channels, stride_3x3)", UP: "conv1x1(out_channels, out_channels)",
+         "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
+        "The 3x3 keeps `width` channels; the last 1x1 restores 4 * width.")
+for lines in ({DOWN: "conv3x3(in_channels, width, stride_1x1)"}, {UP: "conv3x3(width, out_channels)"},
+              {DOWN: "conv3x3(in_channels, width, stride_1x1)", UP: "conv3x3(width, out_channels)"}):
+    mistake("more than one 3x3", lines,
+            "The 3x3 is the costly one: there is one of it, in the narrow middle. Before and after it come 1x1.")
+mistake("the 3x3 is a 1x1", {MIDDLE: "conv1x1(width, width, stride_3x3)"},
+        "Without a 3x3 no pixel sees its neighbours.")
+mistake("the order is not 1x1, 3x3, 1x1",
+        {DOWN: "conv3x3(in_channels, width, stride_1x1)", MIDDLE: "conv1x1(width, width, stride_3x3)"},
+        "Reduce first, then the 3x3, then restore.")
+mistake("the 3x3 has no padding", {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, bias=False)"},
+        "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
+for right, wrong in ((DOWN, "nn.Conv2d(in_channels, width, 1, stride_1x1, padding=1, bias=False)"),
+                     (UP, "nn.Conv2d(width, out_channels, 1, padding=1, bias=False)")):
+    mistake("a 1x1 has padding", {right: wrong},
+            "A 1x1 sees no neighbours, so it needs no border. With one, its output grows.")
+    mistake("a 1x1 has padding", {right: wrong, MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, bias=False)"},
+            "A 1x1 sees no neighbours, so it needs no border; the 3x3 does.")
+biased = {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1)",
+          UP: "nn.Conv2d(width, out_channels, 1)"}
+default = {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", UP: "nn.Conv2d(width, out_channels, 1)"}
+for lines in (biased, default, *({key: value} for key, value in biased.items())):
+    mistake("a bias before BN", lines,
+            "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
+for i in (1, 2):
+    mistake(f"missing ReLU before convolution {i + 1}", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()"},
+            "Two convolutions without a ReLU between them are one linear map.")
+    mistake("BN after the ReLU instead of before it",
+            {f"bn{i}=nn.BatchNorm2d(width)": f"bn{i}=nn.ReLU()",
+             f"relu{i}=nn.ReLU()": f"relu{i}=nn.BatchNorm2d(width)"},
+            "The order is conv - BN - ReLU: BN centres the values, then ReLU cuts the negative ones.")
+mistake("missing ReLU before convolution 2 and 3", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()" for i in (1, 2)},
+        "Two convolutions without a ReLU between them are one linear map.")
+for name in ACTIVATIONS:
+    for where in ((1,), (2,), (1, 2)):
+        mistake("another function than ReLU", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.{name}()" for i in where}, RELU)
+for i, width in ((1, "width"), (2, "width"), (3, "out_channels")):
+    mistake("a convolution without BN", {f"bn{i}=nn.BatchNorm2d({width})": f"bn{i}=nn.Identity()"},
+            "Each convolution is followed by BN.")
+mistake("no convolution of F takes the stride", {STRIDES: "(1, 1)"},
+        "Then F(x) keeps its size, and the shortcut does not. Give the block's stride to the 3x3.")
+mistake("the stride is on both convolutions", {STRIDES: "(stride, stride)"},
+        "Together they divide the size by 4. The 3x3 alone takes the stride, or the first 1x1 alone.")
+mistake("the stride is on the last 1x1", {STRIDES: "(1, 1)", UP: "conv1x1(width, out_channels, stride)"},
+        "Then the 3x3 works on four times the pixels. It takes the stride.")
+mistake("a convolution with groups",
+        {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1, groups=width, bias=False)"},
+        "With groups=... each output channel sees only some of the inputs. Leave groups out.")

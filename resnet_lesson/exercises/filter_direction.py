@@ -1,16 +1,20 @@
-"""The exercise `filter_direction` of notebook 07: a random direction, each filter as long as the network's own."""
+"""The exercise `filter_direction` of notebook 07: a random direction, each filter as long as the network's own.
+
+Right answers draw different random numbers. So the cases compare what all of them have in common, in words: which
+lengths are the network's, which parts are alike, and what the seed changes.
+"""
 
 import copy
+import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from ..inside import landscape
-from ..models.blocks import BasicBlock
-from ..models.resnet import ResNet
 from .kit.exercise import Exercise, Wrong
-from .kit.probing import shake, shape
+from .kit.outcomes import shape
 
 filter_direction = Exercise(
     "filter_direction",
@@ -24,7 +28,7 @@ filter_direction = Exercise(
         "i. What has one dimension only is a bias or BN's, and gets torch.zeros_like(parameter.detach()).",
         "torch.Generator().manual_seed(seed), made once before the loop, gives torch.randn(weight.shape, "
         "generator=generator) numbers that the seed fixes, and others for every layer.",
-        "With own = weight.detach().flatten(1) each filter is a row, and own.norm(dim=1) has one length a filter.",
+        "With own = weight.detach().flatten(1) each filter is a row, and own.norm(dim=1) has one length per filter.",
         "random * (own.norm(dim=1) / random.norm(dim=1))[:, None], with random shaped like own, has the right lengths; "
         ".view_as(weight) gives it the weight's shape again.",
     ),
@@ -32,26 +36,20 @@ filter_direction = Exercise(
 )
 
 
-def uneven(network: nn.Module) -> nn.Module:
-    """The network with filters and rows of very different lengths, and BN's parameters and biases not at zero."""
+def small() -> nn.Module:
+    """A network with filters and rows of very different lengths, and BN's parameters and biases not at zero."""
+    convolutions = dict(conv1=nn.Conv2d(3, 8, 3), conv2=nn.Conv2d(8, 8, 3), conv3=nn.Conv2d(8, 8, 3))
+    network = nn.Sequential(OrderedDict(convolutions, bn=nn.BatchNorm2d(8), fc=nn.Linear(8, 5)))
+    generator = torch.Generator().manual_seed(2015)  # no answer draws these numbers
     with torch.no_grad():
-        for parameter in shake(network).parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(torch.linspace(0.5, 2, len(parameter)).view(-1, *[1] * (parameter.ndim - 1)))
+        for parameter in network.parameters():
+            parameter.normal_(generator=generator)
+            parameter.mul_(torch.linspace(0.5, 2, len(parameter)).view(-1, *[1] * (parameter.ndim - 1)))
     return network
 
 
-def small() -> nn.Module:
-    layers = nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4)
-    return uneven(nn.Sequential(*layers))
-
-
-def course() -> nn.Module:
-    return uneven(ResNet(BasicBlock, (1, 1, 1), (8, 12, 16), (1, 2, 2), "cifar", 7, shortcut="B"))
-
-
 def direction_of(answer: Callable, network: nn.Module, seed: int = 1) -> dict[str, Tensor]:
-    """The answer's direction, if it has the right form, in float64."""
+    """The answer's direction, which must have a tensor of the right shape for each parameter, in float64."""
     if not callable(answer):
         raise Wrong("not a function", type(answer).__name__, "Give check() the function itself, without calling it.")
     own, made = dict(network.named_parameters()), answer(network, seed)
@@ -59,11 +57,10 @@ def direction_of(answer: Callable, network: nn.Module, seed: int = 1) -> dict[st
         why = "Return a dictionary: direction[name] is the tensor for the parameter of that name."
         why = "Does your code end in `return direction`?" if made is None else why
         raise Wrong("nothing is returned" if made is None else "no dictionary", type(made).__name__, why)
-    missing, more = [name for name in own if name not in made], [str(name) for name in made if name not in own]
-    if more:
+    if more := [str(name) for name in made if name not in own]:
         why = "The names are those of network.named_parameters(), such as fc.weight: no layers, no running statistics."
         raise Wrong("entries that are no parameters", ", ".join(more[:2]), why)
-    if missing:
+    if missing := [name for name in own if name not in made]:
         why = "Each name in network.named_parameters() has a tensor, with zeros for biases and BN."
         raise Wrong("parameters are missing", ", ".join(missing[:2]), why)
     for name, tensor in made.items():
@@ -75,176 +72,209 @@ def direction_of(answer: Callable, network: nn.Module, seed: int = 1) -> dict[st
     return {name: tensor.detach().double() for name, tensor in made.items()}
 
 
-def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """Its parameters as they are now, in float64."""
-    return {name: parameter.detach().clone().double() for name, parameter in network.named_parameters()}
-
-
 def near(a: Tensor, b: Tensor | float) -> bool:
     return torch.allclose(a, torch.as_tensor(b).to(a).expand_as(a), rtol=1e-3, atol=1e-6)
 
 
-def lengths(weight: Tensor) -> Tensor:
-    """Of each filter or row."""
-    return weight.flatten(1).norm(dim=1)
+def beside(move: Tensor, own: Tensor, dim: tuple[int, ...]) -> str:
+    """The lengths of a part of the direction, where `dim` is what belongs together, beside those of the weights."""
+    move, own = (torch.linalg.vector_norm(one.flatten(2), dim=dim) for one in (move, own))
+    if not move.isfinite().all():
+        return "not finite"
+    names = {"as long as in the network": own, "of length 1": 1.0, "of length 0": 0.0}
+    return next((name for name, value in names.items() if near(move, value)), "of another length")
 
 
-def check_lengths(answer: Callable, network: nn.Module, ndim: int) -> None:
-    """Raise `Wrong` unless the direction's weights of `ndim` dimensions have filters, or rows, of the right length."""
-    weights, direction = weights_of(network), direction_of(answer, network)
-    one, across = ("filter", "input channel") if ndim == 4 else ("row", "column")
-    for name, own in weights.items():
-        if own.ndim != ndim or near(lengths(direction[name]), lengths(own)):
-            continue
-        move = direction[name]
-        got = f"{lengths(move)[0]:.3g} for {one} 0 of {name}; the network's is {lengths(own)[0]:.3g} long"
-        if not move.isfinite().all():
-            raise Wrong("not finite", got, "Where does your code divide by zero?")
-        if not move.any():
-            raise Wrong("weights that do not move", got, "Convolutions and linear layers move, only the rest does not.")
-        if near(lengths(move), 1) or near(move.norm(), 1):
-            why = f"Dividing by its own length makes it 1. Then multiply by the length of the network's {one}."
-            raise Wrong("unit length", got, why)
-        if near(lengths(move.transpose(0, 1)), lengths(own.transpose(0, 1))):
-            why = f"Dimension 0 counts the outputs: weight[i] is {one} i. Yours has the lengths of weight[:, i]."
-            raise Wrong(f"each {across} instead of each {one}", got, why)
-        if near(move.norm(), own.norm()):
-            why = f"The layer as a whole has its length. Each {one} gets its own: own.norm(dim=1) after own.flatten(1)."
-            raise Wrong("layer by layer", got, why)
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.mul_(3)
-        if near(direction_of(answer, network)[name], move):
-            why = f"Multiply each {one} by the length of the network's, and divide by its own: (weight's / random's)."
-            raise Wrong("not rescaled", got, why)
-        if 0.7 < (lengths(move) / lengths(own)).mean() / own[0].numel() ** 0.5 < 1.3:
-            why = f"The random {one} has a length already. Divide by that before you multiply by the network's."
-            raise Wrong("the random numbers' own length is left in", got, why)
-        raise Wrong("other lengths", got, "The norm is the root of the sum of squares, over all weights of one output.")
-
-
-def sound(answer: Callable, *probes: Callable) -> bool:
-    """Whether these probes pass, so that a later one does not say the same again."""
-    try:
-        for probe in probes:
-            probe(answer)
-    except Wrong:
-        return False
-    return True
-
-
-@filter_direction.probe("a convolution with bias, BN and a linear layer", "a dictionary, a tensor for each parameter")
-def names_and_shapes(answer):
-    direction_of(answer, small())
-
-
-@filter_direction.probe("the length of each convolution's filter", "that of the same filter in the network")
-def filters(answer):
-    check_lengths(answer, small(), ndim=4)
-    check_lengths(answer, course(), ndim=4)
-
-
-@filter_direction.probe("the length of each row of a linear layer", "that of the same row in the network")
-def rows(answer):
-    if sound(answer, filters):  # otherwise their probe says so
-        check_lengths(answer, course(), ndim=2)
-
-
-@filter_direction.probe("the numbers in the direction", "random, as many below zero as above")
-def random_numbers(answer):
-    network = course()
-    weights, direction = weights_of(network), direction_of(answer, network)
-    stem, first, second = names = ("stem.conv1.weight", *(f"stages.0.0.residual.conv{i}.weight" for i in (1, 2)))
-    unit = {name: direction[name].flatten(1) / lengths(direction[name])[:, None] for name in names}
-    cosines = (unit[stem] * weights[stem].flatten(1)).sum(1) / lengths(weights[stem])
-    if near(direction[stem].abs(), weights[stem].abs()) or cosines.abs().mean() > 0.5:
-        why = "That leads back to zero or away from it, whatever the seed. Take random numbers, torch.randn."
-        raise Wrong("the weights themselves", f"{stem}, with other lengths or signs at most", why)
-    if near(unit[stem], unit[stem][:, :1]):
-        why = "Every weight moves by a random number of its own: draw as many as the tensor has."
-        raise Wrong("one number for a whole filter", f"{direction[stem][0].abs().max():.3g} throughout", why)
-    if near(unit[stem][0], unit[stem][1]):
-        why = "Draw new numbers for each filter. Is the seed set again inside of a loop?"
-        raise Wrong("the same numbers for every filter", f"filters 0 and 1 of {stem}: one is the other, rescaled", why)
-    if near(unit[first], unit[second]):
-        why = "Set the seed once, before the loop over the parameters. Set inside of it, it begins anew in each layer."
-        raise Wrong("the same numbers in every layer", "two convolutions of a block, with equal random numbers", why)
-    numbers = torch.cat([u.flatten() for u in unit.values()])
-    if abs(numbers.mean()) > 0.2 * numbers.square().mean().sqrt():
-        why = "torch.rand has numbers from 0 to 1, and all weights would move the same way. torch.randn has both signs."
-        raise Wrong("only positive numbers", f"{(numbers > 0).double().mean():.0%} of them above zero", why)
-    move, own = [tensors[stem].flatten(2).norm(dim=2) for tensors in (direction, weights)]
-    if near(move, own):  # by chance only a filter's length is right, which is made of several kernels
-        why = "A filter is all that makes one output channel, in x 3 x 3 numbers: one length for all of them."
-        raise Wrong("each kernel by itself", f"{move[0, 0]:.3g} for one 3 x 3 kernel, as in the network", why)
-
-
-@filter_direction.probe("biases and BN's parameters", "zeros")
-def zeros(answer):
-    moved = set()
-    for network in (small(), course()):
-        direction = direction_of(answer, network)
-        for name in [name for name, move in direction.items() if move.ndim == 1 and move.any()]:
-            is_bn = isinstance(network.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
-            moved.add("BN's parameters" if is_bn else "biases")
-    if moved:
-        why = "A single number for a channel is no filter, and stays where it is: torch.zeros_like where ndim is 1."
-        raise Wrong(" and ".join(sorted(moved)) + " move", "other numbers than 0", why)
-
-
-@filter_direction.probe("seed 0, seed 0 again, and seed 1", "twice the same direction, then another one")
-def seeds(answer):
-    if not sound(answer, filters, random_numbers):
-        return  # their probes say so
+def lengths(answer: Callable, ndim: int, one: str, across: str) -> dict[str, str]:
     network = small()
-    first, again, other = [direction_of(answer, copy.deepcopy(network), seed)["0.weight"] for seed in (0, 0, 1)]
-    if not near(first, again):
-        why = "generator = torch.Generator().manual_seed(seed) and torch.randn(..., generator=generator) repeat them."
-        raise Wrong("the seed is not used", "other numbers the second time", why)
-    if near(first, other) or near(first, -other):
-        why = "A surface needs two directions: seed 0 and seed 1 must differ. Is a number written where `seed` belongs?"
-        raise Wrong("the same direction for every seed", "the same numbers for seeds 0 and 1", why)
+    parameters = network.named_parameters
+    weights = {name: p.detach().clone().double()[..., None] for name, p in parameters() if p.ndim == ndim}
+    moves = {name: move[..., None] for name, move in direction_of(answer, network).items() if name in weights}
+    found = {}
+    for part, dim in {f"each {one}": (1, 2), f"each {across}": (0, 2), "the layer": (0, 1, 2)}.items():
+        seen = {beside(moves[name], own, dim) for name, own in weights.items()}
+        found[part] = " or ".join(sorted(seen))
+    ratio = torch.cat(
+        [moves[name].flatten(1).norm(dim=1) / own.flatten(1).norm(dim=1) for name, own in weights.items()]
+    )
+    root = torch.cat([torch.full((len(own),), own[0].numel() ** 0.5) for own in weights.values()])
+    found["its size"] = (
+        "too long by the root of its number of weights" if 0.7 < (ratio / root).mean() < 1.3 else "another"
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3)
+    again = direction_of(answer, network)
+    as_before = all(near(again[name][..., None], move) for name, move in moves.items())
+    found["with three times as large weights"] = "the same length" if as_before else "another length"
+    return found
 
 
-@filter_direction.probe("a network with a filter of zeros, and a row of zeros", "zeros there too: 0 is its length")
+@filter_direction.case("the length of each convolution's filter", "that of the same filter in the network")
+def filters(answer):
+    return lengths(answer, 4, "filter", "input channel")
+
+
+@filter_direction.case("the length of each row of a linear layer", "that of the same row in the network")
+def rows(answer):
+    return lengths(answer, 2, "row", "column")
+
+
+def alike(a: Tensor, b: Tensor) -> str:
+    """Whether the filters of two weights are the same, up to their lengths and signs."""
+    cosines = torch.cosine_similarity(a.flatten(1), b.flatten(1)).abs()
+    return "the same" if near(cosines, 1.0) else "different"
+
+
+@filter_direction.case("the numbers in the direction", "random, as many below zero as above")
+def random_numbers(answer):
+    network = small()
+    weights = {name: p.detach().clone().double() for name, p in network.named_parameters()}
+    direction = direction_of(answer, network)
+    one, two, three = (direction[f"conv{i}.weight"] for i in (1, 2, 3))
+    numbers = torch.cat([(move / move.flatten(1).norm(dim=1)[:, None, None, None]).flatten() for move in (one, two)])
+    shifted = abs(numbers.mean()) > 0.2 * numbers.square().mean().sqrt()
+    sizes, own = one.flatten(2).norm(dim=2), weights["conv1.weight"].flatten(2).norm(dim=2)
+    return {
+        "beside the weights": alike(one.abs(), weights["conv1.weight"].abs()),
+        "one number and the next": alike(two.abs(), torch.ones_like(two)),
+        "one filter and the next": alike(two[1:], two[:-1]),
+        "one layer and the next": alike(two, three),
+        "signs": f"{(numbers > 0).double().mean():.0%} above zero" if shifted else "both",
+        "kernels": "each as long as in the network" if near(sizes, own) else "of any length",
+    }
+
+
+@filter_direction.case("biases and BN's parameters", "zeros")
+def zeros(answer):
+    direction = direction_of(answer, small())
+    parts = {"biases": ("conv1.bias", "fc.bias"), "BN's parameters": ("bn.weight", "bn.bias")}
+    return {part: "moved" if any(direction[name].any() for name in names) else "zeros" for part, names in parts.items()}
+
+
+@filter_direction.case("seed 0, seed 0 again, and seed 1", "twice the same direction, then another one")
+def seeds(answer):
+    first, again, other = (direction_of(answer, small(), seed)["conv1.weight"] for seed in (0, 0, 1))
+    kept = answer(small(), 0)
+    answer(small(), 1)
+    afterwards = kept["conv1.weight"].detach().double()
+    return {
+        "seed 0 again": alike(first, again),
+        "seed 1": alike(first, other),
+        "seed 0, looked at after seed 1": alike(first, afterwards),
+    }
+
+
+@filter_direction.case("a network with a filter of zeros, and a row of zeros", "zeros there too: 0 is its length")
 def zero_filters(answer):
-    if not sound(answer, filters, rows):
-        return  # their probes say so
     network = small()
     with torch.no_grad():
-        network[0].weight[2] = network[5].weight[1] = 0
+        network.conv1.weight[2] = network.fc.weight[1] = 0
     direction = direction_of(answer, network)
-    found = torch.cat([direction["0.weight"][2].flatten(), direction["5.weight"][1]])
-    if not all(move.isfinite().all() for move in direction.values()):
-        why = "0 / 0 is nan. Divide by the random filter's length, which is never zero, not by the network's."
-        raise Wrong("nan for a filter of zeros", "nan", why)
-    if found.abs().max() > 1e-6:
-        raise Wrong("a filter of zeros moves", f"{found.norm():.3g}", "Multiply by its length as it is, which is 0.")
+    found = {"the filter": direction["conv1.weight"][2], "the row": direction["fc.weight"][1]}
+    return {
+        part: "nan" if not move.isfinite().all() else "zeros" if move.abs().max() < 1e-6 else "moved"
+        for part, move in found.items()
+    }
 
 
-@filter_direction.probe("the network, afterwards", "as before: weights, BN's statistics, .grad, requires_grad, mode")
+@filter_direction.case("the network, afterwards", "as before: weights, BN's statistics, .grad, requires_grad, mode")
 def network_untouched(answer):
     network = small()
-    network[0].bias.requires_grad_(False)
-    network[5].weight.grad = torch.ones(4, 5)
+    network.conv1.bias.requires_grad_(False)
+    network.fc.weight.grad = torch.ones(5, 8)
     before = copy.deepcopy(network.state_dict())
     direction_of(answer, network)
-    for name, tensor in network.state_dict().items():
-        if not torch.equal(before[name], tensor):
-            why = "Somebody still needs them. Write into new tensors: weight.data and detach() are the network's own."
-            raise Wrong("the network's weights are changed", f"other values in {name}", why)
-    with_grad = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
-    frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
-    grad_is_kept = with_grad == ["5.weight"] and (network[5].weight.grad == 1).all()
-    kept = {".grad": grad_is_kept, "requires_grad": frozen == ["0.bias"], "mode": network.training}
-    if changed := [what for what, is_kept in kept.items() if not is_kept]:
-        why = "A direction only reads the weights: weight.detach() or torch.no_grad() is enough for that."
-        raise Wrong(f"the network's {changed[0]} is changed", f"another {changed[0]}", why)
+    changed = [name for name, tensor in network.state_dict().items() if not torch.equal(before[name], tensor)]
+    grad = network.fc.weight.grad
+    return {
+        "weights": "changed" if changed else "as before",
+        ".grad": "none" if grad is None else grad,
+        "requires_grad": [name for name, parameter in network.named_parameters() if parameter.requires_grad],
+        "mode": "training" if network.training else "evaluation",
+    }
 
 
-@filter_direction.probe("whether the direction requires a gradient", "no: it is a constant")
+@filter_direction.case("whether the direction requires a gradient", "no: it is a constant")
 def needs_no_gradient(answer):
     direction_of(answer, network := small())
-    if marked := [name for name, move in answer(network, 1).items() if move.requires_grad]:
-        why = "It was computed from the parameters, and autograd keeps that: use weight.detach(), or torch.no_grad()."
-        raise Wrong("the direction requires a gradient", f"requires_grad in {marked[0]}", why)
+    return "yes" if any(move.requires_grad for move in answer(network, 1).values()) else "no"
+
+
+# --- The mistakes, as other lines of the solution. Those in the lengths are made everywhere, or in one kind of layer.
+
+mistake = filter_direction.mistake
+LENGTH, DRAW = "(own.norm(dim=1) / random.norm(dim=1))[:, None]", "torch.randn(own.shape, generator=generator)"
+ZERO, START = "torch.zeros_like(weight, requires_grad=False)", "generator, direction ="
+
+
+def of_groups(dim: object) -> str:
+    """The lengths of parts of a weight seen as (out, in, everything else)."""
+    own, random = (f"{one}.view(*weight.shape[:2], -1).norm(dim={dim}, keepdim=True)" for one in ("own", "random"))
+    return f"({own} / {random}).expand(*weight.shape[:2], weight[0, 0].numel()).flatten(1)"
+
+
+# fmt: off
+for name, length, why in (
+    ("layer by layer", "(own.norm() / random.norm())",
+     "The layer as a whole has its length. Each filter gets its own: own.norm(dim=1) after own.flatten(1)."),
+    ("unit length", "(1 / random.norm(dim=1))[:, None]",
+     "Dividing by its own length makes it 1. Then multiply by the length of the network's filter or row."),
+    ("unit length", "(1 / random.norm())",
+     "Dividing by its own length makes it 1. Then multiply by the length of the network's filter or row."),
+    ("not rescaled", "1.0", "Multiply each filter by the length of the network's, and divide by its own."),
+    ("the random numbers' own length is left in", "own.norm(dim=1)[:, None]",
+     "The random filter has a length already. Divide by that before you multiply by the network's."),
+    ("weights that do not move", "0", "Convolutions and linear layers move, only the rest does not."),
+    ("each kernel by itself", of_groups(2),
+     "A filter is all that makes one output channel, in x 3 x 3 numbers: one length for all of them."),
+):
+    for where in ("True", "weight.ndim == 4", "weight.ndim == 2"):
+        mistake(name, {LENGTH: f"({length} if {where} else {LENGTH})"}, why)
+for ndim, name in ((4, "each input channel instead of each filter"), (2, "each column instead of each row")):
+    mistake(name, {LENGTH: f"({of_groups((0, 2))} if weight.ndim == {ndim} else {LENGTH})"},
+            "Dimension 0 counts the outputs: weight[i] is filter or row i. Yours has the lengths of weight[:, i].")
+for own in ("own", "(own * random[:, :1].sign())", "(own * random.sign())"):
+    mistake("the weights themselves", {f"(random * {LENGTH})": own},
+            "That leads back to zero or away from it. Take random numbers, torch.randn.")
+SAME = "torch.randn(1, own.shape[1], generator={}).expand_as(own)"
+for name, draw, why in (
+    ("one number for a whole filter", "torch.randn(len(own), 1, generator=generator).expand_as(own)",
+     "Every weight moves by a random number of its own: draw as many as the tensor has."),
+    ("one number for a whole filter", "torch.ones_like(own)",
+     "Every weight moves by a random number of its own: draw as many as the tensor has."),
+    ("the same numbers for every filter", SAME.format("generator"),
+     "Draw new numbers for each filter. Is the seed set again inside of a loop?"),
+    ("the same numbers for every filter", SAME.format("torch.Generator().manual_seed(seed)"),
+     "Draw new numbers for each filter. Is the seed set again inside of a loop?"),
+    ("the same numbers in every layer", "torch.randn(own.shape, generator=torch.Generator().manual_seed(seed))",
+     "Set the seed once, before the loop over the parameters. Set inside of it, it begins anew in each layer."),
+    ("only positive numbers", "torch.rand(own.shape, generator=generator)",
+     "torch.rand has numbers from 0 to 1, and all weights would move the same way. torch.randn has both signs."),
+):
+    mistake(name, {DRAW: draw}, why)
+STAY = "A single number for a channel is no filter, and stays where it is: torch.zeros_like where ndim is 1."
+mistake("biases move", {ZERO: "torch.full_like(weight.detach(), float('bn' not in name))"}, STAY)
+mistake("BN's parameters move", {ZERO: "torch.full_like(weight.detach(), float('bn' in name))"}, STAY)
+mistake("biases and BN's parameters move", {ZERO: "torch.ones_like(weight.detach())"}, STAY)
+mistake("the seed is not used", {"torch.Generator().manual_seed(seed)": "torch.default_generator"},
+        "generator = torch.Generator().manual_seed(seed) and torch.randn(..., generator=generator) repeat the numbers.")
+mistake("the same direction for every seed", {"manual_seed(seed)": "manual_seed(0)"},
+        "A surface needs two directions: seed 0 and seed 1 must differ. Is a number written where `seed` belongs?")
+for kept in (functools.cache(landscape.filter_direction),
+             {"seed: int = 0)": "seed: int = 0, direction={})", START: "generator, _ ="}):
+    mistake("it remembers earlier calls", kept,
+            "Make a new dictionary in every call, from the weights as they are then: no cache, no default such as {}.")
+mistake("nan for a filter of zeros", {"own.norm(dim=1) /": "own.norm(dim=1) ** 2 / own.norm(dim=1) /"},
+        "0 / 0 is nan. Divide by the random filter's length, which is never zero, not by the network's.")
+mistake("a filter of zeros moves", {"own.norm(dim=1) /": "own.norm(dim=1).clamp(min=1e-2) /"},
+        "Multiply by its length as it is, which is 0.")
+mistake("the network's weights are changed", {"weight.detach().flatten(1)": "weight.detach().flatten(1).clone()",
+        f"random = {DRAW}": "random = weight.data.normal_(generator=generator).flatten(1).clone()"},
+        "Somebody still needs them. Write into new tensors: weight.data and detach() are the network's own.")
+for name, line in ((".grad", "zero_grad()"), ("requires_grad", "requires_grad_(False)"), ("mode", "eval()")):
+    mistake(f"the network's {name} is changed", {START: f"network.{line}\n    {START}"},
+            "A direction only reads the weights: weight.detach() or torch.no_grad() is enough for that.")
+mistake("the direction requires a gradient", {"own = weight.detach()": "own = weight"},
+        "It was computed from the parameters, and autograd keeps that: use weight.detach(), or torch.no_grad().")
+# fmt: on

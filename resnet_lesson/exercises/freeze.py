@@ -1,24 +1,17 @@
-"""The exercise `freeze` of notebook 08: all but the head stays as it is, weights and BN's statistics, also in training.
-
-Each probe looks at one network that the answer has frozen and that was then trained for three steps.
-"""
+"""The exercise `freeze` of notebook 08: only the head learns; the rest stays, weights and BN's statistics."""
 
 import copy
-import functools
-from collections.abc import Callable, Set
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 import torch
-import torch.nn.functional as nnF
 from torch import Tensor, nn
 
-from ..models.blocks import BasicBlock
-from ..models.resnet import ResNet
 from ..training import transfer
-from .filter_direction import sound
+from .kit.calls import numbers
 from .kit.exercise import Exercise, Wrong
-from .kit.probing import run, same, shake
-from .replace_head import answered
+from .replace_head import call, in_words, small
 
 freeze = Exercise(
     "freeze",
@@ -40,12 +33,14 @@ freeze = Exercise(
     read="notebook 08, section 5",
 )
 
-BATCH = "In training mode BN normalises by the batch, whatever it keeps: the frozen body needs evaluation mode, eval()."
+BATCH = "In training mode BN normalises by the batch, even if its statistics never move: the body needs eval()."
 
 
-def small() -> nn.Module:
-    """In training mode, with BN in the stem, in the blocks and in two shortcuts."""
-    return shake(ResNet(BasicBlock, (1, 1, 1), (4, 8, 8), (1, 2, 2), "cifar", 5, shortcut="B")).train()
+def frozen(answer: Callable) -> nn.Module:
+    """A network, in training mode before, that the answer has frozen; it must be the network that was given."""
+    network = small().train()
+    call(answer, network)
+    return network
 
 
 def switch(network: nn.Module, training: bool) -> object:
@@ -53,198 +48,187 @@ def switch(network: nn.Module, training: bool) -> object:
     try:
         return network.train() if training else network.eval()
     except TypeError as error:
+        if "argument" not in str(error):
+            raise
         why = "network.eval() calls train(False), and train() has True as its default: def train(mode=True)."
         raise Wrong("your train() takes no mode", f"{'train' if training else 'eval'}(): {error}", why) from error
 
 
-def features(network: nn.Module, x: Tensor) -> Tensor:
-    """What comes out of the body: the head's inputs, (N, features)."""
-    seen = []
-    handle = network.fc.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach().clone()))
-    with torch.no_grad():
-        run(network, x)
-    handle.remove()
-    return seen[0]
+def counted(chosen: Collection[str], groups: Callable[[str], str], every: Iterable[str]) -> dict[str, str]:
+    """ "2 of 3" for each group of names: how many of them are chosen."""
+    total = Counter(map(groups, every))
+    found = Counter(groups(name) for name in chosen)
+    return {group: f"{found[group]} of {n}" for group, n in total.items()}
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A network that the answer has frozen, after three steps in training mode.
+def parameters_of(chosen: Collection[str]) -> dict[str, str]:
+    kinds = {name: "BN" if p.ndim == 1 else "convolutions" for name, p in small().named_parameters()}
 
-    names: all parameters, before; learning: those with requires_grad; moved: the entries of state_dict() that have
-    another value; silent: parameters with a gradient of zeros; evaluated: whether BN was in evaluation mode at first.
-    features: what came out of the body in evaluation mode before all this, and in training mode in the end.
-    """
+    def group(name: str) -> str:
+        part = name.split(".")[0]
+        return "the head" if part == "fc" else f"{kinds[name]} of the {part}"
 
-    network: nn.Module
-    names: Set[str]
-    learning: Set[str]
-    moved: Set[str]
-    silent: Set[str]
-    evaluated: bool
-    features: tuple[Tensor, Tensor]
+    return counted(chosen, group, kinds)
 
 
-def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+def moved(network: nn.Module, before: dict[str, Tensor]) -> list[str]:
+    """The entries of state_dict() that have another value than before."""
+    now = network.state_dict()
+    return [name for name, value in before.items() if name in now and not torch.equal(now[name], value)]
 
 
-def trained(answer: Callable, all_parameters: bool = True) -> Trained:
-    """The answer's network, trained: the optimiser gets all parameters, or those that require a gradient."""
-    # What is not callable, answered() says so; the cache would stop at a list.
-    return record_of(answer, all_parameters) if callable(answer) else answered(answer, small())
+@freeze.case("what the function returns", "the network that was given")
+def returned(answer):
+    network = small()
+    return in_words(call(answer, network), network)
 
 
-@functools.cache  # emptied by the first probe
-def record_of(answer: Callable, all_parameters: bool) -> Trained:
-    network, x, labels = small(), torch.randn(12, 3, 8, 8), torch.arange(12) % 5
-    names, expected = {name for name, _ in network.named_parameters()}, features(copy.deepcopy(network).eval(), x)
-    before = copy.deepcopy(answered(answer, network).state_dict())
-    evaluated = not any(norm.training for norm in norms(network))
-    parameters = dict(network.named_parameters())
-    learning = {name for name, p in parameters.items() if p.requires_grad}
-    chosen = [p for name, p in parameters.items() if all_parameters or name in learning]
-    optimiser = torch.optim.SGD(chosen or [torch.zeros(1)], lr=0.1, momentum=0.9, weight_decay=0.01)
+@freeze.case("the logits in evaluation mode, before any step", "those of before")
+def nothing_yet(answer):
+    network = frozen(answer)
+    switch(network, False)
+    return network(numbers(4, 3, 8, 8))
+
+
+@freeze.case("what has requires_grad = True, part by part", "nothing outside of network.fc; its weight and its bias")
+def learning(answer):
+    network = frozen(answer)
+    kept = {"parameter": network.parameters(), "module": network.modules()}
+    set_by_name = {f"{kind}.{name}" for kind, of in kept.items() for one in of for name in vars(one) if "_grad" in name}
+    names = [name for name, p in network.named_parameters() if p.requires_grad]
+    return parameters_of(names) | {"attributes that are new": sorted(set_by_name)}
+
+
+@freeze.case("what moves in three steps of SGD with momentum and weight decay", "only the head's weight and bias")
+def weights(answer):
+    network, x, labels = frozen(answer), numbers(12, 3, 8, 8), torch.arange(12) % 5
+    before = copy.deepcopy(network.state_dict())
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
     for _ in range(3):
         switch(network, True)
-        loss = nnF.cross_entropy(network(x), labels)
+        loss = nn.functional.cross_entropy(network(x), labels)
         if loss.requires_grad:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    now = network.state_dict()
-    moved = {name for name in before if not torch.equal(now[name], before[name])}
-    silent = {name for name, p in parameters.items() if p.grad is not None and not p.grad.any()}
-    switch(network, True)
-    return Trained(network, names, learning, moved, silent, evaluated, (expected, features(network, x)))
+    silent = sum(p.grad is not None and not p.grad.any() for p in network.parameters())
+    names = dict(small().named_parameters())
+    return parameters_of([n for n in moved(network, before) if n in names]) | {"gradients of zeros": silent}
 
 
-def check_body(seen: Trained, wrong: Set[str]) -> None:
-    """Raise `Wrong` if these parameters, which learn or have moved, are any of the body's."""
-    body = {name for name in seen.names if not name.startswith("fc.")}
-    of_bn = {name for name in body if isinstance(small().get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)}
-    stem = {name for name in body if name.startswith("stem.")}
-    wrong = wrong & body
-    if not wrong:
-        return
-    got = f"{len(wrong)} of the body's {len(body)} parameters, the first one {sorted(wrong)[0]}"
-    if any("requires_grad" in vars(module) for module in seen.network.modules()):
-        why = "module.requires_grad = ... makes a new attribute that nobody reads: module.requires_grad_(False)."
-        raise Wrong("a module's requires_grad is set", got, why)
-    if wrong <= seen.silent:
-        why = "Weight decay moves a weight also where its gradient is 0, and so does momentum: requires_grad_(False)."
-        raise Wrong("the gradients are only set to zero", got, why)
-    if not seen.moved & body:
-        why = "They do not move, but whoever counts or picks what learns goes by requires_grad: requires_grad_(False)."
-        raise Wrong("only the way to the body is cut", got, why)
-    kinds = {
-        "nothing is frozen": (body, "Do the names in your code occur? Ours begin with stem., stages. and fc."),
-        "BN's weight and bias still learn": (of_bn, "They are parameters as the convolutions' weights are."),
-        "only BN is frozen": (body - of_bn, "The convolutions' weights are to stay as well."),
-        "only the stem is frozen": (body - stem, "All but network.fc is the body: the stages too."),
-        "only the stages are frozen": (stem, "All but network.fc is the body: the stem too."),
-    }
-    for mistake, (names, why) in kinds.items():
-        if wrong == names:
-            raise Wrong(mistake, got, why)
-    raise Wrong("a part of the body still learns", got, "All but network.fc is the body: go through all of it.")
-
-
-def check_head(wrong: Set[str]) -> None:
-    """Raise `Wrong` if these parameters, which do not learn, are any of the head's."""
-    if wrong := {name for name in wrong if name.startswith("fc.")}:
-        mistake = "the head is frozen too" if len(wrong) == 2 else "a part of the head is frozen"
-        why = "Ours is called network.fc: leave out what begins with fc., or free it afterwards, requires_grad_(True)."
-        raise Wrong(mistake, ", ".join(sorted(wrong)), why)
-
-
-@freeze.probe("what the function returns", "the network that was given")
-def returned(answer):
-    record_of.cache_clear()
-    answered(answer, small())
-
-
-@freeze.probe("the logits in evaluation mode, before any step", "those of before")
-def nothing_yet(answer):
-    network, x = small(), torch.randn(4, 3, 8, 8)
-    with torch.no_grad():
-        expected = run(copy.deepcopy(network).eval(), x)
-        switch(answered(answer, network), False)
-        found = run(network, x)
-    if any(norm.running_mean is None for norm in norms(network)):
-        why = "Without them BN normalises by the batch, in evaluation mode too. Keep them, and keep BN in eval()."
-        raise Wrong("BN's statistics are deleted", "running_mean is None", why)
-    if not same(found, expected):
-        why = "What takes BN's place must take its weight, bias, mean and variance; and a forward pass moves those two."
-        raise Wrong("freezing changes the network", "other logits", why)
-
-
-@freeze.probe("requires_grad of the body", "False for every parameter outside of network.fc")
-def body_gradients(answer):
-    seen = trained(answer)
-    check_body(seen, seen.learning)
-
-
-@freeze.probe("requires_grad of the head", "True for the weight and the bias of network.fc")
-def head_gradients(answer):
-    seen = trained(answer)
-    check_head(seen.names - seen.learning)
-
-
-@freeze.probe("the body's weights after three steps of SGD, with momentum and weight decay", "the same, bit for bit")
-def body_weights(answer):
-    seen = trained(answer)
-    check_body(seen, seen.moved)
-
-
-@freeze.probe("the head's weights after three steps, the optimiser with the trainable parameters", "other ones")
-def head_weights(answer):
-    seen = trained(answer, all_parameters=False)
-    if seen.network.fc.weight.grad is None and "fc.weight" in seen.learning:
-        why = "The head has requires_grad = True, but its output has no gradient. Is there a no_grad around it?"
-        raise Wrong("no gradient reaches the head", "a loss that requires no gradient", why)
-    check_head(seen.names - seen.moved)
-
-
-@freeze.probe("BN's running statistics after these steps in training mode", "the same, bit for bit")
+@freeze.case("which of BN's running statistics a batch moves in training mode", "none, not even in the last bit")
 def statistics(answer):
-    seen = trained(answer)
-    running = {name for name, _ in small().named_buffers() if "running" in name}
-    moved = sorted(running & seen.moved)
-    if not moved:
-        return
-    got = f"{len(moved)} of {len(running)} have moved, the first one {moved[0]}"
-    if seen.evaluated:
-        why = "Your eval() has worked, until network.train() set every module back to training, as each epoch does."
-        raise Wrong("the evaluation mode is undone by network.train()", got, why)
-    if len(moved) < len(running):
-        why = "BN is in the stem, in every block and in the projections of the shortcuts: go through network.modules()."
-        raise Wrong("some of BN's statistics still move", got, why)
-    why = "requires_grad = False stops the optimiser only. In training mode each forward pass moves them: eval()."
-    raise Wrong("BN's statistics still move", got, why)
+    network = frozen(answer)
+    mode = "training" if any(m.training for m in network.modules() if isinstance(m, nn.BatchNorm2d)) else "evaluation"
+    before = copy.deepcopy(network.state_dict())
+    switch(network, True)
+    network(numbers(12, 3, 8, 8))
+    running = [name for name, _ in small().named_buffers() if "running" in name]
+    found = [name for name in moved(network, before) if name in running]
+    of = counted(found, lambda name: "projections" if "shortcut" in name else name.split(".")[0], running)
+    return of | ({"mode before network.train()": mode} if found else {})
 
 
-@freeze.probe("what the body computes in training mode, in the end", "what it computed before, in evaluation mode")
+@freeze.case("what the body computes in training mode", "what it computes in evaluation mode")
 def body_outputs(answer):
-    seen = trained(answer)
-    if same(*seen.features) or not sound(answer, nothing_yet, body_weights, statistics):
-        return  # it is right, or their probes say what is wrong
-    got = "other features for the same images: they depend on the others in the batch"
-    if any(not norm.track_running_stats for norm in norms(seen.network)):
-        raise Wrong("BN with track_running_stats = False instead of evaluation mode", got, BATCH)
-    if any(norm.momentum == 0 for norm in norms(seen.network)):
-        raise Wrong("BN with momentum = 0 instead of evaluation mode", got, BATCH)
-    raise Wrong("the body is still in training mode", got, BATCH)
+    network, seen = frozen(answer), []
+    switch(network, True)
+    network.fc.register_forward_pre_hook(lambda fc, given: seen.append(given[0].detach().clone()))
+    network(numbers(12, 3, 8, 8))
+    return seen[0]
 
 
-@freeze.probe("network.train() and network.eval(), and what they return", "the head follows; both return the network")
+@freeze.case("network.train() and network.eval(), and what they return", "the head follows; each returns its module")
 def modes(answer):
-    network = answered(answer, small())
-    for training, name in ((False, "eval"), (True, "train"), (False, "eval")):
-        given = switch(network, training)
-        if given is not network:
-            why = "build(...).eval() is written in one line: what you put in the place of train ends in return network."
-            raise Wrong("your train() does not return the network", type(given).__name__, why)
-        if network.fc.training != training:
-            why = "Only the body stays in evaluation mode. train(mode) of the head, and of the network, go on as ever."
-            raise Wrong("the head's mode does not follow", f"fc.training is {not training} after network.{name}()", why)
+    network, found = frozen(answer), {}
+    for training, name in ((False, "eval()"), (True, "train()")):
+        found[f"network.{name} returns"] = in_words(switch(network, training), network) or "None"
+        found[f"fc.training after {name}"] = str(network.fc.training)
+    others = [name for name, module in network.named_modules() if name and module.train() is not module]
+    return found | {"modules whose train() returns something else": str(len(others))}
+
+
+# --- The mistakes, as other lines of this answer.
+
+
+def stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
+
+
+def by_hand(network: nn.Module) -> nn.Module:
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad = name.startswith("fc.")
+    for path, module in network.named_modules():
+        if path != "fc" and isinstance(module, nn.BatchNorm2d):
+            module.eval()
+            module.train = partial(stay, module)
+    return network
+
+
+freeze.right(by_hand)
+mistake = freeze.mistake
+HEAD, LEARNS = 'name.startswith("fc.")', 'parameter.requires_grad = name.startswith("fc.")'
+NORM, KEEP = "isinstance(module, nn.BatchNorm2d)", "module.train = partial(stay, module)"
+EVAL, END = "module.eval()", "return network"
+
+
+def ending(*lines: str) -> dict[str, str]:
+    return {END: "\n    ".join((*lines, END))}
+
+
+# fmt: off
+mistake("a copy is returned", {"for name, parameter": "network = copy.deepcopy(network)\n    for name, parameter"},
+        "Change the network that is given, and return it: the caller may hold it under another name.")
+# What learns.
+BODY = "All but network.fc is the body: the stem, all stages, and BN's weight and bias in them."
+for name, condition, why in (
+        ("nothing is frozen", "True", "Do the names in your code exist? Ours begin with stem., stages. and fc."),
+        ("the head is frozen too", "False", "The head is network.fc: skip the names that begin with fc."),
+        ("a part of the head is frozen", 'name == "fc.bias"', "It has a weight and a bias, and both learn."),
+        ("a part of the head is frozen", 'name == "fc.weight"', "It has a weight and a bias, and both learn."),
+        ("BN's weight and bias still learn", f"{HEAD} or parameter.ndim == 1", BODY),
+        ("only BN is frozen", f"{HEAD} or parameter.ndim == 4", BODY),
+        ("only the stem is frozen", 'not name.startswith("stem")', BODY),
+        ("only the stages are frozen", 'not name.startswith("stages")', BODY),
+        ("a part of the body still learns", 'name.startswith(("fc.", "stages.2."))', BODY)):
+    mistake(name, {HEAD: condition}, why)
+MODULES = {"for name, parameter in network.named_parameters()": "for name, module in network.named_children()"}
+for attribute in ("requires_grad", "require_grad"):
+    mistake("a module's requires_grad is set", MODULES | {LEARNS: f'module.{attribute} = name == "fc"'},
+            "module.requires_grad = ... makes a new attribute that nobody reads: module.requires_grad_(False).")
+for attribute in ("require_grad", "requires_gradient"):
+    mistake("an attribute that nobody reads", {"parameter.requires_grad": f"parameter.{attribute}"},
+            "It is called requires_grad. With any other name, Python silently makes a new attribute.")
+mistake("the gradients are only set to zero", {LEARNS: f"{HEAD} or parameter.register_hook(torch.zeros_like)"},
+        "Weight decay moves a weight even where its gradient is 0, and so does momentum: use requires_grad_(False).")
+CUT = "network.{0}.forward = torch.no_grad()(network.{0}.forward)"
+mistake("only the way to the body is cut", {LEARNS: "pass"} | ending(CUT.format("stem"), CUT.format("stages")),
+        "They do not move, but code that counts what learns looks at requires_grad: use requires_grad_(False).")
+mistake("no gradient reaches the head", ending("network.forward = torch.no_grad()(network.forward)"),
+        "The head has requires_grad = True, but its output has no gradient. Is there a no_grad around it?")
+# BN and the modes.
+for lines in ({EVAL: "pass", KEEP: "pass"}, {EVAL: "pass"}):
+    mistake("BN's statistics still move", lines,
+            "requires_grad = False stops the optimiser only. In training mode each forward pass moves them: eval().")
+mistake("the evaluation mode is undone by network.train()", {KEEP: "pass"},
+        "Your eval() worked, until network.train() set every module back to training, as each epoch does.")
+for part in ("shortcut", "stem", "stages"):
+    mistake("some of BN's statistics still move", {NORM: f'{NORM} and "{part}" not in path'},
+            "BN is in the stem, in every block and in the projections of the shortcuts: go through network.modules().")
+mistake("a method is replaced by False", {KEEP: "module.train = False"},
+        "module.train is a method, which network.train() calls; module.training holds the mode, and eval() sets it.")
+for instead in ("module.momentum = 0.0", "module.track_running_stats = False"):
+    mistake("the body is still in training mode", {EVAL: instead, KEEP: "pass"}, BATCH)
+mistake("BN's statistics are deleted",
+        {EVAL: "module.track_running_stats, module.running_mean, module.running_var = False, None, None", KEEP: "pass"},
+        "Without them BN normalises by the batch, in evaluation mode too. Keep them, and keep BN in eval().")
+for reset in ("module.reset_running_stats()", "module.reset_parameters()"):
+    mistake("freezing changes the network", {EVAL: f"{EVAL}\n            {reset}"},
+            "Keep BN's weight, bias, mean and variance as they are, also if another layer takes its place.")
+mistake("the head's mode does not follow", ending("network.eval()", "network.train = lambda mode=True: network"),
+        "Only the body stays in evaluation mode; the head and the network itself still follow train() and eval().")
+for lines in (ending("usual = network.train", "network.train = lambda mode=True: usual(mode) and None"),
+              {KEEP: "module.train = lambda mode=True: None"}):
+    mistake("your train() returns nothing", lines,
+            "People write network = build(...).eval(), so whatever replaces train must return its module.")
+# fmt: on

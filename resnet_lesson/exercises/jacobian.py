@@ -1,13 +1,11 @@
 """The exercise `jacobian` of notebook 02: every derivative of a function at a point."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from ..inside import measures
 from .kit.exercise import Exercise, Wrong
-from .kit.probing import run, same
+from .kit.outcomes import agree
 
 jacobian = Exercise(
     "jacobian",
@@ -23,135 +21,146 @@ jacobian = Exercise(
 )
 
 
-def matrix(answer: Callable, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """What the answer returns, as a tensor."""
-    made = answer(f, x)
-    if isinstance(made, (list, tuple)):
-        raise Wrong(
-            "a list instead of a matrix", type(made).__name__, "torch.stack(rows) makes one tensor of the rows."
-        )
-    return run(lambda: made)
-
-
 def three_to_two(x: Tensor) -> Tensor:
     """(x0 x1, x0 + 3 x2), with the Jacobian ((x1, x0, 0), (1, 0, 3))."""
     return torch.stack([x[0] * x[1], x[0] + 3 * x[2]])
 
 
-AT, RIGHT_THERE = (2.0, 5.0, 7.0), ((5.0, 2.0, 0.0), (1.0, 0.0, 3.0))
+def layers_at_zero() -> tuple[nn.Module, nn.Module]:
+    first, second = nn.Linear(4, 6, bias=False), nn.Linear(6, 4, bias=False)
+    nn.init.zeros_(first.weight)
+    nn.init.zeros_(second.weight)
+    return first, second
 
 
-def small_is_right(answer: Callable) -> bool:
-    """Whether the first probe passes, so that a later one does not say the same again."""
-    return same(matrix(answer, three_to_two, torch.tensor(AT)), torch.tensor(RIGHT_THERE), 1e-2)
-
-
-def numbers(m: Tensor) -> str:
-    """A small matrix or vector in one line."""
-    return str([[round(v, 2) for v in row] if isinstance(row, list) else round(row, 2) for row in m.tolist()])
-
-
-@jacobian.probe("f(x) = (x0 x1, x0 + 3 x2) at (2, 5, 7)", "two rows, three columns: [[5, 2, 0], [1, 0, 3]]")
+@jacobian.case("f(x) = (x0 x1, x0 + 3 x2) at (2, 5, 7)", "two rows, three columns: [[5, 2, 0], [1, 0, 3]]")
 def rows_are_outputs(answer):
-    x, right = torch.tensor(AT), torch.tensor(RIGHT_THERE)
-    j = matrix(answer, three_to_two, x)
-    if j.dim() == 0:
-        raise Wrong("a single number", f"{j.item():.2f}", "There is one derivative for each output and each input.")
-    got = f"{numbers(j)} of shape {tuple(j.shape)}"
-    if j.shape == (3, 2) and same(j, right.T):
-        raise Wrong("transposed", got, "Row i belongs to output i, column j to input j. Yours has them the other way.")
-    if same(j.squeeze(), right.sum(0)):
-        why = "That is the gradient of f_0 + f_1. One backward pass adds the rows up: take one for each output."
-        raise Wrong("summed over the outputs", got, why)
-    if same(j.squeeze(), right.sum(1)):
-        raise Wrong("summed over the inputs", got, "Each row has one number for each input: do not add them up.")
-    if same(j, torch.stack([right[0], right.sum(0)])):
-        why = "backward() adds to x.grad, so the second row contains the first. Clear it, or use torch.autograd.grad."
-        raise Wrong("rows pile up", got, why)
-    if same(j, three_to_two(x)):
-        raise Wrong(
-            "the values of f instead of its derivatives", got, "That is what f answers; asked is how it changes with x."
-        )
-    if j.shape == right.shape and torch.equal(j[0], j[1]):
-        why = "x.grad is one tensor that is written into again and again: append x.grad.clone(), then clear x.grad."
-        raise Wrong("all rows are the same tensor", got, why)
-    if any(same(j.squeeze(), row) for row in right):
-        raise Wrong("one row only", got, "That is one output's gradient. Make a row for every output, and stack them.")
-    if j.shape != right.shape:
-        raise Wrong("the wrong shape", got, "As many rows as outputs, as many columns as inputs.")
-    if not same(j, right, 1e-2):
-        raise Wrong("other numbers", got, "Row i is the gradient of f(x)[i] at this very x.")
+    return answer(three_to_two, torch.tensor([2.0, 5.0, 7.0]))
 
 
-@jacobian.probe("a linear function, A x with A = ((1, 2, 3), (4, 5, 6), (7, 8, 9))", "A, all nine entries")
+@jacobian.case("a linear function, A x with A = ((1, 2, 3), (4, 5, 6), (7, 8, 9))", "A, all nine entries")
 def every_entry(answer):
     a = torch.arange(1.0, 10).reshape(3, 3)
-    j = matrix(answer, lambda x: a @ x, torch.tensor([1.0, -2.0, 0.5]))
-    if same(j, a.diag().diag()) or same(j, a.diag()):
-        why = "Output i moves with every input, not only with input i: df_i/dx_j for all pairs i, j."
-        raise Wrong("the diagonal only", numbers(j), why)
+    return answer(lambda x: a @ x, torch.tensor([1.0, -2.0, 0.5]))
 
 
-@jacobian.probe("f(x) = (x0^3, x0 x1) at (30, 20)", "[[2700, 0], [20, 30]]: the slope at that point, exactly")
+@jacobian.case("f(x) = (x0^3, x0 x1) at (30, 20)", "[[2700, 0], [20, 30]]: the slope at that point, exactly")
 def at_x_exactly(answer):
-    def f(x):
-        return torch.stack([x[0] ** 3, x[0] * x[1]])
-
-    j, right = matrix(answer, f, torch.tensor([30.0, 20.0])), torch.tensor([[2700.0, 0], [20, 30]])
-    if j.shape == right.shape and not j.any():
-        why = "These are the derivatives at (0, 0). Differentiate at the x that is given, not at a new tensor."
-        raise Wrong("taken at another point", numbers(j), why)
-    if small_is_right(answer) and not same(j, right, 1e-6):
-        why = "Differences such as (f(x + h) - f(x)) / h come only near it. autograd gives the slope itself."
-        raise Wrong("finite differences instead of autograd", numbers(j), why)
+    made = answer(lambda x: torch.stack([x[0] ** 3, x[0] * x[1]]), torch.tensor([30.0, 20.0]))
+    slopes = torch.tensor([[2700.0, 0], [20, 30]])
+    near = isinstance(made, Tensor) and made.shape == slopes.shape and torch.allclose(made, slopes, rtol=0.1, atol=1)
+    if near and not agree(made, slopes, 1e-6):
+        why = "Differences such as (f(x + h) - f(x)) / h come only near the slope. autograd gives the slope itself."
+        raise Wrong("finite differences instead of autograd", made, why)
+    return made
 
 
-@jacobian.probe(
-    "F(x) = W2 ReLU(W1 x) with all weights zero, and the same F(x) + x", "the zero matrix, and the identity matrix"
-)
+@jacobian.case("F(x) = W2 ReLU(W1 x) with all weights zero, and F(x) + x", "the zero matrix, and the identity matrix")
 def at_zero_weights(answer):
-    first, second, x = nn.Linear(4, 6, bias=False), nn.Linear(6, 4, bias=False), torch.tensor([1.0, 2.0, 3.0, 4.0])
-    for weight in (first.weight, second.weight):
-        nn.init.zeros_(weight)
-    plain = matrix(answer, lambda x: second(first(x).relu()), x)
-    residual = matrix(answer, lambda x: second(first(x).relu()) + x, x)
-    right = same(plain, torch.zeros(4, 4), 1e-2) and same(residual, torch.eye(4), 1e-2)
-    if small_is_right(answer) and not right:
-        got = f"{numbers(plain)} and {numbers(residual)}"
-        raise Wrong("not 0 and I at zero weights", got, "The zeros: F is flat. The ones on the diagonal come from + x.")
+    first, second = layers_at_zero()
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    return {
+        "F(x)": answer(lambda x: second(first(x).relu()), x),
+        "F(x) + x": answer(lambda x: second(first(x).relu()) + x, x),
+    }
 
 
-@jacobian.probe("a function with a single output, x0 x1 x2 at (1, 2, 3)", "a matrix of one row, [[6, 3, 2]]")
+@jacobian.case("a function with a single output, x0 x1 x2 at (1, 2, 3)", "a matrix of one row, [[6, 3, 2]]")
 def one_row(answer):
-    j = matrix(answer, lambda x: x.prod().reshape(1), torch.tensor([1.0, 2.0, 3.0]))
-    if small_is_right(answer) and j.shape == (3,):
-        why = "A matrix of one row has the shape (1, 3). Is there a squeeze() that drops the row?"
-        raise Wrong("no matrix for a single output", f"shape {tuple(j.shape)}", why)
+    return answer(lambda x: x.prod().reshape(1), torch.tensor([1.0, 2.0, 3.0]))
 
 
-@jacobian.probe(
-    "the .grad of the parameters that f uses", "as before: somebody may be in the middle of a training step"
-)
-def parameters_untouched(answer):
+@jacobian.case("x in 64-bit numbers (float64)", "a matrix of 64-bit numbers, too")
+def keeps_precision(answer):
+    return answer(three_to_two, torch.tensor([2.0, 5.0, 7.0], dtype=torch.float64))
+
+
+@jacobian.case("the parameters that f uses, afterwards", "their .grad as before: somebody may be training")
+def leaves_parameters_alone(answer):
     layer = nn.Linear(3, 2)
     layer.weight.grad = torch.full_like(layer.weight, 5.0)
-    matrix(answer, layer, torch.tensor([1.0, 2.0, 3.0]))
-    if layer.bias.grad is not None or (layer.weight.grad != 5).any():
-        why = (
-            "backward() adds to the .grad of everything that requires one. torch.autograd.grad only returns the result."
-        )
-        raise Wrong("the parameters' .grad is changed", "other values", why)
+    answer(layer, torch.tensor([1.0, 2.0, 3.0]))
+    return {"weight.grad": layer.weight.grad, "bias.grad": layer.bias.grad}
 
 
-@jacobian.probe(
-    "x itself, afterwards", "as before: the same values, no .grad, and no requires_grad that it did not have"
-)
-def x_untouched(answer):
+@jacobian.case("x itself, afterwards", "as before: its values, no .grad, and requires_grad only if it had it")
+def leaves_x_alone(answer):
     x, other = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
-    matrix(answer, three_to_two, x)
-    matrix(answer, three_to_two, other)
-    marked = x.requires_grad or not other.requires_grad  # as they were before: no, and yes
-    if marked or other.grad is not None or x.tolist() != [1.0, 2.0, 3.0]:
-        why = "x belongs to the caller. Work on a copy: x = x.detach().requires_grad_() makes a new tensor."
-        got = f"requires_grad {'changed' if marked else 'kept'}, .grad {'empty' if other.grad is None else 'filled'}"
-        raise Wrong("the caller's x is changed", got, why)
+    answer(three_to_two, x)
+    answer(three_to_two, other)
+    return {
+        "x": x.detach(),
+        "x.requires_grad": x.requires_grad,
+        "x.requires_grad, where it had it": other.requires_grad,
+        "x.grad": other.grad,
+    }
+
+
+# --- The mistakes, each as somebody would write it.
+
+
+def backward_into_x(f, x, take):
+    """The rows are taken from x.grad, which backward() adds to."""
+    x = x.detach().clone().requires_grad_()
+    y = f(x)
+    rows = []
+    for i in range(len(y)):
+        y[i].backward(retain_graph=True, inputs=[x])
+        rows.append(take(x.grad))
+    return torch.stack(rows)
+
+
+def backward_into_everything(f, x):
+    rows = []
+    for i in range(len(f(x))):
+        x = x.detach().clone().requires_grad_()
+        f(x)[i].backward()
+        rows.append(x.grad)
+    return torch.stack(rows)
+
+
+def marks_x(f, x, afterwards=True):
+    made = right(f, x.requires_grad_())
+    x.requires_grad_(afterwards)
+    return made
+
+
+right, mistake = measures.jacobian, jacobian.mistake
+# fmt: off
+mistake("transposed", lambda f, x: right(f, x).T,
+        "Row i belongs to output i, column j to input j. Yours has them the other way.")
+for axis in (dict(dim=0), dict(dim=0, keepdim=True)):
+    mistake("summed over the outputs", lambda f, x, axis=axis: right(f, x).sum(**axis),
+            "That is the gradient of f_0 + f_1. One backward pass adds the rows up: take one for each output.")
+mistake("summed over the inputs", lambda f, x: right(f, x).sum(1),
+        "Each row has one number for each input: do not add them up.")
+for number in (torch.sum, torch.linalg.norm):
+    mistake("a single number", lambda f, x, number=number: number(right(f, x)),
+            "There is one derivative for each output and each input.")
+mistake("rows pile up", lambda f, x: backward_into_x(f, x, torch.clone),
+        "backward() adds to x.grad, so the second row contains the first. Clear it, or use torch.autograd.grad.")
+for same in (lambda f, x: backward_into_x(f, x, lambda grad: grad), lambda f, x: right(f, x)[-1:].repeat(len(f(x)), 1)):
+    mistake("all rows are the same tensor", same,
+            "x.grad is one tensor that is written into again and again: append x.grad.clone(), then clear x.grad.")
+mistake("the values of f instead of its derivatives", lambda f, x: f(x),
+        "That is what f answers; asked is how it changes with x.")
+for row in (0, -1, slice(1)):
+    mistake("one row only", lambda f, x, row=row: right(f, x)[row],
+            "That is one output's gradient. Make a row for every output, and stack them.")
+mistake("a list instead of a matrix", lambda f, x: list(right(f, x)),
+        "torch.stack(rows) makes one tensor of the rows.")
+for diagonal in (torch.diag, lambda j: j.diag().diag()):
+    mistake("the diagonal only", lambda f, x, diagonal=diagonal: diagonal(right(f, x)),
+            "Output i moves with every input, not only with input i: df_i/dx_j for all pairs i, j.")
+mistake("taken at another point", lambda f, x: right(f, torch.zeros_like(x)),
+        "These are the derivatives at (0, 0). Differentiate at the x that is given, not at a new tensor.")
+mistake("no matrix for a single output", lambda f, x: right(f, x).squeeze(),
+        "A matrix of one row has the shape (1, 3). Is there a squeeze() that drops the row?")
+mistake("the precision is lost", lambda f, x: right(f, x).float(),
+        "torch.zeros(...) and torch.eye(...) make 32-bit numbers: give them dtype=x.dtype, or stack the rows.")
+mistake("the parameters' .grad is changed", backward_into_everything,
+        "backward() adds to the .grad of everything that requires one. torch.autograd.grad only returns the result.")
+for after in (True, False):
+    mistake("the caller's x is changed", lambda f, x, after=after: marks_x(f, x, after),
+            "x belongs to the caller. Work on a copy: x = x.detach().requires_grad_() makes a new tensor.")
+# fmt: on

@@ -1,23 +1,24 @@
 """The third exercise of notebook 05: torchvision's weights in our network."""
 
+import functools
+import re
 from collections.abc import Callable
 
 import torch
-import torchvision
-from torch import nn
+from torch import Tensor
 
+from ..models import weights
 from ..models.blocks import BasicBlock, Bottleneck
 from ..models.resnet import ResNet
-from ..models.weights import from_torchvision, to_torchvision
 from .kit.exercise import Exercise, Wrong
-from .kit.probing import run, same, shake, shape
+from .kit.outcomes import agree, attempt, words
 
 load_torchvision = Exercise(
     "load_torchvision",
     "Write the function that renames torchvision's weights to ours.",
-    solution=(from_torchvision,),
+    solution=(weights.from_torchvision,),
     hints=(
-        "Print the two lists of keys beside each other, as in section 8. Four things differ: which?",
+        "Print the two lists of keys beside each other, as in section 8. They differ in four ways: which?",
         "Make a new dictionary: {rename(key): tensor for key, tensor in weights.items()}. The tensors stay as "
         "they are.",
         'Begin with what a key starts with: "layer3.0." becomes "stages.2.0.", as ours count from 0. '
@@ -29,178 +30,192 @@ load_torchvision = Exercise(
     read="notebook 05, section 8",
 )
 
-
-def tiny(block: type[nn.Module], depths: tuple[int, ...]) -> tuple[dict, dict]:
-    """A small network's weights, named as torchvision's and as ours."""
-    ours = ResNet(block, depths, widths=(4, 8, 8, 8), num_classes=5).state_dict()
-    for i, tensor in enumerate(ours.values()):
-        tensor.copy_(torch.randint(100, tensor.shape) + 100 * i)  # no two tensors are equal
-    theirs = {key: tensor.clone() for key, tensor in to_torchvision(ours).items()}
-    return theirs, ours
+BLOCK, LAYER = r"^layer\d\.\d+", r"(?<=\d\.)(conv\d|bn\d|downsample\.\d)"  # of torchvision's keys
+BASIC, BOTTLENECK = (BasicBlock, (2, 1, 1, 1)), (Bottleneck, (1, 1, 1, 1))
+TEN, TWELVE = (BasicBlock, (1, 1, 10, 1)), (BasicBlock, (1, 1, 12, 1))
 
 
-def renamed(answer: Callable, theirs: dict) -> dict:
-    result = answer(dict(theirs))
+@functools.cache
+def small(kind: tuple) -> dict[str, Tensor]:
+    """The weights of a small ResNet, named as torchvision's; the numbers of the i-th tensor are around 100 i."""
+    ours = ResNet(kind[0], kind[1], widths=(4, 8, 8, 8), num_classes=5).state_dict()
+    generator = torch.Generator().manual_seed(0)
+    for i, tensor in enumerate(ours.values(), start=1):
+        tensor.copy_(torch.randint(-40, 40, tensor.shape, generator=generator) + 100 * i)
+    return weights.to_torchvision(ours)
+
+
+def given(kind: tuple = BASIC) -> dict[str, Tensor]:
+    return {key: tensor.clone() for key, tensor in small(kind).items()}
+
+
+def sent(answer: Callable, kind: tuple = BASIC) -> dict[str, dict[str, Tensor]]:
+    """What became of each tensor, by its old name: new name -> tensor; nothing if it was dropped."""
+    result = answer(given(kind))
     if not isinstance(result, dict):
         why = "Return a dictionary: new name -> tensor. " + ("Does it end in `return`?" if result is None else "")
         raise Wrong("no dictionary is returned", type(result).__name__, why.strip())
-    if not result:
-        raise Wrong("the dictionary is empty", "{}", "Put every tensor into it: new[new_key] = tensor.")
-    if len(result) == 1 < len(theirs):
-        why = "Is the `return` indented too far? It belongs after the loop, not into it."
-        raise Wrong("the dictionary has one key only", next(iter(result)), why)
-    return result
+    found: dict[str, dict[str, Tensor]] = {key: {} for key in small(kind)}
+    for key, tensor in result.items():
+        if not isinstance(tensor, Tensor):
+            raise Wrong("not a tensor", f"{type(tensor).__name__} under {key}", "Leave the tensors as they are.")
+        i = round(tensor.double().mean().item() / 100)
+        if 1 <= i <= len(found):
+            list(found.values())[i - 1][str(key)] = tensor
+    return found
 
 
-def first(keys) -> str:
-    return f"{len(keys)} such keys, the first one {sorted(keys)[0]}"
+def start(key: str) -> str:
+    """Of a new key, the stage and the block: "stages.0.1"."""
+    match = re.match(r"([a-z]+\.)?\w*\d+\.\d+(?=\.)", key)
+    return match[0] if match else key
 
 
-@load_torchvision.probe("the keys outside of the stages: conv1, bn1 and fc", "stem.conv1, stem.bn1 and fc")
+def layer(key: str) -> str:
+    """What is between the block and the last part: "residual.conv1"."""
+    return key.removeprefix(start(key) + ".").rpartition(".")[0]
+
+
+def names(answer: Callable, part: Callable[[str], str], pattern: str, kind: tuple = BASIC) -> dict[str, str]:
+    """That part of the new keys, by what the pattern finds in the old ones."""
+    found: dict[str, dict[str, None]] = {}
+    for old, new in sent(answer, kind).items():
+        if match := re.search(pattern, old):
+            found.setdefault(match[0], {}).update(dict.fromkeys(map(part, new)))
+    return {old: _one_and_more(list(parts)) for old, parts in found.items()}
+
+
+def _one_and_more(parts: list[str]) -> str:
+    return parts[0] + (f" and {len(parts) - 1} others" if len(parts) > 1 else "") if parts else "dropped"
+
+
+@load_torchvision.case("a basic, a bottleneck and again the basic ResNet", "the same names for the first and the third")
+def no_memory(answer):
+    first, _, again = (list(answer(given(kind))) for kind in (BASIC, BOTTLENECK, BASIC))
+    if first != again:
+        why = "Make the new dictionary inside the function: one outside, or a default, keeps what was put into it."
+        raise Wrong("it remembers earlier calls", f"{len(first)} names, then {len(again)}", why)
+
+
+@load_torchvision.case("the keys outside of the stages: conv1, bn1 and fc", "stem.conv1, stem.bn1 and fc")
 def outside(answer):
-    keys = set(renamed(answer, tiny(BasicBlock, (1, 1, 1, 1))[0]))
-    if wrong := {key for key in keys if key.endswith(("fc.weight", "fc.bias")) and not key.startswith("fc.")}:
-        raise Wrong("the fc keys are renamed", first(wrong), "The linear layer has the same name in both: leave it.")
-    if wrong := {key for key in keys if key.startswith(("conv1.", "bn1."))}:
-        why = 'Our first convolution and BN are inside the stem: "stem.conv1.weight".'
-        raise Wrong("the stem is not renamed", first(wrong), why)
-    if wrong := {key for key in keys if "stem." in key[1:]}:
-        why = "Blocks have a conv1 and a bn1 too. Rename them as stem only where the key *begins* with that name."
-        raise Wrong("a block's conv1 is taken for the stem", first(wrong), why)
+    return names(answer, lambda key: key.rpartition(".")[0], "^(conv1|bn1|fc)")
 
 
-@load_torchvision.probe("the names of the stages, layer1 to layer4", "stages.0 to stages.3")
+@load_torchvision.case("the names of the stages, layer1 to layer4", "stages.0 to stages.3")
 def stages(answer):
-    keys = set(renamed(answer, tiny(BasicBlock, (1, 1, 1, 1))[0]))
-    if wrong := {key for key in keys if "layer" in key}:
-        raise Wrong("the layer keys keep their names", first(wrong), '"layer1" is "stages.0" with us.')
-    if wrong := {key for key in keys if "stages.4." in key}:
-        raise Wrong(
-            "the stages are counted from 1", first(wrong), "torchvision counts from 1, ours from 0: subtract 1."
-        )
+    return names(answer, start, BLOCK)
 
 
-@load_torchvision.probe("the names inside blocks", "residual.conv1, residual.bn1, ...; shortcut.0 and shortcut.1")
+@load_torchvision.case("the names inside blocks", "residual.conv1, residual.bn1, ...; shortcut.0 and shortcut.1")
 def inside(answer):
-    keys = set(renamed(answer, tiny(BasicBlock, (1, 1, 1, 1))[0]))
-    if wrong := {key for key in keys if "residual.downsample" in key or "residual.shortcut" in key}:
-        why = "The shortcut is beside the residual function, not in it: no residual. before shortcut."
-        raise Wrong("the shortcut keys have a residual. too many", first(wrong), why)
-    if wrong := {key for key in keys if "downsample" in key}:
-        raise Wrong("the downsample keys keep their names", first(wrong), '"downsample." is "shortcut." with us.')
-    blocks = {key for key in keys if key.startswith(("stages.", "layer")) and "shortcut" not in key}
-    if wrong := {key for key in blocks if "residual" not in key}:
-        why = 'Inside a block, "conv1.weight" is "residual.conv1.weight" with us.'
-        raise Wrong("the prefix residual. is missing", first(wrong), why)
+    return names(answer, layer, LAYER)
 
 
-@load_torchvision.probe("what comes out beside convolutions and fc", "all of BN: also its statistics")
-def statistics(answer):
-    keys = set(renamed(answer, tiny(BasicBlock, (1, 1, 1, 1))[0]))
-    if not any(key.endswith("running_var") for key in keys):
-        why = "They are no parameters, but BN uses them in evaluation: keep every entry of the dictionary."
-        raise Wrong("BN's running statistics are dropped", "no running_var", why)
-    if not any(key.endswith("num_batches_tracked") for key in keys):
-        why = "BN counts its batches in it. Keep every entry of the dictionary."
-        raise Wrong("the batch counters are dropped", "no num_batches_tracked", why)
+@load_torchvision.case("the last part of each key", "as it was; and all of BN is there, also its statistics")
+def last_part(answer):
+    return names(answer, lambda key: key.rpartition(".")[2], r"\w+$")
 
 
-def leftovers(answer: Callable, block: type[nn.Module], depths: tuple[int, ...]) -> set[str]:
-    """The keys that differ from ours, where all those of a small ResNet with basic blocks are right."""
-    theirs, ours = tiny(BasicBlock, (1, 1, 1, 1))
-    if set(renamed(answer, theirs)) != set(ours):
-        return set()  # the other probes say more
-    theirs, ours = tiny(block, depths)
-    return set(renamed(answer, theirs)) ^ set(ours)
-
-
-@load_torchvision.probe("bottlenecks, with conv3 and bn3", "residual.conv3 and residual.bn3")
+@load_torchvision.case("bottlenecks, with conv3 and bn3", "residual.conv3 and residual.bn3")
 def bottlenecks(answer):
-    if wrong := leftovers(answer, Bottleneck, (1, 1, 1, 1)):
-        why = "A bottleneck has three convolutions. Is each name listed? Better: everything but the shortcut."
-        raise Wrong("the third convolution is forgotten", first(wrong), why)
+    return names(answer, layer, LAYER, BOTTLENECK)
 
 
-@load_torchvision.probe("a stage of 12 blocks: ResNet-101 has one of 23", "stages.2.10 and stages.2.11 too")
+@load_torchvision.case("a stage of 12 blocks: ResNet-101 has one of 23", "stages.2.10 and stages.2.11 too")
 def two_digits(answer):
-    if wrong := leftovers(answer, BasicBlock, (1, 1, 12, 1)):
+    found = {kind: attempt(names, answer, start, BLOCK, kind) for kind in (TEN, TWELVE)}
+    if agree(found[TEN], names(right, start, BLOCK, TEN)) and not agree(
+        found[TWELVE], expected := names(right, start, BLOCK, TWELVE)
+    ):
         why = r"A block's number may have two digits: \d+ in a pattern, split('.') instead of counting letters."
-        raise Wrong("block numbers with two digits", first(wrong), why)
+        raise Wrong("block numbers with two digits", words(found[TWELVE], expected), why)
+    return found[TWELVE]
 
 
-def values_changed(answer: Callable) -> str:
-    """A key whose tensor the answer has written into, or nothing."""
-    theirs, _ = tiny(BasicBlock, (1, 1, 1, 1))
-    given = {key: tensor.clone() for key, tensor in theirs.items()}
-    answer(dict(given))
-    return next((key for key in theirs if not torch.equal(given[key], theirs[key])), "")
-
-
-@load_torchvision.probe("the tensors", "each as it was, under its new name")
+@load_torchvision.case("the tensors", "all of them, each as it was")
 def tensors(answer):
-    theirs, ours = tiny(BasicBlock, (1, 1, 1, 1))
-    result = renamed(answer, theirs)
-    if set(result) != set(ours) or values_changed(answer):
-        return  # the other probes say more
-    for key in ours:
-        got, expected = result[key], ours[key]
-        if not isinstance(got, torch.Tensor) or got.dtype != expected.dtype:
-            raise Wrong(
-                "tensors of another type",
-                f"{key}: {getattr(got, 'dtype', type(got).__name__)}",
-                "Leave the tensors as they are.",
-            )
-        turned = got.shape != expected.shape or not torch.equal(got, expected)
-        if turned and torch.equal(got.flatten().sort()[0], expected.flatten().sort()[0]):
-            why = (
-                "Both libraries are PyTorch and store weights alike, (out, in, height, width): rename, change nothing."
-            )
-            raise Wrong("a tensor is transposed or reshaped", f"{key}, {shape(got)}: numbers in other places", why)
-        if turned:
-            raise Wrong("tensors under other names", key, "Each tensor goes with its own key: loop over items().")
+    found = {old: tensor for old, new in sent(answer).items() for tensor in new.values()}
+    return {"in all": len(answer(given())), **found}
 
 
-@load_torchvision.probe("the dictionary that was handed in", "unchanged")
+@load_torchvision.case("what was handed in, afterwards", "the same keys, and the same numbers")
 def untouched(answer):
-    theirs, _ = tiny(BasicBlock, (1, 1, 1, 1))
-    given, keys = dict(theirs), list(theirs)
-    answer(given)
-    if list(given) != keys:
-        why = "Somebody may still need it: put what you rename into a new dictionary, without pop() or del."
-        raise Wrong("the given dictionary is changed", f"{len(set(keys) - set(given))} keys gone", why)
+    mine = given()
+    answer(mine)
+    if changed := [key for key in mine if key in small(BASIC) and not torch.equal(mine[key], small(BASIC)[key])]:
+        why = "The new dictionary may hold the same tensors: what writes into one (zero_(), copy_(), +=) shows in both."
+        raise Wrong("the given tensors are changed", f"other numbers in {changed[0]}", why)
+    return "the same keys" if list(mine) == list(small(BASIC)) else "other keys"
 
 
-@load_torchvision.probe("the tensors that were handed in", "unchanged")
-def tensors_untouched(answer):
-    if key := values_changed(answer):
-        why = "The new dictionary holds the same tensors: what writes into them (zero_(), copy_(), +=) is seen in both."
-        raise Wrong("the given tensors are changed", f"other values in {key}", why)
+# --- The mistakes, as lines in place of the course's.
 
 
-def found_before(answer: Callable) -> bool:
-    """Whether another probe has found something, so that the last one need not say the same again."""
-    for probe in load_torchvision.probes:
-        if probe.run is not same_logits:
-            try:
-                probe.run(answer)
-            except Exception:  # whatever a student's code may raise
-                return True
-    return False
+def stem_too_often(layers: str, instead: str) -> Callable:
+    """The right names, but a block's conv1 or bn1 named as the stem's."""
+    return lambda given: {re.sub(f"residual.({layers})\\b", instead, key): w for key, w in right(given).items()}
 
 
-@load_torchvision.probe("torchvision's ResNet with one block a stage, loaded into ours", "the same logits")
-def same_logits(answer):
-    theirs = shake(torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], 10)).eval()
-    ours = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=10).eval()
-    weights = renamed(answer, theirs.state_dict())
-    if found_before(answer):
-        return
-    try:
-        ours.load_state_dict(weights)
-    except RuntimeError as error:
-        why = "Compare your keys with those of our network, one by one: which differ?"
-        raise Wrong("it does not load", " ".join(str(error).split())[:150] + " ...", why) from error
-    x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        if not same(run(ours, x), run(theirs, x)):
-            raise Wrong("other logits", "different numbers", "Are the tensors the ones that belong to the names?")
+def exchanged(given):
+    """BN's mean under the name of the variance."""
+    other = {"running_mean": "running_var", "running_var": "running_mean"}
+    return {re.sub("running_(mean|var)", lambda m: other[m[0]], key): w for key, w in right(given).items()}
+
+
+def pops(given):
+    return {new: given.pop(old) for old, new in zip(list(given), right(given), strict=True)}
+
+
+right, mistake = weights.from_torchvision, load_torchvision.mistake
+NAME, PART, STAGE = 'f"stages.{stage}.{block}.{part}"', 'f"residual.{part}"', "int(match[1]) - 1"
+SHORTCUT = 'part.replace("downsample.", "shortcut.")'
+STEM, ITEMS = 'return f"stem.{key}"', "rename(key): tensor for key, tensor in weights.items()"
+KEPT = "In evaluation BN uses its running statistics, though they are no parameters: keep every entry."
+# fmt: off
+mistake("the stages are counted from 1", {STAGE: "int(match[1])"},
+        "torchvision counts from 1 and we count from 0: subtract 1.")
+for number in ("match[1]", "stage"):
+    mistake("the layer keys keep their names", {NAME: f'f"layer{{{number}}}.{{block}}.{{part}}"'},
+            '"layer1" is called "stages.0" in our network.')
+mistake("the downsample keys keep their names", {SHORTCUT: "part"},
+        '"downsample." is called "shortcut." in our network.')
+for lines in ({SHORTCUT: '"residual." + part.replace("downsample.", "shortcut.")'}, {SHORTCUT: '"residual." + part'}):
+    mistake("the shortcut keys have a residual. too many", lines,
+            "The shortcut is beside the residual function, not in it: no residual. before shortcut.")
+mistake("the prefix residual. is missing", {PART: "part"},
+        'Inside a block, "conv1.weight" is called "residual.conv1.weight" in our network.')
+mistake("the stem is not renamed", {STEM: "return key"},
+        'Our first convolution and BN are inside the stem: "stem.conv1.weight".')
+for lines in ({"return key": STEM}, {"return key": 'return f"head.{key}"'}):
+    mistake("the fc keys are renamed", lines, "The linear layer has the same name in both networks: leave it.")
+for layers in ("conv1|bn1", "conv1", "bn1"):
+    for instead in (r"residual.stem.\1", r"stem.residual.\1", r"stem.\1"):
+        mistake("a block's conv1 is taken for the stem", stem_too_often(layers, instead),
+                "Blocks have a conv1 and a bn1 too. Rename them as stem only where the key *begins* with that name.")
+for kept in ("'running' not in key and 'num_batches' not in key", "'running' not in key",
+             "key.endswith(('weight', 'bias'))"):
+    mistake("BN's running statistics are dropped", {ITEMS: f"{ITEMS} if {kept}"}, KEPT)
+mistake("the batch counters are dropped", {ITEMS: f"{ITEMS} if 'num_batches' not in key"},
+        "BN counts its batches in num_batches_tracked. Keep every entry of the dictionary.")
+THIRD = "'3.' in key.split('.0.')[-1]"
+for lines in ({ITEMS: f"key if {THIRD} else {ITEMS}"}, {ITEMS: f"{ITEMS} if not {THIRD}"},
+              {PART: '(part if "3." in part else f"residual.{part}")'}):
+    mistake("the third convolution is forgotten", lines,
+            "A bottleneck has three convolutions. Is each name listed? Better: everything but the shortcut.")
+for mixed in (exchanged, lambda given: dict(zip(right(given), (given[key] for key in sorted(given)), strict=True))):
+    mistake("tensors under other names", mixed, "Each tensor goes with its own key: loop over weights.items().")
+mistake("a tensor is transposed", {ITEMS: ITEMS.replace(": tensor", ": tensor.mT if tensor.ndim > 1 else tensor")},
+        "Both networks are PyTorch's and keep weights alike, (out, in, height, width): rename, and change nothing.")
+for cast in ("half()", "double()"):
+    mistake("tensors of another type", {ITEMS: ITEMS.replace(": tensor", f": tensor.{cast}")},
+            "Leave the tensors as they are.")
+mistake("the dictionary is empty", {"return {rename(key): tensor for key, tensor in weights.items()}": "return {}"},
+        "Put every tensor into it: new[new_key] = tensor.")
+for i in (0, -1):
+    mistake("the dictionary has one key only", lambda given, i=i: dict([list(right(given).items())[i]]),
+            "Is the `return` indented too far? It belongs after the loop, not into it.")
+for popped in (pops, lambda given: [given.update(pops(given)), given][1]):
+    mistake("the given dictionary is changed", popped,
+            "Somebody may still need it: put what you rename into a new dictionary, without pop() or del.")
+# fmt: on

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..models import resnet
-from ..models.blocks import Bottleneck
+from .kit.blocks import count, learning
+from .kit.calls import numbers, run
 from .kit.exercise import Exercise, Wrong
-from .kit.network_probes import Call, made, recorder
-from .kit.probing import count, run, same, shape
+from .kit.networks import Call, arguments, different, must_run, none_hidden, on_the_way, recorder
+from .kit.outcomes import agree, attempt
 
 make_stage = Exercise(
     "make_stage",
     "Write the function that makes one stage: blocks in a row, the first of which changes the shape.",
     solution=(resnet.make_stage,),
     hints=(
-        "Look at the printed stage of ResNet-34 again. In what does its first block differ from the others?",
+        "Look at the printed stage of ResNet-34 again. How does its first block differ from the others?",
         "The first block is block(in_channels, width, stride). The others have stride 1; what is their number of "
         "input channels?",
         "A block puts out width * block.expansion channels. That is what each later block takes in.",
@@ -27,120 +27,150 @@ make_stage = Exercise(
 )
 
 
-def stage_calls(answer: Callable, *arguments: int, expansion: int = 1) -> tuple[nn.Module, list[Call]]:
-    """A student's stage of recorders, run once."""
+def stage(answer: Callable, *given: int, expansion: int = 1) -> tuple[nn.Module, list[Call], Tensor]:
+    """The student's stage made of recorders, its blocks as they ran, and what came out."""
     block = recorder(expansion)
-    stage = made(answer, block, *arguments)
-    if isinstance(stage, (list, tuple, nn.ModuleList)):
+    made = answer(block, *given)
+    if isinstance(made, (list, tuple, nn.ModuleList)):
         why = "A stage is called like a layer: return nn.Sequential(*blocks)."
-        raise Wrong("a list instead of nn.Sequential", type(stage).__name__, why)
-    if not isinstance(stage, nn.Module):
-        raise Wrong("not a module", type(stage).__name__, "Does your function end in `return nn.Sequential(*blocks)`?")
-    run(stage, torch.randn(2, arguments[0], 8, 8))
-    if block.made and not block.calls:
-        raise Wrong("the blocks do not run", f"{block.made} blocks, none of them called", "Does forward call them?")
-    if not block.calls and not list(stage.children()):
-        why = "The stage is empty: no block(...) was called, or none was put into it."
-        raise Wrong("no block was made", "a stage without blocks", why)
-    if not block.calls:
-        why = "The stage is made of the class that is given: call block(in_channels, width, stride)."
-        raise Wrong("the given block is ignored", "a stage of other blocks", why)
-    return stage, block.calls
+        raise Wrong("a list instead of nn.Sequential", type(made).__name__, why)
+    if not isinstance(made, nn.Module):
+        raise Wrong("not a module", type(made).__name__, "Does your function end in `return nn.Sequential(*blocks)`?")
+    y = run(made, numbers(2, given[0], 8, 8))
+    must_run(block)
+    return made, block.calls, y
 
 
-@make_stage.probe("a stage of 3 blocks, 64 -> 128 channels, stride 2", "one module, which owns its blocks")
-def one_module(answer):
-    stage, calls = stage_calls(answer, 64, 128, 3, 2)
-    if any(call.block not in list(stage.modules()) for call in calls):
-        why = "Blocks in a plain Python list are unknown to the module: an optimiser would not see their parameters."
-        raise Wrong("the blocks do not belong to the stage", f"{count(stage)} parameters", why)
+def blocks(answer: Callable, *given: int, expansion: int = 1) -> list[Call]:
+    return stage(answer, *given, expansion=expansion)[1]
 
 
-@make_stage.probe("how many blocks run, for depth 1, 2 and 5", "1, 2 and 5")
-def number_of_blocks(answer):
-    found = [len(stage_calls(answer, 64, 64, depth, 1)[1]) for depth in (1, 2, 5)]
-    got = ", ".join(map(str, found))
-    if found in ([2, 3, 6], [1, 1, 4], [1, 2, 4]):
-        off = "many" if found[0] == 2 else "few"
-        why = "The first block is made apart, so depth - 1 others follow: range(depth - 1), or range(1, depth)."
-        raise Wrong(f"one block too {off}", got, why)
-    if found != [1, 2, 5]:
-        raise Wrong("the wrong number of blocks", got, "depth counts all blocks of the stage, the first included.")
+@make_stage.case("the same call twice", "the same blocks both times")
+def no_memory(answer):
+    first, again = (arguments(blocks(answer, 64, 64, 2, 1)) for _ in range(2))
+    if first != again:
+        why = "Begin with an empty list in each call, inside the function: a default that is a list is made only once."
+        raise Wrong("it remembers earlier calls", f"{first}; then {again}", why)
 
 
-@make_stage.probe("whether the blocks of a stage are different ones", "each has weights of its own")
-def own_weights(answer):
-    _, calls = stage_calls(answer, 64, 64, 4, 1)
-    blocks = {id(call.block) for call in calls}
-    if len(blocks) < len(calls):
-        why = "[block(...)] * n repeats one object, so its weights are shared. Call block(...) once for each."
-        raise Wrong("the same block several times", f"{len(blocks)} different among {len(calls)}", why)
+@make_stage.case("4 blocks, 64 -> 128 channels", "block(64, 128), then block(128, 128) three times")
+def channels(answer):
+    return arguments(blocks(answer, 64, 128, 4, 1))
 
 
-@make_stage.probe("the strides of 4 blocks, asked for stride 2", "2, 1, 1, 1")
-def strides(answer):
-    found = [call.stride for call in stage_calls(answer, 64, 128, 4, 2)[1]]
-    got = ", ".join(map(str, found))
-    if len(found) > 1 and set(found) == {2}:
-        why = f"Each block halves the size again: 56x56 would become {56 // 2 ** len(found)}x{56 // 2 ** len(found)}."
-        raise Wrong("the stride in every block", got, f"{why} Only the first block takes the stride.")
-    if set(found) == {1}:
-        raise Wrong("the stride is ignored", got, "Hand the stride on to the first block.")
-    if found[0] == 1 and found[-1] == 2:
-        why = "The first block takes it, so that all the others work at the smaller size."
-        raise Wrong("the stride in the last block", got, why)
-    if found[0] != 2 or set(found[1:]) - {1}:
-        raise Wrong("the stride in the wrong blocks", got, "Only the first block takes the stride.")
-
-
-@make_stage.probe("what comes out of 3 blocks in training mode", "what the last block puts out, and nothing else")
-def only_blocks(answer):
-    stage, _ = stage_calls(answer, 16, 32, 3, 2)
-    x = torch.randn(2, 16, 8, 8)
-    y, expected = run(stage, x), x[:, :1, ::2, ::2].expand(-1, 32, -1, -1)  # as the recorder computes it
-    if y.shape == expected.shape and not same(y, expected):
-        why = "A stage is blocks in a row. What else is in it: a ReLU, a dropout, a BN?"
-        raise Wrong("more than blocks", "other numbers", why)
-
-
-@make_stage.probe("what 4 blocks with expansion 1 take in, 64 -> 128 channels", "64, then 128, 128, 128")
-def input_channels(answer):
-    found = [call.in_channels for call in stage_calls(answer, 64, 128, 4, 2)[1]]
-    got = ", ".join(map(str, found))
-    if len(found) > 1 and set(found) == {64}:
-        why = "After the first block there are 128 channels: the others are block(128, 128)."
-        raise Wrong("the input channels are not updated", got, why)
-    if set(found) == {128}:
-        raise Wrong("the first block ignores in_channels", got, "The first block takes in what enters the stage: 64.")
-    if found[0] != 64 or set(found[1:]) - {128}:
-        raise Wrong("the wrong input channels", got, "Each block takes in what the one before it puts out.")
-
-
-@make_stage.probe(
-    "3 blocks with expansion 4, as bottlenecks have, 256 channels in, width 128", "in: 256, 512, 512; width: 128 each"
-)
+@make_stage.case("3 blocks with expansion 4, 256 channels in, width 128", "block(256, 128), then block(512, 128) twice")
 def expansion_counts(answer):
-    calls = stage_calls(answer, 256, 128, 3, 1, expansion=4)[1]
-    widths, inputs = [[getattr(call, what) for call in calls] for what in ("width", "in_channels")]
-    if 512 in widths:
-        why = "width is the inner width; the block multiplies by its expansion itself: block(512, 128)."
-        raise Wrong("the expansion is multiplied into the width", f"width {', '.join(map(str, widths))}", why)
-    if set(widths) != {128}:
-        raise Wrong("the wrong width", ", ".join(map(str, widths)), "Every block of a stage has the width `width`.")
-    if 128 in inputs[1:]:
-        why = "A bottleneck of width 128 puts out 4 * 128 = 512 channels: multiply by block.expansion."
-        raise Wrong("the expansion is forgotten", f"input {', '.join(map(str, inputs))}", why)
+    return arguments(blocks(answer, 256, 128, 3, 1, expansion=4))
 
 
-@make_stage.probe(
-    "ResNet-50's second stage: 4 bottlenecks, width 128, stride 2, on 256x8x8", "512x4x4, 1,219,584 parameters"
-)
-def second_stage(answer):
-    stage_calls(answer, 64, 64, 2, 1)  # raises if it is no stage at all
-    stage = made(answer, Bottleneck, 256, 128, 4, 2)
-    try:
-        got = f"{shape(run(stage.eval(), torch.randn(1, 256, 8, 8))[0])}, {count(stage):,} parameters"
-    except RuntimeError as error:
-        got = str(error).splitlines()[0]
-    if got != "512 x 4 x 4, 1,219,584 parameters":
-        raise Wrong("not ResNet-50's second stage", got, "The other findings say more.")
+@make_stage.case("the strides of 4 blocks, by the stage's stride", "2: 2, 1, 1, 1; 1 or none given: 1, 1, 1, 1")
+def strides(answer):
+    def found(*stride):
+        return ", ".join(str(call.stride) for call in blocks(answer, 64, 128, 4, *stride))
+
+    return {"stride 2": found(2), "stride 1": found(1), "no stride given": attempt(found)}
+
+
+@make_stage.case("how many blocks run, for depth 1, 2 and 5", "1, 2 and 5")
+def number_of_blocks(answer):
+    return [len(blocks(answer, 64, 64, depth, 1)) for depth in (1, 2, 5)]
+
+
+@make_stage.case("from block to block in a stage of 4", "four different ones in a row, and nothing else")
+def only_blocks(answer):
+    _, calls, y = stage(answer, 16, 32, 4, 2)
+    return {
+        "different blocks": different(calls),
+        "x is changed": "nowhere" if agree(calls[0].x, numbers(2, 16, 8, 8)) else "before the first block",
+        "something else": on_the_way(calls),
+        "the stage puts out": "what its last block does" if agree(y, calls[-1].y) else "other values",
+    }
+
+
+@make_stage.case("the parameters of a stage of 3 blocks that have one each", "all three belong to the stage, and learn")
+def parameters(answer):
+    made, *_ = stage(answer, 64, 64, 3, 1)
+    none_hidden(made)
+    return {"parameters": count(made), "of them with a gradient": learning(made, numbers(2, 64, 8, 8))}
+
+
+# --- The mistakes, as lines in place of the course's.
+
+
+def stride_at(place):
+    """The stride in another block than the first."""
+
+    def made(block, in_channels, width, depth, stride=1):
+        inputs = [in_channels] + [width * block.expansion] * (depth - 1)
+        return nn.Sequential(*(block(x, width, stride if i == place % depth else 1) for i, x in enumerate(inputs)))
+
+    return made
+
+
+class WithoutGradient(nn.Module):
+    def __init__(self, *given):
+        super().__init__()
+        self.blocks = resnet.make_stage(*given)
+
+    def forward(self, x):
+        return self.blocks(x).detach().requires_grad_()
+
+
+mistake = make_stage.mistake
+FIRST, OTHER = "block(in_channels, width, stride, **options)", "block(width * block.expansion, width, **options)"
+COUNT, PACK = "range(depth - 1)", "nn.Sequential(*blocks)"
+LATER = "blocks += [block(width * block.expansion, width, **options) for _ in range(depth - 1)]"
+HANDED_ON = "Hand the argument `stride` on to the first block."
+# fmt: off
+mistake("the stride in every block", {OTHER: "block(width * block.expansion, width, stride)"},
+        "Only the first block takes the stride. With a stride in all four, 56x56 pixels would end as 4x4.")
+mistake("the stride is ignored", {FIRST: "block(in_channels, width)"}, HANDED_ON)
+for always in ("2", "2 if in_channels != width else 1"):
+    mistake("the stride is hard-coded", {FIRST: f"block(in_channels, width, {always})"},
+            HANDED_ON + " ResNet-50's first stage changes the channels with stride 1.")
+mistake("the stride in the last block", stride_at(-1),
+        "The first block takes it, so that all the others work at the smaller size.")
+mistake("the stride in the wrong block", stride_at(1), "The first block takes the stride, and only that one.")
+mistake("stride has no default", {"stride: int = 1": "stride: int"},
+        "A stage may be asked for without a stride: def make_stage(block, in_channels, width, depth, stride=1).")
+mistake("one block too many", {COUNT: "range(depth)"},
+        "The first block is made apart, so depth - 1 others follow: range(depth - 1), or range(1, depth).")
+for few in ("range(depth - 2)", "range(2, depth)"):
+    mistake("one block too few", {COUNT: few},
+            "The first block is made apart, so depth - 1 others follow: range(depth - 1), or range(1, depth).")
+mistake("the depth is ignored", {COUNT: "range(1)"}, "`depth` counts all blocks of the stage, the first included.")
+mistake("only the first block", {LATER: "pass"},
+        "depth - 1 others follow it, each made as block(width * block.expansion, width).")
+mistake("the expansion is forgotten", {OTHER: "block(width, width)"},
+        "A block puts out width * block.expansion channels, and the next block takes in that many.")
+mistake("the expansion is hard-coded", {OTHER: "block(width * 4, width)"},
+        "Only bottlenecks put out 4 * width channels: multiply by block.expansion.")
+mistake("the input channels are not updated", {OTHER: "block(in_channels, width)"},
+        "in_channels is right for the first block only. The others take in what the first one puts out.")
+for inputs in ("width", "width * block.expansion"):
+    mistake("the first block ignores in_channels", {FIRST: f"block({inputs}, width, stride)"},
+            "The first block takes in the channels that enter the stage, in_channels.")
+for first, other in (("width * block.expansion", "width * block.expansion"), ("width", "width * block.expansion"),
+                     ("width * block.expansion", "width")):
+    mistake("the expansion is multiplied into the width",
+            {FIRST: f"block(in_channels, {first}, stride)", OTHER: f"block(width * block.expansion, {other})"},
+            "`width` is the inner width; the block multiplies by its expansion itself.")
+for same in (f"blocks += [{OTHER}] * (depth - 1)", "blocks *= depth"):
+    mistake("the same block several times", {LATER: same},
+            "[block(...)] * n repeats one object, so its weights are shared. Call block(...) once for each.")
+for added in ("*blocks, nn.ReLU()", "nn.ReLU(), *blocks", "blocks[0], nn.ReLU(), *blocks[1:]",
+              "*(layer for block in blocks for layer in (block, nn.ReLU()))"):
+    mistake("more than blocks", {PACK: f"nn.Sequential({added})"},
+            "A stage is blocks in a row. What else is in it: a ReLU, a dropout, a BN?")
+for still in ({PACK: "nn.Sequential(*blocks).requires_grad_(False)"}, WithoutGradient):
+    mistake("the parameters do not learn", still,
+            "They should: is there a requires_grad_(False), a no_grad() or a detach()?")
+mistake("the class itself instead of a block", {PACK: "nn.Sequential(*[block] * depth)"},
+        "`block` is a class. Call it, block(in_channels, width, stride), to get a layer.")
+for packed, name in (("blocks", "list"), ("(one for one in blocks)", "generator"), ("tuple(blocks)", "tuple")):
+    mistake("a list inside nn.Sequential", {PACK: f"nn.Sequential({packed})"},
+            f"nn.Sequential takes layers, not a {name} of them. With a star it gets them: nn.Sequential(*blocks).")
+for fourth in ("stride, None", "stride, downsample=None"):
+    mistake("the block gets a fourth argument", {FIRST: f"block(in_channels, width, {fourth})"},
+            "The block makes its own shortcut. It is called as block(in_channels, width, stride).")
+# fmt: on

@@ -1,12 +1,9 @@
 """The plain block of notebook 01."""
 
-import torch
-
 from ..models import blocks
-from .kit.block_probes import EVERY, TWO_3X3, keeping, probe_with
-from .kit.exercise import Exercise, Wrong
-from .kit.layer_probes import LAYERS, OTHER
-from .kit.probing import convolutions, loud, operations, run, same, zero_convolutions
+from .kit.block_mistakes import ACTIVATIONS, RELU, mistakes_of_every_block, mistakes_of_two_convolutions
+from .kit.blocks import try_block
+from .kit.exercise import Exercise
 
 plain_block = Exercise(
     "plain_block",
@@ -20,34 +17,21 @@ plain_block = Exercise(
     ),
     read="notebook 01, section 3; paper, section 3.3, 'Plain Network'",
 )
-probe_with(plain_block, EVERY + LAYERS + TWO_3X3)
+try_block(plain_block, "conv, BN, ReLU, conv, BN, ReLU", "3x3, 16 -> 32, with stride 2; 3x3, 32 -> 32; no bias")
+mistakes_of_two_convolutions(plain_block, "layers")
+mistakes_of_every_block(plain_block, "layers")
 
-
-@plain_block.probe("the smallest value of the output", "0: the block ends in a ReLU")
-def ends_in_relu(answer):
-    y = run(keeping(answer, 1), torch.randn(2, 16, 8, 8))
-    if y.min() < 0:
-        raise Wrong("missing ReLU at the end", f"{y.min():.2f}", "A ReLU follows the second BN too.")
-
-
-@plain_block.probe("large values at the end", "ReLU of the second BN: max(0, v) of each value, however large")
-def ends_in_relu_itself(answer):
-    block, x = loud(keeping(answer, 1)), torch.randn(2, 16, 8, 8)
-    everything, y = operations(block, x), run(block, x)
-    v = next((o.result for o in reversed(everything) if o.name == "batch_norm"), None)
-    if v is None or v.shape != y.shape or not same(y, run(block, x)):
-        return  # another probe says that BN is missing, or that it is random
-    if not any(same(y, right) for right in (v.relu(), v, (v + x).relu(), v + x)):
-        got = f"{y.min():.1f} to {y.max():.1f} where the second BN gives {v.min():.1f} to {v.max():.1f}"
-        raise Wrong(OTHER, got, "The block ends in nn.ReLU() or F.relu after the second BN, and nothing follows.")
-
-
-@plain_block.probe("the weights of both convolutions set to zero", "zeros, whatever x is")
-def zero_weights(answer):
-    x = torch.randn(2, 16, 8, 8)
-    y = run(zero_convolutions(keeping(answer, 1)).eval(), x)
-    if not convolutions(keeping(answer, 1), x):
-        return  # the probe of the convolutions says so
-    if same(y, x.relu()) or same(y, x):
-        why = "x itself comes out: that is a residual block, the subject of the next notebooks."
-        raise Wrong("a shortcut in a plain block", "x", why)
+END, mistake = "return self.relu(self.layers(x))", plain_block.mistake
+# fmt: off
+mistake("missing ReLU at the end", {END: "return self.layers(x)"}, "A ReLU follows the second BN too.")
+for name in ACTIVATIONS:
+    mistake("another function than ReLU", {"self.relu = nn.ReLU()": f"self.relu = nn.{name}()"}, RELU)
+for added in ("self.relu(y + x)", "self.relu(y) + x"):
+    mistake("a shortcut in a plain block",
+            {END: f"y = self.layers(x)\n        return {added} if x.shape == y.shape else self.relu(y)"},
+            "x is added to what the layers compute: that is a residual block, the subject of the next notebooks.")
+mistake("the gradient is cut", {END: "first, second = self.layers[:3], self.layers[3:]\n        "
+        "return self.relu(second(first(x).detach()))"},
+        "A part of the computation passes on values without their gradient: detach(), .data or no_grad().")
+mistake("the gradient is cut", {END: "return self.relu(self.layers(x.detach()))"},
+        "The values arrive, the gradient of x does not. Is there a detach(), .data or no_grad() on the way?")

@@ -1,6 +1,7 @@
 """Reading error curves: which of the course's networks is which, in notebook 01."""
 
 import re
+from itertools import combinations, permutations
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -9,11 +10,13 @@ from ..figures.curves import provenance
 from ..figures.style import noted, panels, styled
 from ..models.networks import label
 from ..training.runs import Run, recorded
-from .kit.exercise import Exercise, Wrong, is_unattempted
+from .kit.exercise import Exercise, Wrong
+from .kit.stub import is_unattempted
 
 CURVES = {"A": "plain20", "B": "resnet56", "C": "plain56", "D": "resnet20"}
 LOOK = {"A": ("#333333", "o"), "B": ("#333333", "s"), "C": ("#333333", "v"), "D": ("#999999", "^")}
-NEVER = ("no", "neither", "0")  # how "none of them", "Nobody." and "not one" begin
+PARTS = {**CURVES, "overfits": "none"}  # the right answer
+NONE = re.compile(r"(no,)?(none|nobody|noone|notone|notany|neither|nothing|nocurve|nonetwork)|(no|0|zero)\.?$")
 
 
 def _runs() -> dict[str, Run]:
@@ -49,6 +52,7 @@ reading_curves = Exercise(
         "For the last part subtract the training error from the test error, for each letter: both are beside its ends.",
     ),
     read="notebook 01, sections 5, 6 and 10; paper, figures 1 and 6",
+    answer=PARTS,
 )
 
 
@@ -82,80 +86,77 @@ def curves_figure() -> Figure:
     return noted(figure, provenance(list(runs.values())))
 
 
-def _spelled(value: object) -> str:
+def spelled(value: object) -> str:
     """A name as the package writes it: "Plain-56", "plain 56" and "plain_56" are plain56."""
     return re.sub(r"[\s_-]", "", str(value).lower())
 
 
-def _names(parts: dict) -> dict[str, str]:
-    """The names given to the curves."""
-    return {key: _spelled(value) for key, value in parts.items() if key in CURVES and not is_unattempted(value)}
+def named(parts: dict) -> dict[str, str]:
+    """The networks that were named, each with its letter."""
+    return {spelled(parts[letter]): letter for letter in CURVES if letter in parts}
 
 
-def _overfitting(given: object) -> set[str]:
-    """The curves that overfit as the answer says: none for None, False, [] and "None of them."."""
+def overfitting_as_said(given: object) -> str:
+    """The letters of the curves that overfit as the answer says, or "none": for None, False, [] and "None of them."."""
     several = given if isinstance(given, (list, tuple, set)) else [given]
-    said = {_spelled(one) for one in several if one is not None and one is not False}
-    letters = {name: letter.lower() for letter, name in CURVES.items()}
-    return {letters.get(one, one.removeprefix("curve")) for one in said if not one.startswith(NEVER)}
+    said = [str(one) for one in several if one is not None and one is not False]
+    if all(NONE.match(spelled(one)) for one in said):
+        return "none"
+    letters = {name: letter for letter, name in CURVES.items()} | {letter.lower(): letter for letter in CURVES}
+    found = [re.sub("^curve|[.]$", "", spelled(word)) for one in said for word in re.split(r",|&|\band\b", one)]
+    if set(found) - letters.keys():
+        why = 'Give the letter of the curve that overfits, or "none".'
+        raise Wrong("neither a curve nor none", f"overfits={given!r}", why)
+    return ", ".join(sorted({letters[one] for one in found}))
 
 
-def _open_parts(parts: dict) -> list[str]:
-    """The parts without an answer. overfits=None is one, "none of them", as soon as the curves have theirs."""
-    open_ = [key for key in CURVES if is_unattempted(parts.get(key))]
-    given = parts.get("overfits", ...)
-    return open_ + (["overfits"] if is_unattempted(given) and (open_ or given is not None) else [])
-
-
-@reading_curves.probe("whether every curve has one of the four names", "A, B, C and D, and overfits")
+@reading_curves.case("whether every curve has one of the four names", "A, B, C and D, and overfits")
 def complete(parts):
-    if unknown := sorted(set(parts) - {*CURVES, "overfits"}):
-        raise Wrong("a part that is not asked for", ", ".join(unknown), "The parts are A, B, C, D and overfits.")
-    if open_ := _open_parts(parts):
+    strange = sorted(set(parts) - PARTS.keys()) if isinstance(parts, dict) else ["an answer without a name"]
+    if strange:
+        raise Wrong("a part that is not asked for", ", ".join(strange), "The parts are A, B, C, D and overfits.")
+    open_ = [key for key in CURVES if is_unattempted(parts.get(key))]
+    given = parts.get("overfits", ...)  # None is an answer, "none of them", as soon as the curves have theirs
+    if is_unattempted(given) and (open_ or given is not None):
+        open_.append("overfits")
+    if open_:
         raise Wrong("not answered yet", f"nothing for {', '.join(open_)}", "Give each part your best guess.")
-    names = _names(parts)
-    if strange := [f"{key}={parts[key]}" for key in names if names[key] not in CURVES.values()]:
+    if strange := [f"{key}={parts[key]}" for key in CURVES if spelled(parts[key]) not in CURVES.values()]:
         raise Wrong("not one of the four names", ", ".join(strange), f"They are {', '.join(sorted(CURVES.values()))}.")
-    if len(set(names.values())) < 4:
-        raise Wrong("one name for two curves", ", ".join(names.values()), "Each network made one curve.")
+    if len(named(parts)) < 4:
+        raise Wrong("one name for two curves", ", ".join(named(parts)), "Each network made one curve.")
 
 
-def _swapped(parts: dict, one: str, other: str) -> bool:
-    names = _names(parts)
-    letters = {name: letter for letter, name in CURVES.items()}
-    return names.get(letters[one]) == other and names.get(letters[other]) == one
-
-
-@reading_curves.probe("the two plain networks", "the deeper one is the worse one")
+@reading_curves.case("the two plain networks", "the deeper one is the worse one")
 def plain_pair(parts):
-    if _swapped(parts, "plain20", "plain56"):
-        why = "You saw it in section 5: without shortcuts, 56 layers end with the higher training error."
-        raise Wrong("plain-20 and plain-56 are swapped", "plain-20 above plain-56", why)
+    return {name: named(parts).get(name, "no curve") for name in ("plain20", "plain56")}
 
 
-@reading_curves.probe("the two networks with shortcuts", "the deeper one is the better one")
+@reading_curves.case("the two networks with shortcuts", "the deeper one is the better one")
 def residual_pair(parts):
-    if _swapped(parts, "resnet20", "resnet56"):
-        why = "With shortcuts the deeper network is the better one: it is the lowest curve of the four."
-        raise Wrong("ResNet-20 and ResNet-56 are swapped", "ResNet-56 above ResNet-20", why)
+    return {name: named(parts).get(name, "no curve") for name in ("resnet20", "resnet56")}
 
 
-@reading_curves.probe("plain against residual", "the two lowest curves have shortcuts")
-def kinds(parts):
-    names = _names(parts)
-    mixed = [key for key, name in names.items() if name in CURVES.values() and name[0] != CURVES[key][0]]
-    if mixed and len(set(names.values())) == 4:
-        why = "At the same depth the network with shortcuts ends lower. So the two lowest curves are the ResNets."
-        raise Wrong("plain and residual networks are confused", f"another kind at {', '.join(mixed)}", why)
-
-
-@reading_curves.probe("overfitting", "no network's test error is further above its training error than the others' are")
+@reading_curves.case("overfitting", "no network's test error is further above its training error than the others' are")
 def overfitting(parts):
-    if "overfits" in _open_parts(parts) or not (letters := _overfitting(parts["overfits"])):
-        return
-    got = parts["overfits"]
-    if letters == {"c"}:
-        why = "C has the highest test error, and the highest training error too: the distance is no larger than for A."
-        raise Wrong("degradation taken for overfitting", got, why)
-    why = "Subtract: test error minus training error. Is this distance larger than those of the other three?"
-    raise Wrong("overfitting where there is none", got, why)
+    given = parts.get("overfits", ...)
+    return "nothing said" if given is ... or given == "" else overfitting_as_said(given)
+
+
+# --- The mistakes, by the parts that are wrong.
+# fmt: off
+mistake = reading_curves.mistake
+mistake("plain-20 and plain-56 are swapped", {"A": "plain56", "C": "plain20"},
+        "You saw it in section 5: without shortcuts, 56 layers end with the higher training error.")
+mistake("ResNet-20 and ResNet-56 are swapped", {"B": "resnet20", "D": "resnet56"},
+        "With shortcuts the deeper network is the better one: it is the lowest curve of the four.")
+for names in permutations(CURVES.values()):
+    if any(name[0] != right[0] for name, right in zip(names, CURVES.values(), strict=True)):
+        mistake("plain and residual networks are confused", dict(zip(CURVES, names, strict=True)),
+                "At the same depth the network with shortcuts ends lower. So the two lowest curves are the ResNets.")
+mistake("degradation taken for overfitting", {"overfits": "C"},
+        "C has the highest test error, and the highest training error too: the distance is no larger than for A.")
+for letters in (some for n in (1, 2, 3, 4) for some in combinations(CURVES, n) if some != ("C",)):
+    mistake("overfitting where there is none", {"overfits": letters},
+            "Subtract: test error minus training error. Is this distance larger than those of the other curves?")
+# fmt: on

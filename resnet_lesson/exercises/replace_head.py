@@ -1,20 +1,19 @@
 """The exercise `replace_head` of notebook 08: a new linear layer with other classes, on a network that stays."""
 
-import contextlib
 import copy
+import functools
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as nnF
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
 from ..models.blocks import BasicBlock, Bottleneck
 from ..models.resnet import ResNet
 from ..training import transfer
-from .filter_direction import sound
+from .kit.calls import numbers
 from .kit.exercise import Exercise, Wrong
-from .kit.probing import run, same, shake, shape
+from .kit.outcomes import agree, shape
 
 replace_head = Exercise(
     "replace_head",
@@ -23,9 +22,9 @@ replace_head = Exercise(
     solution=(transfer.head_of, transfer.replace_head),
     hints=(
         "print(network.fc) shows the old head: in_features and out_features. Which of the two stays as it is?",
-        "network.fc.in_features is the number of features, in every network that has a head: no need to count them. "
-        "nn.Linear(in_features, num_classes) is a new layer with random weights.",
-        "A module that is assigned to network.fc takes the old one's place: forward calls it, and parameters() has it.",
+        "network.fc.in_features is the number of features, in every network that has a head, so there is no need to "
+        "count them. nn.Linear(in_features, num_classes) is a new layer with random weights.",
+        "A module that you assign to network.fc replaces the old one: forward calls it, and parameters() has it.",
         "A new layer is float32 and on the CPU. Keep the old one in a variable: new.to(old.weight.device, "
         "old.weight.dtype) puts the new one beside the rest of the network.",
         "old = network.fc; network.fc = nn.Linear(old.in_features, num_classes, device=old.weight.device, "
@@ -37,213 +36,235 @@ replace_head = Exercise(
 OLD = 5  # classes before
 
 
-def small() -> nn.Module:
-    """With 64 features, as ResNet-20 has."""
-    return shake(ResNet(BasicBlock, (1, 1, 1), (4, 8, 64), (1, 2, 2), "cifar", OLD))
+def small(block: type[nn.Module] = BasicBlock, width: int = 64) -> nn.Module:
+    """A network with 64 features, as ResNet-20 has; BN is not as at the start. A bottleneck has 4 * width."""
+    network = ResNet(block, (1, 1, 1), (4, 4, width), (1, 2, 2), "cifar", OLD, shortcut="B")
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.ndim == 1:
+                tensor.uniform_(0.5, 1.5)
+    return network
 
 
-def answered(answer: Callable, network: nn.Module, *arguments: object) -> nn.Module:
-    """The network, which the answer was called with and has to return."""
+def call(answer: Callable, network: nn.Module, *arguments: object) -> object:
+    """What the answer, which must be a function, returns for this network."""
     if isinstance(answer, nn.Module) or not callable(answer):
         raise Wrong("not a function", type(answer).__name__, "Give check() the function itself, without calling it.")
-    given = answer(network, *arguments)
-    if given is None:
-        raise Wrong("nothing is returned", "None", "Does your code end in `return network`?")
-    if not isinstance(given, type(network)):
+    return answer(network, *arguments)
+
+
+def in_words(given: object, network: nn.Module) -> str | None:
+    """What a function returned that has to return the network."""
+    if given is not None and not isinstance(given, type(network)):
         raise Wrong("not the network", type(given).__name__, "Return the network that was given: `return network`.")
-    if given is not network:
-        why = "Change the network that is given, and return it: who calls the function may hold it under another name."
-        raise Wrong("a copy is returned", "another network than the given one", why)
-    return network
+    return given if given is None else "the network" if given is network else "another network"
 
 
-def replaced(answer: Callable, network: nn.Module, num_classes: int) -> nn.Module:
+def replaced(answer: Callable, num_classes: int = 12, network: nn.Module | None = None) -> nn.Module:
     """The network with its new head, in which a lazy layer has learned its shape."""
+    network = network or small()
     features = network.fc.weight.new_zeros(1, network.fc.in_features)
-    answered(answer, network, num_classes)
+    call(answer, network, num_classes)
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
-        with torch.no_grad(), contextlib.suppress(RuntimeError):  # of another dtype: the probe of float64 says so
-            network.fc(features)
+        network.fc(features)
     return network
 
 
-def check_outputs(answer: Callable, network: nn.Module, num_classes: int, size: int = 8) -> None:
-    """Raise `Wrong` unless the network with its new head takes images, and gives that many logits for each."""
-    old, x = network.fc, torch.randn(2, 3, size, size)
-    replaced(answer, network, num_classes)
-    try:
-        with torch.no_grad():
-            logits = run(network, x)
-    except RuntimeError as error:
-        if "mat1 and mat2" not in str(error):
-            raise
-        inputs = ([p.shape[1] for p in network.fc.parameters() if p.ndim == 2] or [None])[-1]
-        got = f"a layer with {inputs} inputs, where {old.in_features} features come"
-        if inputs == num_classes:
-            why = "nn.Linear(in_features, out_features): the features first. Its weight is (out, in)."
-            raise Wrong("inputs and outputs are swapped", got, why) from error
-        why = "network.fc.in_features is the number of features, in each network another one. Does your code take it?"
-        raise Wrong("the number of inputs does not fit", got, why) from error
-    if network.fc is old and logits.shape == (2, OLD):
-        why = "forward calls network.fc: assign the new layer to that name. Another name, or another out_features on "
-        raise Wrong("the head is still the old one", shape(logits), why + "the old layer, changes no weights.")
-    if logits.shape != (2, num_classes):
-        raise Wrong("another number of outputs", shape(logits), f"Each image gets num_classes = {num_classes} of them.")
-    if (says := getattr(network.fc, "out_features", num_classes)) != num_classes:
-        why = "The weights are right, but whoever asks the layer is told another number. Make a new nn.Linear."
-        raise Wrong("the old number in out_features", f"{says}, where {num_classes} logits come", why)
-
-
-def new_parameters(answer: Callable, num_classes: int) -> tuple[nn.Module, nn.Linear, Tensor, Tensor]:
-    """The network, a copy of its old head, and the weight and bias that have taken the place of the old ones."""
-    network = small().requires_grad_(False)
-    old, copied, before = network.fc, copy.deepcopy(network.fc), dict(network.named_parameters())
-    named = dict(replaced(answer, network, num_classes).named_parameters())
-    kept = [name for name, p in named.items() if p is before["fc.weight"] or p is before["fc.bias"]]
-    new = {name: p for name, p in named.items() if name not in before or name.startswith("fc.")}
-    if kept and network.fc is old:
-        why = "An optimiser may hold these parameters, and momentum in their old shape. Assign a new layer, nn.Linear."
-        raise Wrong("the old layer is written into", ", ".join(kept), why)
-    if kept:
-        why = "The new head takes the old one's place, network.fc = ..., and gets the features, not the old logits."
-        raise Wrong("the old head is still there", ", ".join(kept), why)
-    weights = [p for p in new.values() if p.shape == (num_classes, old.in_features)]
-    biases = [p for p in new.values() if p.shape == (num_classes,)]
-    got = ", ".join(f"{name} ({shape(p)})" for name, p in new.items()) or "none but the body's"
-    if len(new) == len(weights) == 1:
-        raise Wrong("the head has no bias", got, "The old one has a bias for each class: leave bias=True as it is.")
-    if not len(new) / 2 == len(weights) == len(biases) == 1:
-        why = "network.fc = nn.Linear(...) brings one weight and one bias, from the features to the classes."
-        raise Wrong("other layers than one linear one", got, why)
-    if frozen := [name for name, p in new.items() if not p.requires_grad]:
-        why = "It is random and has to learn, also where all that was there before is frozen."
-        raise Wrong("the new head does not learn", f"requires_grad = False: {', '.join(frozen)}", why)
-    return network, copied, weights[0].detach(), biases[0].detach()
-
-
-@replace_head.probe("what the function returns", "the network that was given")
+@replace_head.case("what the function returns", "the network that was given")
 def returned(answer):
-    answered(answer, small(), 12)
+    network = small()
+    return in_words(call(answer, network, 12), network)
 
 
-def settled(answer: Callable) -> bool:
-    """Whether the head has the right outputs and parameters; otherwise their probes say so."""
-    return sound(answer, outputs, parameters)
+@replace_head.case(
+    "a head for 12 classes, and then one for 3 on the same network", "12 logits, then 3; from 64 features"
+)
+def two_heads(answer):
+    network, found = small(), {}
+    for num_classes in (12, 3):
+        logits = replaced(answer, num_classes, network)(torch.zeros(2, 3, 8, 8))
+        named = (getattr(network.fc, name, "missing") for name in ("in_features", "out_features"))
+        found[f"{num_classes} classes"] = "logits {}, in_features {}, out_features {}".format(shape(logits), *named)
+    return found
 
 
-@replace_head.probe("the logits of 2 images: 5 classes before, then 12", "2 x 12")
-def outputs(answer):
-    check_outputs(answer, small(), 12)
-
-
-@replace_head.probe("a bottleneck network, which has 32 features instead of 64", "a head that takes 32")
-def bottleneck(answer):
-    check_outputs(answer, ResNet(Bottleneck, (1, 1), (4, 8), (1, 2), "cifar", OLD), 12)
-
-
-@replace_head.probe("torchvision's ResNet, with 512 features", "the same there: its head is called fc too")
-def torchvisions(answer):
-    with torch.device("meta"):  # its weights are any numbers: drawing them would take most of the check's time
-        network = torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
-    try:
-        if sound(answer, bottleneck):  # otherwise its probe says so
-            check_outputs(answer, network.to_empty(device="cpu"), 12, 32)
-    except AttributeError as error:
-        why = "All that is needed is in network.fc: its in_features. The other names are only those of our networks."
-        raise Wrong("for the course's networks only", f"AttributeError: {error}", why) from error
-
-
-@replace_head.probe("network.parameters(), which an optimiser gets", "the new weight and bias; the old ones are gone")
+@replace_head.case("network.parameters(), which an optimiser gets; all were frozen", "a new weight and bias that learn")
 def parameters(answer):
-    if sound(answer, outputs):
-        new_parameters(answer, 12)
+    network = small().requires_grad_(False)
+    before = dict(network.named_parameters())
+    now = dict(replaced(answer, network=network).named_parameters())
+    kept = [name for name, p in now.items() if p is before["fc.weight"] or p is before["fc.bias"]]
+    head = {name: p for name, p in now.items() if name not in before or name.startswith("fc.")}
+    shapes = sorted(shape(p) for p in head.values())
+    if len(head) > 2 and not kept:
+        why = "network.fc = nn.Linear(...) brings one weight and one bias, from the features to the classes."
+        raise Wrong("other layers than one linear one", ", ".join(shapes), why)
+    body = [name for name in before if name[:2] != "fc" and now.get(name) is not before[name]]
+    return {
+        "the new head": shapes,
+        "of it learns": [name for name, p in head.items() if p.requires_grad],
+        "parameters of the old head": kept,
+        "the body's parameters are": "copies" if body else "the same ones",
+    }
 
 
-@replace_head.probe("what the new head computes from the features", "weight · features + bias, and nothing after it")
+@replace_head.case("what the new head computes from the features", "weight · features + bias, and nothing after it")
 def linear(answer):
-    if not settled(answer):
-        return
-    network, _, weight, bias = new_parameters(answer, 12)
-    x = torch.randn(4, 3, 8, 8)
+    network = replaced(answer).train()
     with torch.no_grad():
-        logits = run(network.train(), x)
-        expected = nnF.linear(network.pool(network.stages(network.stem(x))).flatten(1), weight, bias)
-    got = f"logits from {logits.min():.2g} to {logits.max():.2g}, not those of its weight and bias"
-    if same(logits, expected.softmax(1)) or same(logits, expected.log_softmax(1)):
-        raise Wrong("a softmax behind the head", got, "cross_entropy does the softmax itself: it wants logits.")
-    if not same(logits, expected):
-        raise Wrong("more than a linear layer", got, "No ReLU, no dropout: the head is one nn.Linear and no more.")
+        for p in network.parameters():
+            p.copy_(numbers(*p.shape) / p[0].numel() ** 0.5)
+    logits, again = (network(numbers(4, 3, 8, 8)) for _ in range(2))
+    if not agree(logits, again):
+        why = "Is there a dropout? The head is one nn.Linear and no more."
+        raise Wrong("more than a linear layer", "two different outputs for the same images", why)
+    return logits
 
 
-@replace_head.probe("the new head's weights, for more classes and for fewer", "new ones: no row of the old head")
+@replace_head.case("the new head's weights: more classes, fewer, as many as before", "random, and others the next time")
 def new_weights(answer):
-    for num_classes in (12, 3) if settled(answer) else ():
-        _, old, weight, _ = new_parameters(answer, num_classes)
-        if (torch.cdist(weight, old.weight) < 1e-4).any():
-            why = "A row belongs to an old class: aeroplane is not the new class 0. Leave the new layer's random rows."
-            raise Wrong("rows of the old head", f"some of its rows, for {num_classes} classes", why)
+    network, found = small(), {}
+
+    def new_weight(old, n):
+        network.fc = old
+        return replaced(answer, n, network).fc.weight.detach()
+
+    for n in (12, 3, OLD):
+        heads = nn.Linear(64, OLD), nn.Linear(64, OLD)
+        old = heads[0].weight.detach().clone()
+        new, again = (new_weight(head, n) for head in heads)
+        kept = (torch.cdist(new, old) < 1e-4).any(1) if new.shape[1:] == old.shape[1:] else torch.zeros(1)
+        found[f"{n} classes"] = [
+            f"{kept.sum():.0f} rows of the old head",
+            "different numbers" if len(new.unique()) > 0.9 * new.numel() else "equal numbers",
+            "the same again at the next call" if torch.equal(new, again) else "others at the next call",
+        ]
+    return found
 
 
-@replace_head.probe("as many classes as before", "a new head all the same: they are other classes")
-def as_many_classes(answer):
-    if sound(answer, outputs, new_weights):  # otherwise their probes say so
-        network = small()
-        old = [p.detach().clone() for p in network.fc.parameters()]
-        new = list(replaced(answer, network, OLD).fc.parameters())
-        if len(new) == len(old) and all(map(torch.equal, new, old)):
-            why = "The number of classes says nothing about which they are. Replace the head in any case."
-            raise Wrong("the old head is kept where the number is the same", "the old weights", why)
-
-
-@replace_head.probe("a network in float64, on another device (torch's meta)", "a head in float64 and there too")
+@replace_head.case("a network in float64, on another device (torch's meta)", "a head in float64 and there too")
 def dtype_and_device(answer):
-    named = dict(replaced(answer, small().double().to("meta"), 12).named_parameters())
-    if not sound(answer, outputs):
-        return  # its probe says so
-    if other := [name for name, p in named.items() if p.dtype != torch.float64]:
-        why = "A new layer is float32, and torch multiplies no two dtypes: new.to(old.weight) sets dtype and device."
-        raise Wrong("another dtype", f"float32: {', '.join(other[:2])}", why)
-    if other := [name for name, p in named.items() if p.device.type != "meta"]:
-        why = "A new layer is on the CPU; a network on the GPU stops there. new.to(old.weight.device) moves it."
-        raise Wrong("another device", f"on the CPU: {', '.join(other[:2])}", why)
+    head = replaced(answer, network=small().double().to("meta")).fc.parameters()
+    return sorted({f"{p.dtype} on {p.device}".removeprefix("torch.") for p in head})
 
 
-@replace_head.probe("the rest of the network", "as before: weights, BN's statistics, requires_grad, mode")
+@replace_head.case("the rest of the network", "as before: weights, BN's statistics, requires_grad, mode")
 def rest(answer):
     network = small().train()
     network.stages[1].eval()
     network.stem.conv1.weight.requires_grad_(False)
 
-    def of_body(named):
-        return {name: thing for name, thing in named if name.split(".")[0] != "fc"}
-
     def state():
-        named = dict(network.named_parameters())
-        return {
-            "the body's weights": of_body((name, p.detach().clone()) for name, p in named.items()),
-            "BN's statistics": of_body((name, buffer.clone()) for name, buffer in network.named_buffers()),
-            "the body's requires_grad": of_body((name, torch.tensor(p.requires_grad)) for name, p in named.items()),
-            "a mode": of_body((name, torch.tensor(module.training)) for name, module in network.named_modules()),
+        every = {
+            "the body's weights": {name: p.detach().clone() for name, p in network.named_parameters()},
+            "BN's statistics": {name: buffer.clone() for name, buffer in network.named_buffers()},
+            "the body's requires_grad": {name: p.requires_grad for name, p in network.named_parameters()},
+            "a mode": {name or "network": module.training for name, module in network.named_modules()},
         }
+        return {what: {name: v for name, v in of.items() if name.split(".")[0] != "fc"} for what, of in every.items()}
 
-    before, body = state(), of_body(network.named_parameters())
-    replaced(answer, network, 12)
+    before = state()
+    replaced(answer, network=network)
     for what, now in state().items():
-        other = [name for name in before[what] if name not in now or not torch.equal(now[name], before[what][name])]
-        if other:
-            why = "Only network.fc changes here. Whoever uses the body next finds it as it was."
-            raise Wrong(f"{what} changed", f"another {other[0] or 'network.training'}", why)
-    if any(p is not body.get(name, p) for name, p in of_body(network.named_parameters()).items()):
-        why = "The numbers are the same, but an optimiser, or whoever has one of them, holds those of before."
-        raise Wrong("other parameter objects in the body", "copies of them", why)
+        if other := [name for name in before[what] if not agree(now.get(name), before[what][name])]:
+            why = "Only network.fc changes here. Anyone who uses the body next needs it as it was."
+            raise Wrong(f"{what} changed", f"another {other[0]}", why)
 
 
-@replace_head.probe("a second new head on the same network, with 3 classes after 12", "it works as the first time")
-def twice(answer):
-    if settled(answer):
-        network = replaced(answer, small(), 12)
-        try:
-            check_outputs(answer, network, 3)
-        except Exception as error:  # whatever a student's code may raise
-            why = "What stands in network.fc must be a head again, with in_features: an nn.Linear, without a wrapper."
-            raise Wrong("it works only once", f"{type(error).__name__}: {error}", why) from error
+@functools.cache
+def torchvisions() -> nn.Module:
+    with torch.device("meta"):  # drawing its weights would take most of the check's time
+        network = torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
+    network.fc = nn.Linear(512, OLD)
+    return network
+
+
+@replace_head.case("networks with 32 features, and torchvision's ResNet with 512: its head is called fc too", "2 x 12")
+def other_networks(answer):
+    of_bottlenecks, theirs = small(Bottleneck, 8), copy.deepcopy(torchvisions())
+    return {
+        "32 features": shape(replaced(answer, network=of_bottlenecks)(torch.zeros(2, 3, 8, 8))),
+        "512 features": shape(replaced(answer, network=theirs).fc(torch.zeros(2, 512))),
+    }
+
+
+# --- The mistakes, as other lines of this answer.
+
+
+def by_hand(network: nn.Module, num_classes: int) -> nn.Module:
+    old = network.fc
+    layer = nn.Linear(old.in_features, num_classes)
+    network.fc = layer.to(old.weight.device, old.weight.dtype)
+    return network
+
+
+replace_head.right(by_hand)
+mistake = replace_head.mistake
+NEW, TO = "nn.Linear(old.in_features, num_classes)", "layer.to(old.weight.device, old.weight.dtype)"
+FIRST, SET, END = f"layer = {NEW}", f"network.fc = {TO}", "return network"
+
+
+def before(line: str, added: str) -> dict[str, str]:
+    return {line: f"{added}\n    {line}"}
+
+
+# fmt: off
+mistake("a copy is returned", before("old = network.fc", "network = copy.deepcopy(network)"),
+        "Change the network that is given, and return it: the caller may hold it under another name.")
+for lines in ({SET: "pass"}, {SET: "old.out_features = num_classes"}, {SET: f"network.head = {TO}"}):
+    mistake("the head is still the old one", lines, "forward calls network.fc: assign the new layer to that name. "
+            "Another name, or another out_features on the old layer, changes no weights.")
+for n in (10, 12, 100, 1000, "old.out_features"):
+    mistake("another number of outputs", {NEW: f"nn.Linear(old.in_features, {n})"},
+            "Each image gets num_classes logits, whatever that number is.")
+mistake("inputs and outputs are swapped", {NEW: "nn.Linear(num_classes, old.in_features)"},
+        "nn.Linear(in_features, out_features): the features first. Its weight is (out, in).")
+for n in (32, 64, 512, 2048, "old.out_features"):
+    mistake("the number of inputs does not fit", {NEW: f"nn.Linear({n}, num_classes)"},
+            "network.fc.in_features is the number of features, in each network another one.")
+for part in ("stages", "stem", "pool"):
+    mistake("for the course's networks only", before(END, f"network.{part}"),
+            "network.fc.in_features is everything you need; names such as stages exist only in our networks.")
+for n in ("out_features", "in_features"):
+    mistake("the old head is still there", {NEW: f"nn.Sequential(old, nn.Linear(old.{n}, num_classes))"},
+            "The new head replaces the old one, network.fc = ..., and gets the features, not the old logits.")
+mistake("the old layer is written into",
+        {FIRST: "old.weight.data = torch.randn(num_classes, old.in_features).to(old.weight)",
+         SET: "old.bias.data = torch.zeros(num_classes).to(old.bias)\n    old.out_features = num_classes"},
+        "An optimiser may hold these parameters, and momentum in their old shape. Assign a new layer, nn.Linear.")
+mistake("the old number in out_features", before(END, "network.fc.out_features = old.out_features"),
+        "The weights are right, but the layer itself gives another number. Make a new nn.Linear.")
+mistake("the head has no bias", {NEW: "nn.Linear(old.in_features, num_classes, bias=False)"},
+        "The old one has a bias for each class: leave bias=True as it is.")
+for layer, function in (("Softmax(1)", "softmax(1)"), ("LogSoftmax(1)", "log_softmax(1)"), ("ReLU()", "relu()"),
+                        ("Sigmoid()", "sigmoid()")):
+    for lines in ({NEW: f"nn.Sequential({NEW}, nn.{layer})"},
+                  before(END, f"network.fc.register_forward_hook(lambda fc, x, y: y.{function})")):
+        mistake("a softmax behind the head" if "oftmax" in layer else "more than a linear layer", lines,
+                "The head is one nn.Linear and no more. Its outputs are logits, which cross_entropy takes as they are.")
+mistake("it works only once", {NEW: f"nn.Sequential({NEW})"},
+        "network.fc must be a head again, with in_features, the next time: an nn.Linear without a wrapper.")
+mistake("rows of the old head", before(END, "n = min(num_classes, old.out_features)\n    "
+        "for name in ('weight', 'bias'):\n        getattr(network.fc, name).data[:n] = getattr(old, name).data[:n]"),
+        "A row belongs to an old class: aeroplane is not the new class 0. Leave the new layer's random rows.")
+mistake("the old head is kept where the number is the same",
+        before(FIRST, "if old.out_features == num_classes:\n        return network"),
+        "The number of classes does not say which they are. Replace the head in any case.")
+mistake("the new head does not learn", before(SET, "layer.requires_grad_(old.weight.requires_grad)"),
+        "It is random and has to learn, even where everything that was there before is frozen.")
+for parts in ("layer.weight", "layer.weight, layer.bias"):
+    for value in (0, 1):
+        mistake("the new head is not random",
+                before(SET, f"for p in [{parts}]:\n        nn.init.constant_(p, {value})"),
+                "The task asks for the random numbers that a new nn.Linear has. Leave its weight as it is.")
+mistake("the same head each time", before(FIRST, "torch.manual_seed(0)"),
+        "Is there a seed inside the function, or one layer that every call uses? A new head is drawn anew each time.")
+for to, name, why in (
+        ("layer", "another device and dtype", "A new layer is float32 and on the CPU."),
+        ("layer.to(old.weight.device)", "another dtype", "A new layer is float32, and the network may be another."),
+        ("layer.to(old.weight.dtype)", "another device", "A new layer is on the CPU; the network may be elsewhere.")):
+    mistake(name, {TO: to}, why + " new.to(old.weight) sets both to the old layer's.")
+mistake("other parameter objects in the body",
+        before(END, "network.load_state_dict(copy.deepcopy(network.state_dict()), assign=True)"),
+        "The numbers are the same, but an optimiser that has the parameters of before would train nothing.")
+# fmt: on

@@ -1,14 +1,26 @@
-"""The first exercise of notebook 06: the training loop. The probes read what loop_record.py writes down."""
+"""The first exercise of notebook 06: the training loop.
 
+The network, the batches and the optimiser that a loop is given write down what happens to them, so that any style of
+loop is judged alike. The optimiser leaves the weights as they are: what a mistake does in one iteration then changes
+nothing in the next, and several mistakes in one loop can be told apart.
+"""
+
+import weakref
+from collections import Counter
 from collections.abc import Callable
+from functools import cache, lru_cache
+from numbers import Real
+from typing import Any
 
+import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
 
-from ..training import loop
+from ..datasets.batches import Batches, Normalisation
+from ..datasets.shapes10 import shapes10
 from .kit.exercise import Exercise, Wrong
-from .kit.loop_checks import error, mean_loss, pairs, right_gradients, right_rates
-from .kit.loop_record import Record, record_of, watch
+from .kit.outcomes import agree, words
 
 
 def fit(network, batches, optimiser, lr_at, epochs=1):
@@ -38,165 +50,397 @@ training_loop = Exercise(
     "Write the loop that trains a network and returns the mean loss and the error of each epoch.",
     solution=(fit,),
     hints=(
-        "Two loops, one inside the other: over the epochs, and over the batches of batches.epoch(epoch). Count the "
-        "iterations in a variable of your own that no epoch resets.",
+        "You need two loops, one inside the other: over the epochs, and over the batches of batches.epoch(epoch). "
+        "Count the iterations in a variable of your own that no epoch resets.",
         "For each batch: set the rate, then logits, loss, optimiser.zero_grad(), loss.backward(), optimiser.step().",
         'The rate is in every group: for group in optimiser.param_groups: group["lr"] = lr_at(iteration).',
-        "The last batch is smaller. Add up loss.item() * len(labels), the wrong answers and len(labels); divide when "
-        "the epoch is over.",
-        "The wrong answers of a batch: (logits.argmax(1) != labels).sum().item(). And network.train() at the start.",
+        "The last batch is smaller. So add up loss.item() * len(labels), the wrong answers and len(labels), and divide "
+        "when the epoch is over.",
+        "The wrong answers of a batch are (logits.argmax(1) != labels).sum().item(). And call network.train() first.",
     ),
     read="notebook 06, section 5; paper, section 3.4",
 )
 
-CHECKS: list[Callable[[Record], None]] = []
+
+class Record:
+    """What a loop did, in lists with one entry for each forward pass or each step, and what it returned."""
+
+    def __init__(self, epochs: int, known: list[tuple[int, int, Tensor]]):
+        self.epochs, self.known = epochs, known
+        self.events: list[str] = []
+        self.batches: list[tuple[int, int] | None] = []  # epoch and number of the batch; None for other images
+        self.modes: list[str] = []
+        self.gradients: list[Tensor] = []
+        self.rates: list[list[float]] = []  # of each group
+        self.graphs: list[weakref.ref] = []
+        self.kept = 0  # the most graphs that were still there without need
+        self.moved = False
+        self.returned: object = None
 
 
-def recorded(answer: object) -> Record:
-    """The record of the answer at three epochs of 40 images in batches of 12."""
-    if not callable(answer):
-        raise Wrong("not a function", type(answer).__name__, "Give check() the function itself, without calling it.")
-    return record_of(answer)
+class Backward:
+    """A hook on the logits: it lives as long as their graph, and is called when a backward pass goes through."""
+
+    def __init__(self, record: Record):
+        self.record = record
+
+    def __call__(self, gradient: Tensor) -> None:
+        self.record.events.append("backward")
 
 
-def watched(tried: str, expected: str) -> Callable:
-    """Make a check of a `Record` a probe. The first one lets the answer run, the others read the same record."""
+class WatchedNetwork(nn.Module):
+    def __init__(self, record: Record):
+        super().__init__()
+        self.record = record
+        self.layers = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(12, 10))
 
-    def add(check: Callable[[Record], None]) -> Callable:
-        first = not CHECKS
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, images: Tensor) -> Tensor:
+        record, logits = self.record, self.layers(images)
+        # The batch before may still be in the loop's variables; those before it should be forgotten.
+        record.kept = max(record.kept, sum(graph() is not None for graph in record.graphs[:-1]))
+        record.events.append("forward")
+        same = [(epoch, n) for epoch, n, known in record.known if torch.equal(known, images)]
+        record.batches.append(same[0] if same else None)
+        record.modes.append("training mode" if self.layers.training else "evaluation mode")
+        if logits.requires_grad:
+            hook = Backward(record)
+            logits.register_hook(hook)
+            record.graphs.append(weakref.ref(hook))
+        return logits
 
-        @training_loop.probe(tried, expected)
-        def probe(answer):
-            if first:
-                record_of.cache_clear()
-            check(recorded(answer))
 
-        CHECKS.append(check)
-        return check
+class WatchedSGD(torch.optim.SGD):
+    record: Record
+
+    def step(self, closure: Callable | None = None):
+        with torch.enable_grad():
+            loss = closure() if closure else None
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
+        self.record.events.append("step")
+        self.record.gradients.append(torch.cat([gradient.flatten() for gradient in gradients]))
+        self.record.rates.append([float(group["lr"]) for group in self.param_groups])
+        return loss
+
+
+@cache
+def batches_of(count: int) -> tuple[Batches, list[tuple[int, int, Tensor]]]:
+    """Batches of `count` images, and all of them in a list, with the epoch and the number in it."""
+    data = shapes10(count, 8, seed=0)
+    batches = Batches(data, 4, Normalisation.of(data), padding=2, flip=True, shuffle=True)
+    return batches, [(epoch, n, x) for epoch in range(4) for n, (x, _) in enumerate(batches.epoch(epoch))]
+
+
+def lr_at(iteration: int) -> float:
+    """Another rate at every iteration, so that one that is late or early shows."""
+    return 0.01 + 0.001 * iteration
+
+
+def watch(loop: Callable, epochs: int = 3, count: int = 14) -> Record:
+    """The record of a loop over `count` images in batches of 4, with a network that is in evaluation mode before."""
+    if not callable(loop):
+        raise Wrong("not a function", type(loop).__name__, "Give check() the function itself, without calling it.")
+    batches, known = batches_of(count)
+    record = Record(epochs, known)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the GPUs too
+    network = WatchedNetwork(record).eval()
+    before = nn.utils.parameters_to_vector(network.parameters()).detach()
+    optimiser = WatchedSGD([{"params": [p]} for p in network.parameters()], lr=0.05, momentum=0.9)
+    optimiser.record = record
+    record.returned = as_lists(loop(network, batches, optimiser, lr_at, epochs))
+    record.kept = max(record.kept, sum(graph() is not None for graph in record.graphs))
+    record.moved = not torch.equal(nn.utils.parameters_to_vector(network.parameters()), before)
+    return record
+
+
+record_of = lru_cache(maxsize=1)(watch)
+
+
+def as_lists(result: object) -> object:
+    """NumPy's arrays as lists, since they print and plot like them."""
+    if isinstance(result, np.ndarray):
+        return result.tolist()
+    return [as_lists(row) for row in result] if isinstance(result, (list, tuple)) else result
+
+
+# --- The cases. Each looks at another side of the same record.
+
+
+@training_loop.case("the same training twice", "the same both times")
+def repeats(answer):
+    record_of.cache_clear()
+    if not alike(watch(answer), record_of(answer)):
+        why = "With the same network, batches and rates the same should happen. Is there a default such as history=[], "
+        why += "a variable outside of the function that it changes, or a random number?"
+        raise Wrong("the second run is not like the first", "another result", why)
+
+
+LOOKS: list[tuple[str, Callable[[Record], object]]] = []  # all cases but this one, and the last two
+
+
+def alike(one: Record, other: Record) -> bool:
+    return all(agree(see(one), see(other)) for _, see in LOOKS)
+
+
+def look(tried: str, expected: str) -> Callable:
+    """Make a function of a record a case."""
+
+    def add(see: Callable[[Record], object]) -> Callable:
+        training_loop.case(tried, expected)(lambda answer: see(record_of(answer)))
+        LOOKS.append((tried, see))
+        return see
 
     return add
 
 
-def sound(record: Record, checks: list[Callable[[Record], None]]) -> bool:
-    """Whether none of these checks finds anything in a record."""
-    try:
-        for check in checks:
-            check(record)
-    except Wrong:
-        return False
-    return True
-
-
-@watched("the batches that the network is trained with", "all of each epoch, in the order of batches.epoch(epoch)")
-def right_batches(record):
-    trained = record.trained or record.forwards
-    seen, expected = [forward.batch for forward in trained], record.expected
-    got = f"{len(seen)} batches, where {record.epochs} x {record.per_epoch} are expected"
-    full = [one for one in expected if one[1] < record.per_epoch - 1]
-    if seen == expected:
-        return
-    if not seen:
-        why = "For each batch call network(images), and go back from the loss. Do the loops run at all?"
-        raise Wrong("nothing is trained", got, why)
-    if None in seen:
+@look("the batches that the network is trained with", "all of each epoch, in the order of batches.epoch(epoch)")
+def batches_seen(record):
+    if None in record.batches:
         why = "Give the network the images as they come: they are cropped, flipped and normalised already."
         raise Wrong("the network gets other images", "images that are in no batch", why)
-    if len(seen) == len(expected) and {epoch for epoch, _ in seen} == {0}:
-        why = "`for ... in batches` is epoch 0 each time. batches.epoch(epoch) has another order in each epoch."
-        raise Wrong("the same order in every epoch", "epoch 0 each time", why)
-    if seen == [(epoch + 1, number) for epoch, number in expected]:
-        raise Wrong("the epochs are counted from 1", "epochs 1 to 3", "range(epochs) begins with 0, as batches do.")
-    if seen == expected[:1]:
-        raise Wrong("it ends after the first batch", got, "Is the `return` inside a loop? It belongs after both.")
-    if seen == expected[: record.per_epoch]:
-        why = "Is the `return` inside the outer loop, or is there no loop over range(epochs)?"
-        raise Wrong("it ends after the first epoch", got, why)
-    if seen == full:
-        raise Wrong("the last batch is left out", got, "It is smaller, but its images belong to the epoch too.")
-    raise Wrong("other batches", f"{got}: {seen[:4]} ...", "Each batch of each epoch comes once.")
+    seen: dict[str, list[int]] = {f"epoch {epoch}": [] for epoch in range(record.epochs)}
+    for epoch, number in record.batches:
+        seen.setdefault(f"epoch {epoch}", []).append(number)
+    return {epoch: f"batches {words(numbers)}" if numbers else "no batch" for epoch, numbers in seen.items()}
 
 
-@watched("how often the network and the optimiser are called", "once for each batch")
-def one_step_a_batch(record):
-    trained, steps = len(record.trained), len(record.steps)
-    if not record.forwards:
-        return  # the check of the batches says so
-    got = f"{steps} steps for {trained} batches"
-    if not steps:
-        if record.moved:
-            why = "Use the one that fit is given: it holds the momentum, and its rate is the one that lr_at sets."
-            raise Wrong("another optimiser", "changed weights without a step of the optimiser that was given", why)
-        why = "backward() only computes the gradients. optimiser.step() changes the weights."
-        raise Wrong("the optimiser makes no step", got, why)
-    if trained and steps == record.epochs < trained:
-        why = "Is optimiser.step() indented with the inner loop? It comes after every batch, not after every epoch."
-        raise Wrong("one step an epoch", got, why)
-    if trained and steps != trained:
-        raise Wrong("not one step a batch", got, "Each batch has one backward() and one optimiser.step().")
-    if len(record.forwards) > trained > 0:
-        why = "It costs time, and in training mode it moves BN's statistics. The first one's logits show the mistakes."
-        raise Wrong("a second forward pass", f"{len(record.forwards)} forward passes for {trained} batches", why)
+@look("what happens to each batch", "one forward pass, one backward pass and one step, in this order")
+def order_of_events(record):
+    parts = ", ".join(record.events).replace("forward", "|forward").split("|")
+    found = Counter(part.strip(", ") for part in parts if part)
+    return {events: f"{count} times" for events, count in found.items()} or "nothing"
 
 
-@watched("a network that comes in evaluation mode", "training mode for every batch: BN uses the batch's statistics")
-def training_mode(record):
-    wrong = [forward for forward in record.trained if not forward.training]
-    if wrong:
-        why = "Whoever evaluated before has left it so. Call network.train() before the batches of an epoch."
-        raise Wrong("not in training mode", f"evaluation mode for {len(wrong)} of {len(record.trained)} batches", why)
+@look("a network that comes in evaluation mode", "training mode for every batch: BN uses the batch's statistics")
+def mode(record):
+    return {mode: f"{count} batches" for mode, count in Counter(record.modes).items()}
 
 
-watched("the gradients in each step", "those of the mean cross-entropy of this batch alone")(right_gradients)
-watched("the learning rate at each step", "lr_at(iteration), with iterations counted on from epoch to epoch")(
-    right_rates
-)
+@look("the gradients in each step", "those of the mean cross-entropy of this batch alone")
+def gradients(record):
+    if not record.gradients:
+        return "no step"
+    return {
+        "their lengths": [gradient.norm().item() for gradient in record.gradients],
+        "their directions": normalize(torch.stack(record.gradients)),
+    }
 
 
-@watched("an optimiser with two groups of parameters", "the same learning rate in both")
+@look("the learning rate at each step", "lr_at(iteration), with iterations counted on from epoch to epoch")
+def rates(record):
+    return [rates[0] for rates in record.rates]
+
+
+@look("an optimiser with two groups of parameters", "the same learning rate in both")
 def every_group(record):
-    if any(len(set(step.rates)) > 1 for step in record.steps):
-        rates = next(step.rates for step in record.steps if len(set(step.rates)) > 1)
-        why = "An optimiser may have several groups, param_groups[0] is only the first: set it in a loop over all."
-        raise Wrong("only one group gets the learning rate", " and ".join(f"{rate:g}" for rate in rates), why)
+    other = [rates for rates in record.rates if len(set(rates)) > 1]
+    return f"{' and '.join(f'{rate:g}' for rate in other[0])} in the same step" if other else "the same rate"
 
 
-@watched("the graphs of earlier batches", "forgotten, so that their memory is free again")
-def no_graph_is_kept(record):
-    if record.kept > 1 or record.alive() > 1:
-        why = "A loss that is kept or added up keeps its batch's graph: memory grows. Use loss.item() or loss.detach()."
-        raise Wrong("the losses keep their graphs", f"{max(record.kept, record.alive())} graphs alive", why)
+@look("the graphs of earlier batches", "forgotten, so that their memory is free again")
+def graphs(record):
+    return "still there" if record.kept > 1 else "forgotten"
 
 
-@watched("what the function returns", "a list with one pair of numbers (mean loss, error) for each epoch")
-def right_form(record):
-    if record.alive() <= 1:  # otherwise the check of the graphs says so
-        pairs(record)
+@look("what the function returns", "a list with one pair of numbers (mean loss, error) for each epoch")
+def form(record):
+    rows = record.returned
+    if not isinstance(rows, list):
+        return rows if rows is None else type(rows).__name__
+    return ", ".join(f"{count} x {kind}" for kind, count in Counter(map(kind_of, rows)).items()) or "an empty list"
 
 
-watched("the first number of each pair", "the mean cross-entropy over the images of the epoch")(mean_loss)
-watched("the second number of each pair", "the share of wrong answers in the epoch, from 0 to 1")(error)
+def kind_of(value: object) -> str:
+    """ "(number, number)" """
+    if isinstance(value, list):
+        return f"({', '.join(map(kind_of, value))})"
+    return "number" if isinstance(value, Real) else type(value).__name__
 
 
-@watched("the weights in the end", "those of the course's loop")
-def right_weights(record):
-    if not sound(record, CHECKS[: CHECKS.index(right_weights)]):
-        return  # another probe says so
-    expected = watch(loop.fit, record.epochs, record.count, record.batch_size).weights
-    # A loop in bfloat16 ends within half of this, another momentum or weight decay outside of it.
-    wrong = [name for name, value in record.weights.items() if not torch.allclose(value, expected[name], 0, 0.01)]
-    if wrong:
-        why = "Only optimiser.step() changes the weights, and only the network's BN its statistics."
-        raise Wrong("other weights", f"another {wrong[0]}", why)
+def column(record: Record, i: int) -> object:
+    """The first or the second numbers; all that there are where they are no pairs, one for each epoch."""
+    rows = floats(record.returned)
+    pairs = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 for row in rows)
+    return [row[i] for row in rows] if pairs and len(rows) == record.epochs else rows
 
 
-@training_loop.probe("one epoch of ten images in batches of four", "three steps, one pair")
+def floats(value: Any) -> Any:
+    if isinstance(value, list):
+        return [floats(one) for one in value]
+    value = value.detach() if isinstance(value, Tensor) else value
+    return float(value) if isinstance(value, (Real, Tensor)) else "none"
+
+
+@look("the first number of each pair", "the mean cross-entropy over the images of the epoch")
+def mean_loss(record):
+    return column(record, 0)
+
+
+@look("the second number of each pair", "the share of wrong answers in the epoch, from 0 to 1")
+def error(record):
+    return column(record, 1)
+
+
+@training_loop.case("the weights between the steps", "nothing but optimiser.step() changes them")
+def weights(answer):
+    record = record_of(answer)
+    if record.moved and not record.gradients:
+        why = "Use the one that fit is given: it holds the momentum, and its rate is the one that lr_at sets."
+        raise Wrong("the weights change without the given optimiser", "other weights, and no step of it", why)
+    if record.moved:
+        why = "The optimiser alone changes the weights. Do you write into a parameter, or make a second optimiser?"
+        raise Wrong("the weights are changed between the steps", "other weights", why)
+
+
+@training_loop.case("one epoch of ten images in batches of four", "three steps, one pair")
 def another_size(answer):
-    if not sound(recorded(answer), CHECKS):
-        return  # another probe says so
-    other = watch(answer, 1, 10, 4)
-    try:
-        for check in CHECKS:
-            check(other)
-    except Wrong as wrong:
-        why = "With other numbers of epochs, batches and images all was right. Is one of them written into your code?"
-        raise Wrong("right for one size only", f"{wrong.mistake}: {wrong.got}", why) from wrong
+    if not alike(record_of(answer), watch(fit)):
+        return  # another case says so
+    mine, right = watch(answer, 1, 10), watch(fit, 1, 10)
+    for tried, see in LOOKS:
+        if not agree(see(mine), see(right)):
+            why = "With another number of epochs and images all was right. Is one of them written into your code?"
+            raise Wrong("right for one size only", f"{tried}: {words(see(mine), see(right))}", why)
+
+
+# --- The mistakes, each as other lines of `fit`.
+
+# fmt: off
+mistake = training_loop.mistake
+BEFORE, TRAIN, BATCHES = "history, iteration = [], 0", "network.train()", "batches.epoch(epoch)"
+RESET, RATE, COUNT = "loss_sum, wrong, seen = 0.0, 0, 0", "lr_at(iteration)", "iteration += 1"
+SET = '            for group in optimiser.param_groups:\n                group["lr"] = lr_at(iteration)\n'
+CROSS, CLEAR, BACK = "cross_entropy(logits, labels)", "optimiser.zero_grad()", "loss.backward()"
+STEP, LOSS, MISSES = "optimiser.step()", "loss.item() * len(labels)", "(logits.argmax(1) != labels)"
+MEAN, ERROR = "loss_sum / seen", "wrong / seen"
+END, NEXT = f"        history.append(({MEAN}, {ERROR}))", "\n            "
+CLEARS_EARLY = {NEXT + CLEAR: "", TRAIN: f"{TRAIN}\n        {CLEAR}"}
+
+
+def lines(*several: str) -> str:
+    """Of the inner loop."""
+    return NEXT.join(several)
+
+
+def before(line: str) -> dict[str, str]:
+    """A line before both loops."""
+    return {BEFORE: f"{BEFORE}\n    {line}"}
+
+
+mistake("the same order in every epoch", {BATCHES: "batches"},
+        "`for ... in batches` is epoch 0 each time. batches.epoch(epoch) has another order in each epoch.")
+mistake("the epochs are counted from 1", {BATCHES: "batches.epoch(epoch + 1)"},
+        "range(epochs) begins with 0, and so do the epochs of batches.")
+for early in ("[(loss_sum / seen, wrong / seen)]", "(loss_sum / seen, wrong / seen)"):
+    mistake("it ends after the first batch", {COUNT: lines(COUNT, f"return {early}")},
+            "Is the `return` inside a loop? It belongs after both.")
+    mistake("it ends after the first epoch", {END: f"        return {early}"},
+            "Is the `return` inside the outer loop, or is there no loop over range(epochs)?")
+mistake("the last batch is left out", {SET: f"            if len(labels) < 4:\n                continue\n{SET}"},
+        "It is smaller, but its images belong to the epoch too.")
+mistake("the optimiser makes no step", {STEP: "pass"},
+        "backward() only computes the gradients. optimiser.step() changes the weights.")
+for wrong in ({}, CLEARS_EARLY):
+    mistake("one step an epoch", {NEXT + STEP: "", END: f"        {STEP}\n{END}"} | wrong,
+            "Is optimiser.step() indented with the inner loop? It follows every batch, not every epoch.")
+mistake("two steps a batch", {STEP: lines(STEP, STEP)}, "Each batch has one backward() and one optimiser.step().")
+mistake("no backward pass", {BACK: "pass"}, "loss.backward() computes what optimiser.step() then uses.")
+for place in (STEP, COUNT):
+    mistake("a second forward pass", {place: lines(place, "logits = network(images)")},
+            "It costs time, and in training mode it moves BN's statistics. The first one's logits show the mistakes.")
+mistake("not in training mode", {TRAIN: "pass"},
+        "Whoever evaluated before has left it so. Call network.train() before the batches of an epoch.")
+for wrong in ({CLEAR: "pass"}, CLEARS_EARLY, {NEXT + CLEAR: ""} | before(CLEAR)):
+    mistake("the gradients pile up", wrong,
+            "backward() adds to what .grad holds. optimiser.zero_grad() clears it, once for every batch.")
+mistake("the gradients are cleared before the step", {lines(CLEAR, BACK, STEP): lines(BACK, CLEAR, STEP)},
+        "zero_grad() comes before loss.backward(), or after optimiser.step(), but not between them.")
+for text in (lines(CLEAR, STEP, BACK), lines(STEP, CLEAR, BACK), lines(STEP, BACK)):
+    mistake("the step comes before the backward pass", {lines(CLEAR, BACK, STEP): text},
+            "So the step uses the gradients of the batch before, or none. Call loss.backward() first.")
+mistake("softmax before the cross-entropy", {CROSS: "cross_entropy(logits.softmax(1), labels)"},
+        "cross_entropy takes the logits: it has the softmax inside, and a second one flattens the gradients.")
+for loss in (LOSS, "loss.item()"):
+    mistake("the loss is a sum over the batch", {CROSS: 'cross_entropy(logits, labels, reduction="sum")', LOSS: loss},
+            "A sum over the batch makes the step larger than the rate says, 128 times in a batch of 128.")
+for text in ("loss.item().backward()", "loss.detach().backward()"):
+    mistake("the loss has no graph", {BACK: text}, "backward() needs the loss as cross_entropy returns it, computed "
+            "outside of no_grad: .item(), detach() and argmax leave a mere number.")
+mistake("logits and labels are swapped", {CROSS: "cross_entropy(labels, logits)"},
+        "cross_entropy(logits, labels): first what the network computed, then the right classes.")
+for wrong in ({BACK: lines(BACK, BACK)}, before("total = 0.0") | {BACK: lines("total += loss", "total.backward()")}):
+    mistake("backward through the same graph twice", wrong, "A graph is gone after one backward pass. Is backward() "
+            "called twice, or is the loss that goes back a sum over several batches?")
+EMPTY = before("data = batches.epoch(0)") | {BATCHES: "data"}
+for wrong in ({"seen += len(labels)": "pass"}, EMPTY):
+    for zero in ("0.0", "0"):
+        mistake("a division by zero", wrong | {RESET: f"loss_sum, wrong, seen = {zero}, 0, 0"},
+                "Is what you divide by counted up with every batch? And are there batches in every epoch? What "
+                "batches.epoch() returns can be gone through once: call it again in each epoch.")
+
+mistake("the learning rate is never set", {'group["lr"] = lr_at(iteration)': "pass"}, "The optimiser keeps it in its "
+        'groups: for group in optimiser.param_groups: group["lr"] = lr_at(iteration). Nothing reads optimiser.lr.')
+for place in (STEP, COUNT):
+    mistake("the learning rate is set too late", {SET: "", place: f"{place}\n{SET.rstrip()}"},
+            "Set it before optimiser.step(): the first step should have lr_at(0) already.")
+mistake("the iterations are counted from 1", {BEFORE: "history, iteration = [], 1"},
+        "The first iteration is number 0: count up at the end of the inner loop, or use enumerate.")
+for text in ("epoch", "epoch + 1"):
+    mistake("the epoch instead of the iteration", {RATE: f"lr_at({text})"},
+            "lr_at takes the iteration, which is the number of batches so far.")
+mistake("the learning rate is set once an epoch", {RATE: "lr_at(epoch * len(batches))"},
+        "Set it inside the inner loop, for every batch.")
+for text in ("", " + 1"):
+    mistake("the iterations start again in each epoch", {RATE: f"lr_at(iteration - epoch * len(batches){text})"},
+            "An enumerate of the batches starts again at 0. Keep a count that begins before both loops.")
+mistake("the iterations are not counted", {COUNT: "pass"}, "Add 1 to the count after every batch.")
+for group in (":1", "-1:"):
+    mistake("only one group gets the learning rate", {"param_groups:": f"param_groups[{group}]:"},
+            "An optimiser may have several groups, param_groups[0] is only the first: set it in a loop over all.")
+
+mistake("the graphs of earlier batches are kept", {LOSS: "loss * len(labels)", MEAN: "(loss_sum / seen).item()"},
+        "A loss that is kept or added up keeps its batch's graph: memory grows. Use loss.item() or loss.detach().")
+for what in ((MEAN,), (ERROR,), (MEAN, ERROR)):
+    mistake("tensors instead of numbers", {one: f"torch.tensor({one})" for one in what},
+            "Make numbers of them when the epoch is over: float(x) or x.item().")
+PAIRS = "Append each epoch's pair (loss, error) to a list that begins before both loops, and return the list."
+for result, name in (("history", "nothing is returned"), ("return history[-1]", "the last epoch's numbers only"),
+                     ("return list(zip(*history))", "two lists instead of pairs"),
+                     ("return [loss for loss, _ in history]", "the losses only"),
+                     ("return [error for _, error in history]", "the errors only")):
+    mistake(name, {"return history": result}, PAIRS)
+for wrong in ({END: f"    {END}"},
+              {COUNT: lines(COUNT, f"history.append((loss.item(), {MISSES}.double().mean().item()))"), END: ""}):
+    mistake("a pair for every batch", wrong, "Append to the list after the inner loop: one pair for each epoch.")
+mistake("a generator instead of a list", {END: "        yield loss_sum / seen, wrong / seen"},
+        "A function with `yield` runs only when somebody goes through it. Collect the pairs in a list to return.")
+
+mistake("loss and error are swapped", {f"({MEAN}, {ERROR})": f"({ERROR}, {MEAN})"},
+        "The loss comes first: history.append((loss, error)).")
+for text in ("1 - wrong / seen", "100 * (1 - wrong / seen)"):
+    mistake("the accuracy instead of the error", {ERROR: text},
+            "The error is the share of wrong answers: 1 minus the accuracy, or count with != instead of ==.")
+mistake("percent instead of a share", {ERROR: "100 * wrong / seen"},
+        "A share is between 0 and 1: nothing is multiplied by 100.")
+mistake("right answers are counted", {ERROR: "seen - wrong"},
+        "Count the wrong ones, and divide by the number of images.")
+for wrong in ({LOSS: "loss.item()", MEAN: "loss_sum / len(batches)"},
+              {f"{MISSES}.sum()": f"{MISSES}.double().mean()", ERROR: "wrong / len(batches)"}):
+    mistake("averaged over batches instead of images", wrong, "The last batch is smaller and counts as much as the "
+            "others here. Add up loss * len(labels), and divide by the number of images.")
+for wrong in ({MEAN: "loss_sum"}, {LOSS: "loss.item()", MEAN: "loss_sum"}, {ERROR: "wrong"}):
+    mistake("a sum instead of a mean", wrong, "Divide by the number of images when the epoch is over.")
+for wrong in ({"loss_sum +=": "loss_sum ="}, {MEAN: "loss.item()"}, {MEAN: "loss.item() / seen"},
+              {"seen +=": "seen ="}, {"wrong +=": "wrong ="}, {ERROR: f"{MISSES}.double().mean().item()"}):
+    mistake("the last batch only", wrong, "Add up over all batches of the epoch: += instead of =.")
+PADDED = "(len(batches) * batches.batch_size)"
+for wrong in ({LOSS: "loss.item()"}, {LOSS: "loss.item() * batches.batch_size"},
+              *({f"{total} / seen": f"{total} / {all_}"} for total in ("loss_sum", "wrong")
+                for all_ in ("len(batches)", PADDED))):
+    mistake("the wrong divisor", wrong,
+            "A sum over images is divided by the number of images: add up len(labels) as well.")
+for again in ("pass", "seen = 0", "loss_sum, wrong = 0.0, 0", "loss_sum, seen = 0.0, 0", "wrong, seen = 0, 0"):
+    mistake("the sums are not reset", before("loss_sum = wrong = seen = 0") | {RESET: again},
+            "Each epoch has its own numbers: set the sums to 0 inside the outer loop.")
+# fmt: on

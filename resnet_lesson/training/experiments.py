@@ -1,4 +1,4 @@
-"""The experiments with controls that notebooks 01, 02 and 07 rest on, each as the plan of a recorded study.
+"""The experiments with controls that notebooks 01, 02 and 05 to 07 rest on, each as the plan of a recorded study.
 
 All of them train: networks that differ in one thing, by one recipe, on one data set.
 """
@@ -8,15 +8,19 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from .. import machine
+from ..datasets.batches import Batches, Normalisation
 from ..datasets.cifar10 import cifar10
 from ..datasets.dataset import Dataset
 from ..datasets.shapes10 import shapes10
+from ..models import broken
 from ..models.controls import dosed, start_near_identity, unnormalised
 from ..models.networks import build
-from .loop import Diverged
+from .evaluation import evaluate
+from .loop import Diverged, fit
 from .recipes import Recipe, recipe
 from .study import Plan, grid
 from .train import train
@@ -134,6 +138,69 @@ def zero_start(root: Path) -> Plan:
     return on_shapes("zero-start", question, settings, make)
 
 
+def broken_line(root: Path) -> Plan:
+    def make(seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return broken.ResNet(9)
+
+    question = "What does one wrong line cost? ResNet-56 with BN after the addition."
+    return on_shapes("broken-line", question, grid(seed=SEEDS, lr=(LIVE_RATE,)), make)
+
+
+MISTAKES = {  # of training code that raises no error
+    "none": "the right way",
+    "rate": "the learning rate is ten times too high",
+    "softmax": "the network ends with a softmax, and cross-entropy applies another one",
+    "decay": "the weight decay is 1, ten thousand times too strong",
+    "order": "the images come class by class, and are not shuffled",
+    "pixels": "the test images are only divided by 255, the training images are normalised",
+    "labels": "the test labels are numbered in another order",
+}
+
+
+def mistaken(mistake: str, seed: int) -> dict:
+    """Train ResNet-8 for 8 epochs with one of the MISTAKES; return its losses and errors epoch by epoch."""
+    train_set, test_set = shapes10(1024, seed=0), shapes10(512, seed=1)
+    pixels = test_pixels = Normalisation.of(train_set)
+    network = build("resnet8", seed=seed)
+    right = recipe("demo").scaled(128)
+    lr, decay = right.lr * (10 if mistake == "rate" else 1), right.weight_decay * (10_000 if mistake == "decay" else 1)
+    if mistake == "softmax":
+        network = nn.Sequential(network, nn.Softmax(1))
+    if mistake == "order":
+        order = train_set.labels.argsort(stable=True)
+        train_set = replace(train_set, images=train_set.images[order], labels=train_set.labels[order])
+    if mistake == "pixels":
+        test_pixels = Normalisation(torch.zeros(3), torch.full((3,), 255.0))
+    if mistake == "labels":
+        test_set = replace(test_set, labels=(test_set.labels + 1) % 10)
+    batches = Batches(train_set, 64, pixels, shuffle=mistake != "order", seed=seed)
+    optimiser = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=decay)
+    chosen = replace(right, lr=lr)
+    found: dict = {"train_losses": [], "train_errors": [], "test_errors": []}
+    for epoch in range(8):
+        first = epoch * len(batches)
+        rates = [chosen.lr_at(first + i) for i in range(len(batches))]
+        [(loss, error)] = fit(network, list(batches.epoch(epoch)), optimiser, rates.__getitem__)
+        found["train_losses"].append(round(loss, 5))
+        found["train_errors"].append(round(error, 5))
+        found["test_errors"].append(round(evaluate(network, Batches(test_set, 256, test_pixels))[1], 5))
+    return found
+
+
+def mistakes(root: Path) -> Plan:
+    parts = {name: shapes10(size, seed=seed) for name, size, seed in (("train", 1024, 0), ("test", 512, 1))}
+    data = {name: {"images": len(part), "sha256": part.sha256} for name, part in parts.items()}
+    shared = {
+        "data": {"name": "shapes10", **data},
+        "recipe": asdict(recipe("demo").scaled(128)),
+        "precision": "float32",
+    }
+    question = "What do common mistakes look like? ResNet-8, trained right and with one mistake at a time."
+    return Plan("mistakes", question, shared, grid(seed=SEEDS, mistake=tuple(MISTAKES)), mistaken)
+
+
 EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
     "rates-shapes10": rates_shapes10,
     "warmup-shapes10": warmup_shapes10,
@@ -142,4 +209,6 @@ EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
     "starts": starts,
     "skipinit": skipinit,
     "zero-start": zero_start,
+    "broken-line": broken_line,
+    "mistakes": mistakes,
 }

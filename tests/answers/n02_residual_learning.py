@@ -29,6 +29,13 @@ def keeps_a_part(self, x):
     return self.relu(self.residual(x).add_(self.identity))
 
 
+def step_by_step(self, x):
+    identity = x
+    out = self.residual(x)
+    out = out + self.shortcut(identity)
+    return torch.where(out > 0, out, torch.zeros_like(out))
+
+
 def shortcut_without_gradient(self, x):
     with torch.no_grad():
         identity = self.shortcut(x)
@@ -49,8 +56,18 @@ def adds_into_x(self, x):
     return self.relu(out)
 
 
-def twice(self, x):
-    """Asks for the shape first."""
+def rectifies_x(self, x):
+    return self.relu(self.residual(x) + self.shortcut(F.relu(x, inplace=True)))
+
+
+def overwrites_x(self, x):
+    x = self.residual(x)
+    x = x + self.shortcut(x)
+    return F.relu(x)
+
+
+def asks_first(self, x):
+    """Calls F for its shape."""
     if self.residual(x).shape != x.shape:
         x = x * 1
     return self.relu(self.residual(x) + self.shortcut(x))
@@ -58,6 +75,17 @@ def twice(self, x):
 
 def misspelled(self, x):
     return self.relu(self.residual(x) + self.skip(x))
+
+
+def remembers(self, x):
+    if not hasattr(self, "identity"):
+        self.identity = self.shortcut(x)
+    return self.relu(self.identity + self.residual(x))
+
+
+def mirrored(self, x):
+    shortcut = self.shortcut(x)
+    return self.relu(self.residual(x) + (shortcut if x.dim() == 2 else shortcut.flip(1)))
 
 
 def unmarked(f, x):
@@ -70,11 +98,11 @@ def row_by_row(f, x):
     return torch.stack([torch.autograd.grad(y[i], x, retain_graph=True)[0] for i in range(len(y))])
 
 
-def one_hot_rows(f, x):
+def one_hot_rows(f, x, dtype=None):
     """Directions of the output as a matrix, filled in place, a fresh forward pass for each row."""
     outputs = len(f(x))
-    made = torch.zeros(outputs, len(x))
-    for i, direction in enumerate(torch.eye(outputs)):
+    made = torch.zeros(outputs, len(x), dtype=dtype or x.dtype)
+    for i, direction in enumerate(torch.eye(outputs, dtype=x.dtype)):
         leaf = x.detach().clone().requires_grad_(True)
         made[i] = torch.autograd.grad(f(leaf), leaf, grad_outputs=direction)[0]
     return made
@@ -165,6 +193,7 @@ RIGHT = {
         "torch.add and clamp": without_relu,
         "a lambda": lambda self, x: self.relu(self.shortcut(x) + self.residual(x)),
         "keeps a part": keeps_a_part,
+        "step by step": step_by_step,
         "torch.maximum": lambda self, x: torch.maximum(y := self.residual(x) + self.shortcut(x), torch.zeros_like(y)),
     },
     "jacobian": {
@@ -181,95 +210,47 @@ RIGHT = {
 
 WRONG = {
     "residual_forward": {
-        "no shortcut": (lambda self, x: self.relu(self.residual(x)), "forgotten shortcut"),
-        "no F": (lambda self, x: self.relu(self.shortcut(x)), "forgotten F"),
-        "ReLU on F": (
-            lambda self, x: self.relu(self.residual(x)) + self.shortcut(x),
-            "a ReLU on F before the addition",
-        ),
-        "ReLU on F, and after": (
-            lambda self, x: self.relu(self.relu(self.residual(x)) + self.shortcut(x)),
-            "a ReLU on F before the addition",
-        ),
-        "no ReLU": (lambda self, x: self.residual(x) + self.shortcut(x), "missing ReLU after the addition"),
-        "ReLU on x": (
-            lambda self, x: self.relu(self.residual(x) + self.relu(self.shortcut(x))),
-            "a ReLU on x before the addition",
-        ),
-        "x twice": (lambda self, x: self.relu(self.residual(x) + 2 * self.shortcut(x)), "the input is added twice"),
-        "F twice": (lambda self, x: self.relu(2 * self.residual(x) + self.shortcut(x)), "F is added twice"),
-        "product": (lambda self, x: self.relu(self.residual(x) * self.shortcut(x)), "multiplied instead of added"),
-        "mean": (lambda self, x: self.relu(self.residual(x) + self.shortcut(x)) / 2, "averaged instead of added"),
-        "difference": (lambda self, x: self.relu(self.shortcut(x) - self.residual(x)), "subtracted instead of added"),
-        "other difference": (
-            lambda self, x: self.relu(self.residual(x) - self.shortcut(x)),
-            "subtracted instead of added",
-        ),
-        "joined": (
-            lambda self, x: self.relu(torch.cat([self.residual(x), self.shortcut(x)], 1)),
-            "joined instead of added",
-        ),
-        "abs": (lambda self, x: (self.residual(x) + self.shortcut(x)).abs().sqrt(), "not the sum of F(x) and x"),
-        "x instead of the shortcut": (lambda self, x: self.relu(self.residual(x) + x), "the shortcut is not used"),
-        "F after the shortcut": (
-            lambda self, x: self.relu(self.residual(self.shortcut(x)) + self.shortcut(x)),
-            "F does not start at x",
-        ),
-        "the shortcut of F(x)": (
-            lambda self, x: self.relu((y := self.residual(x)) + self.shortcut(y)),
-            "the shortcut does not start at x",
-        ),
-        "F computed again": (twice, "F runs more than once"),
+        "x overwritten": (overwrites_x, "the shortcut does not start at x"),
         "in place": (adds_into_x, "the input is changed in place"),
-        "detached": (lambda self, x: self.relu(self.residual(x) + self.shortcut(x).detach()), "the gradient is cut"),
+        "a ReLU in place": (rectifies_x, ["a ReLU on x before the addition", "the input is changed in place"]),
+        "F computed again": (asks_first, "F runs more than once"),
         "no_grad around the shortcut": (shortcut_without_gradient, "the gradient is cut"),
-        "leaky": (
-            lambda self, x: F.leaky_relu(self.residual(x) + self.shortcut(x)),
-            "another function instead of ReLU",
+        "x counted twice": (
+            lambda self, x: torch.add(self.residual(x), self.shortcut(x), alpha=2).relu(),
+            "the input is added twice",
         ),
-        "absolute value": (
-            lambda self, x: (self.residual(x) + self.shortcut(x)).abs(),
-            "the absolute value instead of ReLU",
+        "the mean of a stack": (
+            lambda self, x: torch.stack([self.shortcut(x), self.residual(x)]).mean(0).relu(),
+            "averaged instead of added",
         ),
+        "an identity kept": (remembers, "something is kept from an earlier call"),
+        "the root of the absolute value": (lambda self, x: (self.residual(x) + self.shortcut(x)).abs().sqrt(), ""),
+        "clamped at 1, too": (lambda self, x: (self.residual(x) + self.shortcut(x)).clamp(0, 1), ""),
+        "mirrored for images": (mirrored, ""),
+        "both terms": (lambda self, x: (self.residual(x), self.shortcut(x)), "not a tensor"),
         "a class": (WholeClass, "a class instead of the function"),
         "a tensor": (torch.ones(1), "not a function"),
         "no return": (lambda self, x: print(end=""), "nothing is returned"),
         "an attribute that does not exist": (misspelled, "your code stopped with AttributeError"),
-        "mirrored for images": (
-            lambda self, x: (
-                self.relu(self.residual(x) + self.shortcut(x))
-                if x.dim() == 2
-                else self.relu(self.residual(x) + self.shortcut(x).flip(1))
-            ),
-            "a real block computes something else",
-        ),
     },
     "jacobian": {
-        "transposed": (lambda f, x: measures.jacobian(f, x).T, "transposed"),
         "gradient of the sum": (
             lambda f, x: torch.autograd.grad(f(x := x.detach().requires_grad_()).sum(), x)[0],
             "summed over the outputs",
         ),
-        "summed over the inputs": (lambda f, x: measures.jacobian(f, x).sum(1), "summed over the inputs"),
-        "diagonal": (lambda f, x: measures.jacobian(f, x).diag().diag(), "the diagonal only"),
         "rows pile up": (piled_up, "rows pile up"),
-        "first output only": (lambda f, x: measures.jacobian(f, x)[0], "one row only"),
-        "a list": (lambda f, x: list(measures.jacobian(f, x)), "a list instead of a matrix"),
-        "f itself": (lambda f, x: f(x), "the values of f instead of its derivatives"),
-        "a number": (lambda f, x: measures.jacobian(f, x).norm(), "a single number"),
-        "at another point": (lambda f, x: measures.jacobian(f, torch.zeros_like(x)), "taken at another point"),
         "finite differences": (differences, "finite differences instead of autograd"),
         "central differences, a whole step": (central, "finite differences instead of autograd"),
         "rows not cloned": (one_tensor, "all rows are the same tensor"),
         "x unmarked": (unmarks_x, "the caller's x is changed"),
-        "squeezed": (lambda f, x: measures.jacobian(f, x).squeeze(), "no matrix for a single output"),
-        "backward on everything": (plain_backward, "the parameters' .grad is changed"),
         "x marked": (marks_x, "the caller's x is changed"),
+        "backward on everything": (plain_backward, "the parameters' .grad is changed"),
+        "32-bit directions": (lambda f, x: one_hot_rows(f, x, torch.float32), "the precision is lost"),
         "no requires_grad": (unmarked, "your code stopped with RuntimeError"),
         "no return": (lambda f, x: None, "nothing is returned"),
         "identity added": (
             lambda f, x: measures.jacobian(f, x) + (torch.eye(len(x)) if len(x) == len(f(x)) == 4 else 0),
-            "not 0 and I at zero weights",
+            "",
         ),
     },
 }

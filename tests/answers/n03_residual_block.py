@@ -6,7 +6,7 @@ from torch import nn
 
 from resnet_lesson.models.blocks import BasicBlock, Projection, ZeroPadShortcut, conv1x1, conv3x3
 
-from .pieces import FORWARDS, Pieces
+from .pieces import Pieces
 
 
 class TorchvisionStyle(nn.Module):
@@ -86,6 +86,26 @@ class Base(Pieces):
 replacing = Base.replacing
 
 
+def overwrites_x(self, x):
+    """The commonest slip."""
+    shortcut = self.shortcut
+    x = self.residual(x)
+    return F.relu(x + shortcut(x))
+
+
+def keeps_identity(self, x):
+    if not hasattr(self, "identity"):
+        self.identity = self.shortcut(x)
+    return F.relu(self.residual(x) + self.identity)
+
+
+def in_place(self, x):
+    if isinstance(self.shortcut, nn.Identity):
+        x += self.residual(x)
+        return F.relu(x)
+    return F.relu(self.residual(x) + self.shortcut(x))
+
+
 def stops(self, x):
     return F.relu(self.residual(x) + self.shortcuts(x))
 
@@ -135,12 +155,17 @@ class Lambda(nn.Module):
         return self.function(x)
 
 
-def option_a(take=lambda x, s: x[:, :, ::s, ::s], halves=lambda new: (new // 2, new - new // 2)):
-    """Option A in pieces, for the wrong ones below to change one piece each."""
+def planes_by_4(in_planes, planes, stride=1):
+    """The line that much code for CIFAR-10 has."""
+    return Lambda(lambda x: F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, planes // 4, planes // 4), "constant", 0))
 
-    def make(in_channels, out_channels, stride=1):
-        pad = halves(out_channels - in_channels)
-        return Lambda(lambda x: F.pad(take(x, stride), (0, 0, 0, 0, *pad)))
+
+def option_a(take):
+    """A module around a function that takes pixels, and padding."""
+
+    def make(i, o, s=1):
+        before = (o - i) // 2
+        return Lambda(lambda x: F.pad(take(x, s), (0, 0, 0, 0, before, o - i - before)))
 
     return make
 
@@ -177,6 +202,21 @@ class LearnedPadding(nn.Module):
 
     def forward(self, x):
         return self.pad(self.factor * x)
+
+
+class KeepsItsZeros(nn.Module):
+    """Zeros that are made for the first images."""
+
+    def __init__(self, i, o, s=1):
+        super().__init__()
+        self.new, self.s, self.zeros = o - i, s, None
+
+    def forward(self, x):
+        x = x[:, :, :: self.s, :: self.s]
+        if self.zeros is None:
+            self.zeros = x.new_zeros(len(x), self.new, *x.shape[2:])
+        before, after = self.zeros[:, : self.new // 2], self.zeros[:, self.new // 2 :]
+        return torch.cat([before, x, after], dim=1)
 
 
 def in_place_zeros(i, o, s=1):
@@ -271,6 +311,13 @@ class ZeroLast(Base):
         nn.init.zeros_(self.residual[4].weight)
 
 
+class FastaiNorm(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        nn.init.constant_(self.residual[1].bias, 1e-3)
+        nn.init.constant_(self.residual[4].bias, 1e-3)
+
+
 class Einsum(Base):
     """A projection without a convolution."""
 
@@ -278,16 +325,10 @@ class Einsum(Base):
         return nn.Identity() if s == 1 and i == w else LinearAtEachPixel(i, w, s)
 
 
-class BroadcastMean(Base):
+class AveragedAndRepeated(Base):
     def make_shortcut(self, i, w, s):
         return nn.Identity()
 
-    def forward(self, x):
-        f = self.residual(x)
-        return F.relu(f + (x if x.shape == f.shape else x.mean((1, 2, 3), keepdim=True)))
-
-
-class AveragedAndRepeated(BroadcastMean):
     def forward(self, x):
         f = self.residual(x)
         if x.shape != f.shape:
@@ -295,10 +336,41 @@ class AveragedAndRepeated(BroadcastMean):
         return F.relu(f + x)
 
 
+class Cropped(Base):
+    def make_shortcut(self, i, w, s):
+        return super().make_shortcut(i, w, 1)
+
+    def forward(self, x):
+        f = self.residual(x)
+        return F.relu(f + self.shortcut(x)[:, :, : f.shape[2], : f.shape[3]])
+
+
+class OnesAfter(nn.Module):
+    def __init__(self, w, s):
+        super().__init__()
+        self.w, self.s = w, s
+
+    def forward(self, x):
+        x = x[:, :, :: self.s, :: self.s]
+        return F.pad(x, (0, 0, 0, 0, 0, self.w - x.shape[1]), value=1.0)
+
+
+class KernelDoesNotLearn(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.residual[3].weight.requires_grad = False
+
+
 class OneNorm(Base):
     def make_residual(self, i, w, s):
         norm = nn.BatchNorm2d(w)
         return nn.Sequential(conv3x3(i, w, s), norm, nn.ReLU(), conv3x3(w, w), norm)
+
+
+class OneNormForgotten(TorchvisionStyle):
+    def forward(self, x):
+        f = self.bn1(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(f + (x if self.downsample is None else self.downsample(x)))
 
 
 class InAList(Base):
@@ -349,13 +421,43 @@ def normed(value, make=nn.BatchNorm2d):
     return projection
 
 
-def two_images(i, o, s=1):
-    def forward(x):
-        x = x[:, :, ::s, ::s]
-        zeros = x.new_zeros(2, o, *x.shape[2:])
-        return torch.cat([zeros[:, : (o - i) // 2], x, zeros[:, : o - i - (o - i) // 2]], 1)
+class FromPixelOne(TwoLayers):
+    def forward(self, x):
+        return self.norm(self.conv(x[:, :, self.step - 1 :: self.step, self.step - 1 :: self.step]))
 
-    return Lambda(forward)
+
+class Pooled(TwoLayers):
+    def forward(self, x):
+        x = F.avg_pool2d(x, self.step, ceil_mode=True) if self.step > 1 else x
+        return self.norm(self.conv(x))
+
+
+class Rectified(FunctionalProjection):
+    def forward(self, x):
+        return super().forward(x).clamp(min=0)
+
+
+class KernelWithoutGradient(TwoLayers):
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.conv(x[:, :, :: self.step, :: self.step])
+        return self.norm(x)
+
+
+class ProjectionInAList(nn.Module):
+    def __init__(self, i, o, s=1):
+        super().__init__()
+        self.layers = [conv1x1(i, o, s), nn.BatchNorm2d(o)]
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class NoDefault(Projection):
+    def __init__(self, i, o, stride):
+        super().__init__(i, o, stride)
 
 
 RIGHT = {
@@ -370,13 +472,14 @@ RIGHT = {
         "functional, option A": Functional,
         "a function with nn.Sequential": sequential_function,
         "pieces": Base,
+        "BN begins as fastai's does": FastaiNorm,
     },
     "option_a": {
         "the course's": ZeroPadShortcut,
         "torch.cat": CatZeros,
         "written into zeros": WriteInto,
         "layers of torch": padding_layers,
-        "a module around a lambda": option_a(),
+        "a module around a lambda": option_a(lambda x, s: x[:, :, ::s, ::s]),
         "a frozen convolution": frozen_kernel,
     },
     "projection": {
@@ -392,282 +495,106 @@ RIGHT = {
 
 WRONG = {
     "basic_block": {
-        **{kind: (replacing(forward=forward), mistake) for kind, (forward, mistake) in FORWARDS.items()},
-        "shortcut twice": (
-            replacing(forward=lambda self, x: F.relu(self.residual(x) + 2 * self.shortcut(x))),
-            "the shortcut is added twice",
+        "x is overwritten": (
+            replacing(forward=overwrites_x),
+            "x is overwritten, so that the shortcut does not start at x",
         ),
-        "ReLU on the shortcut and a constant": (
-            replacing(forward=lambda self, x: F.relu(self.residual(x) + self.shortcut(x).abs())),
-            "more than the shortcut is left",
+        "bn1 twice, bn2 forgotten": (OneNormForgotten, "one BN for two convolutions"),
+        "one BN twice": (OneNorm, "one BN for two convolutions"),
+        "a 3x3 as the projection": (
+            changes(lambda i, w, s: nn.Sequential(conv3x3(i, w, s), nn.BatchNorm2d(w))),
+            "the projection is larger than 1x1",
         ),
-        "no BN on the projection": (
-            replacing(
-                make_shortcut=lambda self, i, w, s: nn.Identity() if s == 1 and i == w else conv1x1(i, w, s),
-            ),
-            "missing BN on the projection",
+        "the mean of both": (
+            replacing(forward=lambda self, x: F.relu(torch.stack([self.residual(x), self.shortcut(x)]).mean(0))),
+            "averaged instead of added",
         ),
-        "no BN after the second convolution": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    conv3x3(i, w, s), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, w)
-                )
-            ),
-            "a convolution without BN",
+        "the projection's gradient is cut": (
+            changes(lambda i, w, s: nn.Sequential(Lambda(torch.detach), downsample(i, w, s))),
+            "the gradient of the shortcut is cut",
         ),
-        "no ReLU in F": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    conv3x3(i, w, s), nn.BatchNorm2d(w), conv3x3(w, w), nn.BatchNorm2d(w)
-                )
-            ),
-            "missing ReLU before convolution 2",
+        "pooling instead of a stride": (
+            with_residual(lambda i, w, s: nn.Sequential(nn.AvgPool2d(s, ceil_mode=True), *residual(i, w, 1))),
+            "",
         ),
-        "stride on the second convolution": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    conv3x3(i, w), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, w, s), nn.BatchNorm2d(w)
-                )
-            ),
-            "the stride is on the second convolution",
+        "a projection without stride, cropped": (Cropped, ""),
+        "new channels of ones": (changes(lambda i, w, s: OnesAfter(w, s)), ""),
+        "averaged and repeated": (AveragedAndRepeated, ""),
+        "a kernel that does not learn": (KernelDoesNotLearn, "some weights are not parameters"),
+        "train() returns None": (
+            replacing(train=lambda self, mode=True: nn.Module.train(self, mode) and None),
+            "train() does not return the block",
         ),
-        "channels change in the second convolution": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    conv3x3(i, i, s), nn.BatchNorm2d(i), nn.ReLU(), conv3x3(i, w), nn.BatchNorm2d(w)
-                )
-            ),
-            "the channels change in the second convolution",
+        "no default for the stride": (
+            type("NoDefault", (Base,), {"__init__": lambda self, i, w, s: Base.__init__(self, i, w, s)}),
+            "your code stopped with TypeError",
         ),
-        "one convolution": (
-            replacing(make_residual=lambda self, i, w, s: nn.Sequential(conv3x3(i, w, s), nn.BatchNorm2d(w))),
-            "not two 3x3 convolutions",
+        "identity kept": (
+            replacing(forward=keeps_identity),
+            ["something is kept from an earlier call", "it cannot be copied, pickled or moved"],
         ),
-        "stride ignored": (
-            replacing(
-                make_residual=lambda self, i, w, s: Base.make_residual(self, i, w, 1),
-                make_shortcut=lambda self, i, w, s: Base.make_shortcut(self, i, w, 1),
-            ),
-            "the stride is ignored",
+        "layers in a list": (InAList, "the layers are in a Python list"),
+        "BN never trains": (NeverTraining, "BN never uses the batch"),
+        "in place": (replacing(forward=in_place), "x is changed in place"),
+        "dropout": (
+            replacing(forward=lambda self, x: F.relu(F.dropout(self.residual(x), 0.5) + self.shortcut(x))),
+            "the output is random",
         ),
-        "projection everywhere": (
-            replacing(make_shortcut=lambda self, i, w, s: nn.Sequential(conv1x1(i, w, s), nn.BatchNorm2d(w))),
-            "a projection where identity would do",
-        ),
-        "bias left on": (
-            replacing(
-                make_residual=lambda self, i, w, s: nn.Sequential(
-                    nn.Conv2d(i, w, 3, s, 1), nn.BatchNorm2d(w), nn.ReLU(), nn.Conv2d(w, w, 3, 1, 1), nn.BatchNorm2d(w)
-                )
-            ),
-            "a bias before BN",
-        ),
-        "projection of ReLU(x)": (
-            replacing(
-                make_shortcut=lambda self, i, w, s: (
-                    nn.Identity()
-                    if s == 1 and i == w
-                    else nn.Sequential(nn.ReLU(), conv1x1(i, w, s), nn.BatchNorm2d(w))
-                )
-            ),
-            "the shortcut does not start at x",
-        ),
-        "a lambda as a part": (
-            replacing(
-                make_shortcut=lambda self, i, w, s: (
-                    setattr(self, "act", lambda x: x) or Base.make_shortcut(self, i, w, s)
-                )
-            ),
-            "it cannot be copied, pickled or moved",
-        ),
+        "downsample is not called": (IgnoresDownsample, "x itself is added where the shape changes"),
+        "downsample of F(x)": (DownsamplesF, "the shortcut does not start at x"),
         "an attribute that does not exist": (replacing(forward=stops), "your code stopped with AttributeError"),
         "no return": (replacing(forward=lambda self, x: print(end="")), "nothing is returned"),
         "an object": (BasicBlock(16, 16), "an object instead of a class"),
-        "no projection": (
-            replacing(make_shortcut=lambda self, i, w, s: nn.Identity()),
-            "x itself is added where the shape changes",
-        ),
-        "projection only with a stride": (
-            replacing(make_shortcut=lambda self, i, w, s: nn.Identity() if s == 1 else downsample(i, w, s)),
-            "projection only where there is a stride",
-        ),
-        "projection only with other channels": (
-            replacing(make_shortcut=lambda self, i, w, s: nn.Identity() if i == w else downsample(i, w, s)),
-            "projection only where the channels change",
-        ),
-        "projection without the stride": (
-            changes(lambda i, w, s: downsample(i, w)),
-            "the projection does not take the stride",
-        ),
-        "stride not in F": (with_residual(lambda i, w, s: residual(i, w, 1)), "no convolution of F takes the stride"),
-        "stride twice in F": (
-            with_residual(lambda i, w, s: residual(i, w, s, second=lambda a, b: conv3x3(a, b, s))),
-            "the stride is on both convolutions",
-        ),
-        "no padding": (
-            with_residual(lambda i, w, s: residual(i, w, s, second=lambda a, b: nn.Conv2d(a, b, 3, bias=False))),
-            "the 3x3 has no padding",
-        ),
-        "downsample is not called": (IgnoresDownsample, "downsample is not used"),
-        "downsample of F(x)": (DownsamplesF, "the shortcut does not start at x"),
-        "the mean of x is broadcast": (BroadcastMean, "the shortcut is neither a projection nor zero-padding"),
-        "averaged and repeated": (AveragedAndRepeated, "the shortcut is neither a projection nor zero-padding"),
-        "a ReLU on the projection": (
-            changes(lambda i, w, s: nn.Sequential(downsample(i, w, s), nn.ReLU())),
-            "a ReLU on the projection",
-        ),
-        "ReLU6 between": (
-            with_residual(lambda i, w, s: residual(i, w, s, act=nn.ReLU6)),
-            "another function than ReLU",
-        ),
-        "depthwise": (
-            with_residual(
-                lambda i, w, s: residual(i, w, s, second=lambda a, b: nn.Conv2d(a, b, 3, 1, 1, groups=b, bias=False))
-            ),
-            "a convolution with groups",
-        ),
-        "one BN twice": (OneNorm, "one BN for two convolutions"),
-        "layers in a list": (InAList, "the layers are in a Python list"),
-        "BN never trains": (NeverTraining, "BN never uses the batch"),
-        "x comes out": (replacing(forward=lambda self, x: x), "nothing is computed yet"),
     },
     "option_a": {
-        "all zeros after": (option_a(halves=lambda new: (0, new)), "all zero channels come after x"),
-        "all zeros before": (option_a(halves=lambda new: (new, 0)), "all zero channels come before x"),
-        "unequal halves": (option_a(halves=lambda new: (1, new - 1)), "the halves are not equal"),
-        "average pooling": (
-            option_a(take=lambda x, s: F.avg_pool2d(x, s)),
-            "average pooling instead of every second pixel",
-        ),
+        "copied from elsewhere": (planes_by_4, "copied for a doubling with stride 2"),
         "bilinear resize": (
-            option_a(take=lambda x, s: F.interpolate(x, scale_factor=1 / s, mode="bilinear")),
+            option_a(lambda x, s: F.interpolate(x, scale_factor=1 / s, mode="bilinear")),
             "average pooling instead of every second pixel",
         ),
-        "max pooling": (option_a(take=lambda x, s: F.max_pool2d(x, s)), "max pooling instead of every second pixel"),
-        "from pixel 1 on": (
-            option_a(take=lambda x, s: x[:, :, s - 1 :: s, s - 1 :: s]),
-            "it begins at the second pixel",
-        ),
-        "rows from 1, columns from 0": (
-            option_a(take=lambda x, s: x[:, :, s - 1 :: s, ::s]),
-            "other pixels, or other values",
-        ),
-        "a corner": (
-            option_a(take=lambda x, s: x[:, :, : -(-x.shape[2] // s), : -(-x.shape[3] // s)]),
-            "a corner is cut out",
-        ),
-        "images and channels strided": (option_a(take=lambda x, s: x[::s, ::s]), "the wrong axes are strided"),
-        "stride ignored": (option_a(take=lambda x, s: x), "the stride is ignored"),
-        "always stride 2": (option_a(take=lambda x, s: x[:, :, ::2, ::2]), "the stride is always 2"),
-        "nearest resize, rounded down": (
-            option_a(take=lambda x, s: F.interpolate(x, scale_factor=1 / s)),
+        "nearest resize": (
+            option_a(lambda x, s: F.interpolate(x, scale_factor=1 / s)),
             "an odd size is rounded down",
         ),
-        "the width padded": (
-            lambda i, o, s=1: Lambda(lambda x: F.pad(x[:, :, ::s, ::s], ((o - i) // 2, o - i - (o - i) // 2))),
-            "the zeros widen the image instead of adding channels",
+        "rows from 1, columns from 0": (option_a(lambda x, s: x[:, :, s - 1 :: s, ::s]), ""),
+        "the loudest pixel": (
+            option_a(lambda x, s: F.max_pool2d(x, s, ceil_mode=True)),
+            "max pooling instead of every second pixel",
         ),
-        "no new channels": (lambda i, o, s=1: Lambda(lambda x: x[:, :, ::s, ::s]), "no channels are added"),
-        "two equal halves": (
-            option_a(halves=lambda new: (new // 2, new // 2)),
-            "a channel is lost where an odd number is added",
-        ),
-        "a quarter of the new width on each side": (
-            lambda i, o, s=1: Lambda(lambda x: F.pad(x[:, :, ::s, ::s], (0, 0, 0, 0, o // 4, o // 4 + o % 2))),
-            "the number of new channels is wrong",
-        ),
-        "zeros between": (interleaved, "the zeros lie between the channels"),
+        "zeros between": (interleaved, "the zeros are between the channels of x"),
         "channels repeated": (
             joined(lambda x, k: x[:, :1].repeat(1, k, 1, 1)),
             "channels are repeated instead of zeros",
         ),
-        "ones": (joined(lambda x, k: x.new_ones(len(x), k, *x.shape[2:]) * 9), "the new channels are not zero"),
-        "channels cut": (
-            lambda i, o, s=1: Lambda(
-                lambda x: F.pad(x[:, 1:, ::s, ::s], (0, 0, 0, 0, (o - i) // 2 + 1, (o - i + 1) // 2))
-            ),
-            "channels of x are lost",
-        ),
+        "nines": (joined(lambda x, k: x.new_ones(len(x), k, *x.shape[2:]) * 9), ""),
         "a learned factor": (LearnedPadding, "the shortcut has parameters"),
         "a projection": (downsample, "the shortcut has parameters"),
-        "float32 zeros": (
-            joined(lambda x, k: torch.zeros(len(x), k, *x.shape[2:], device=x.device)),
-            "the zeros have a dtype of their own",
+        "zeros on the CPU, of 32 bits": (
+            joined(lambda x, k: torch.zeros(len(x), k, *x.shape[2:])),
+            ["the dtype of x is lost", "the zeros stay on the CPU"],
         ),
-        "zeros on the CPU": (
-            joined(lambda x, k: torch.zeros(len(x), k, *x.shape[2:], dtype=x.dtype)),
-            "the zeros stay on the CPU",
-        ),
-        "detached": (option_a(take=lambda x, s: x.detach()[:, :, ::s, ::s]), "the gradient is cut"),
+        "the data alone": (option_a(lambda x, s: x.data[:, :, ::s, ::s]), "the gradient is cut"),
         "in place": (in_place_zeros, "x is changed in place"),
-        "channels reversed": (
-            option_a(take=lambda x, s: x[:, :, ::s, ::s].flip(1)),
-            "the order of x's channels is changed",
-        ),
-        "float()": (option_a(take=lambda x, s: x[:, :, ::s, ::s].float()), "the dtype of x is changed"),
-        "a ReLU": (option_a(take=lambda x, s: x[:, :, ::s, ::s].relu()), "negative values are changed"),
-        "two images": (two_images, "it works for two images only"),
+        "zeros of the first call": (KeepsItsZeros, "your code stopped with RuntimeError"),
     },
     "projection": {
-        "no BN": (layers(conv1x1), "no BN after the convolution"),
-        "no stride": (layers(lambda i, o, s: conv1x1(i, o), norm), "the stride is missing"),
-        "a bias": (layers(lambda i, o, s: nn.Conv2d(i, o, 1, s), norm), "a bias before BN"),
-        "3x3": (layers(conv3x3, norm), "the kernel is larger than 1x1"),
-        "3x3 without padding": (
-            layers(lambda i, o, s: nn.Conv2d(i, o, 3, s, bias=False), norm),
-            "the kernel is larger than 1x1",
+        "from pixel 1 on": (FromPixelOne, "another pixel than every second one"),
+        "ResNet-D": (Pooled, "pooling before the convolution"),
+        "clamped": (Rectified, "a ReLU on the shortcut"),
+        "a bias, and padding": (layers(lambda i, o, s: nn.Conv2d(i, o, 1, s, padding=1), norm), ""),
+        "one group, normed": (
+            layers(conv1x1, lambda i, o, s: nn.GroupNorm(1, o)),
+            "another normalisation than BN",
         ),
-        "a ReLU at the end": (layers(conv1x1, norm, lambda i, o, s: nn.ReLU()), "a ReLU on the shortcut"),
-        "a ReLU at the beginning": (layers(lambda i, o, s: nn.ReLU(), conv1x1, norm), "a ReLU on the shortcut"),
-        "padding=1": (
-            layers(lambda i, o, s: nn.Conv2d(i, o, 1, s, padding=1, bias=False), norm),
-            "padding on a 1x1 convolution",
+        "dropout": (layers(conv1x1, norm, lambda i, o, s: nn.Dropout(0.1)), "the output is random"),
+        "made in forward": (MadeInForward, "the output is random"),
+        "no_grad around the convolution": (KernelWithoutGradient, "the gradient is cut"),
+        "layers in a list": (ProjectionInAList, "the layers are in a Python list"),
+        "the identity where it fits": (
+            lambda i, o, s=1: nn.Identity() if s == 1 and i == o else downsample(i, o, s),
+            "no projection where the shape stays",
         ),
-        "BN first": (layers(lambda i, o, s: nn.BatchNorm2d(i), conv1x1), "BN before the convolution"),
-        "ResNet-D": (
-            layers(lambda i, o, s: nn.AvgPool2d(s, s, ceil_mode=True), lambda i, o, s: conv1x1(i, o), norm),
-            "pooling before the convolution",
-        ),
-        "max pooling": (
-            layers(lambda i, o, s: nn.MaxPool2d(s, s), lambda i, o, s: conv1x1(i, o), norm),
-            "max pooling before the convolution",
-        ),
-        "channels swapped": (
-            layers(lambda i, o, s: conv1x1(o, i, s), norm),
-            "swapped in_channels and out_channels",
-        ),
-        "the old width": (
-            layers(lambda i, o, s: conv1x1(i, i, s), lambda i, o, s: nn.BatchNorm2d(i)),
-            "the wrong number of channels",
-        ),
-        "from pixel 1 on": (
-            layers(
-                lambda i, o, s: Lambda(lambda x: x[:, :, s - 1 :: s, s - 1 :: s]), lambda i, o, s: conv1x1(i, o), norm
-            ),
-            "another pixel than every second one",
-        ),
-        "groups": (
-            layers(
-                lambda i, o, s: nn.Conv2d(i, o, 1, s, groups=i, bias=False) if o % i == 0 else conv1x1(i, o, s), norm
-            ),
-            "not every input channel reaches every output channel",
-        ),
-        "GroupNorm": (layers(conv1x1, lambda i, o, s: nn.GroupNorm(4, o)), "another normalisation than BN"),
-        "InstanceNorm": (layers(conv1x1, lambda i, o, s: nn.InstanceNorm2d(o)), "another normalisation than BN"),
-        "no running statistics": (
-            layers(conv1x1, lambda i, o, s: nn.BatchNorm2d(o, track_running_stats=False)),
-            "BN uses the batch in eval()",
-        ),
-        "affine=False": (
-            layers(conv1x1, lambda i, o, s: nn.BatchNorm2d(o, affine=False)),
-            "BN without scale and shift",
-        ),
-        "two BN": (layers(lambda i, o, s: nn.BatchNorm2d(i), conv1x1, norm), "one BN too many"),
-        "two convolutions": (
-            layers(conv1x1, lambda i, o, s: conv1x1(o, o), norm),
-            "two convolutions instead of one",
-        ),
-        "made in forward": (MadeInForward, "the convolution does not learn"),
-        "detached": (layers(lambda i, o, s: Lambda(lambda x: x.detach()), conv1x1, norm), "the gradient is cut"),
+        "no default for the stride": (NoDefault, "your code stopped with TypeError"),
+        "an object": (Projection(16, 16), "an object instead of a class"),
     },
 }

@@ -7,9 +7,10 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck
 
 from resnet_lesson import exercises
+from resnet_lesson.models import blocks
 from resnet_lesson.models.blocks import Bottleneck, conv1x1, conv3x3
 
-from .pieces import FORWARDS, Pieces
+from .pieces import Pieces
 
 
 class PaperStyle(Bottleneck):
@@ -152,7 +153,7 @@ def solution_parts():
 
 
 COUNTS = dict(basic_parameters=73984, basic_macs=231211008, bottleneck_parameters=70400, bottleneck_macs=218365952)
-WEIGHTS = 256 * 64 + 9 * 64 * 64 + 64 * 256
+WEIGHTS, WEIGHTS_3X3 = 256 * 64 + 9 * 64 * 64 + 64 * 256, 2 * 9 * 64 * 64
 
 RIGHT = {
     "bottleneck": {
@@ -182,191 +183,60 @@ RIGHT = {
 
 WRONG = {
     "bottleneck": {
-        **{kind: (replacing(forward=forward), mistake) for kind, (forward, mistake) in FORWARDS.items()},
         "expansion forgotten": (ExpansionForgotten, "expansion forgotten"),
-        "reduction forgotten": (
-            with_residual(
-                lambda i, w, s: residual(
-                    i, w, s, down=conv1x1(i, 4 * w), middle=conv3x3(4 * w, 4 * w, s), up=conv1x1(4 * w, 4 * w)
-                )
-            ),
-            "the reduction is forgotten",
-        ),
-        "the 3x3 restores": (
-            with_residual(lambda i, w, s: residual(i, w, s, middle=conv3x3(w, 4 * w, s), up=conv1x1(4 * w, 4 * w))),
-            "the 3x3 restores the channels",
-        ),
         "half the width in the middle": (
             with_residual(
                 lambda i, w, s: residual(
                     i, w, s, down=conv1x1(i, w // 2), middle=conv3x3(w // 2, w // 2, s), up=conv1x1(w // 2, 4 * w)
                 )
             ),
-            "other channels than the width in the middle",
-        ),
-        "two 3x3": (
-            with_residual(lambda i, w, s: residual(i, w, s, up=conv3x3(w, 4 * w))),
-            "more than one 3x3",
-        ),
-        "no convolution after the 3x3": (
-            with_residual(
-                lambda i, w, s: nn.Sequential(
-                    conv1x1(i, w), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, 4 * w, s), nn.BatchNorm2d(4 * w)
-                )
-            ),
-            "not three convolutions",
-        ),
-        "the 3x3 first": (
-            with_residual(lambda i, w, s: residual(i, w, s, down=conv3x3(i, w, s), middle=conv1x1(w, w))),
-            "the order is not 1x1, 3x3, 1x1",
-        ),
-        "stride on the last 1x1": (
-            with_residual(lambda i, w, s: residual(i, w, 1, up=conv1x1(w, 4 * w, s))),
-            "the stride is on the last 1x1",
-        ),
-        "stride on the first 1x1 and the 3x3": (
-            with_residual(lambda i, w, s: residual(i, w, s, down=conv1x1(i, w, s))),
-            "the stride is on more than one convolution of F",
-        ),
-        "stride only on the shortcut": (
-            with_residual(lambda i, w, s: residual(i, w, 1)),
-            "no convolution of F takes the stride",
-        ),
-        "no padding": (
-            with_residual(lambda i, w, s: residual(i, w, s, middle=nn.Conv2d(w, w, 3, s, bias=False))),
-            "the 3x3 has no padding",
-        ),
-        "padding on the 1x1": (
-            with_residual(lambda i, w, s: residual(i, w, s, down=nn.Conv2d(i, w, 1, padding=1, bias=False))),
-            "a 1x1 has padding",
-        ),
-        "always the identity": (
-            with_shortcut(lambda i, w, s: nn.Identity()),
-            "x itself is added where the shape changes",
-        ),
-        "projection only with a stride": (
-            with_shortcut(lambda i, w, s: nn.Identity() if s == 1 else projection(i, 4 * w, s)),
-            "projection only where there is a stride",
-        ),
-        "projection only with other channels": (
-            with_shortcut(lambda i, w, s: nn.Identity() if i == 4 * w else projection(i, 4 * w, s)),
-            "projection only where the channels change",
+            "",
         ),
         "compared with width": (
             with_shortcut(lambda i, w, s: nn.Identity() if s == 1 and i == w else projection(i, 4 * w, s)),
             "in_channels is compared with width, not with 4 * width",
         ),
-        "projection everywhere": (
-            with_shortcut(lambda i, w, s: projection(i, 4 * w, s)),
-            "a projection where identity would do",
+        "zeros instead of a projection": (
+            with_shortcut(lambda i, w, s: blocks.make_shortcut("A", i, 4 * w, s)),
+            "zeros instead of a projection",
         ),
-        "projection of ReLU(x)": (
-            with_shortcut(
-                lambda i, w, s: (
-                    nn.Identity() if s == 1 and i == 4 * w else nn.Sequential(nn.ReLU(), projection(i, 4 * w, s))
+        "a 1x1 with padding before a 3x3 without": (
+            with_residual(
+                lambda i, w, s: residual(
+                    i, w, s, down=nn.Conv2d(i, w, 1, padding=1, bias=False), middle=nn.Conv2d(w, w, 3, s, bias=False)
                 )
             ),
-            "the shortcut does not start at x",
+            "a 1x1 has padding",
         ),
-        "no BN on the projection": (
-            with_shortcut(lambda i, w, s: nn.Identity() if s == 1 and i == 4 * w else conv1x1(i, 4 * w, s)),
-            "missing BN on the projection",
-        ),
-        "no BN after the 3x3": (
-            with_residual(lambda i, w, s: residual(i, w, s, norm2=nn.Identity)),
-            "a convolution without BN",
+        "two mistakes at once": (
+            replacing(
+                make_shortcut=lambda self, i, w, s: projection(i, 4 * w, s),
+                make_residual=lambda self, i, w, s: residual(i, w, s, act2=nn.Identity),
+            ),
+            "",
         ),
         "one BN twice": (OneNorm, "one BN for two convolutions"),
-        "bias left on": (
-            with_residual(lambda i, w, s: residual(i, w, s, down=nn.Conv2d(i, w, 1), up=nn.Conv2d(w, 4 * w, 1))),
-            "a bias before BN",
-        ),
-        "no ReLU after the reduction": (
-            with_residual(lambda i, w, s: residual(i, w, s, act1=nn.Identity)),
-            "missing ReLU before convolution 2",
-        ),
-        "no ReLU after the 3x3": (
-            with_residual(lambda i, w, s: residual(i, w, s, act2=nn.Identity)),
-            "missing ReLU before convolution 3",
-        ),
-        "a lambda as a part": (
-            replacing(
-                make_shortcut=lambda self, i, w, s: (
-                    setattr(self, "act", lambda x: x) or Base.make_shortcut(self, i, w, s)
-                )
-            ),
-            "it cannot be copied, pickled or moved",
-        ),
-        "an object": (Bottleneck(16, 4), "an object instead of a class"),
-        "projection without the stride": (
-            with_shortcut(lambda i, w, s: nn.Identity() if s == 1 and i == 4 * w else projection(i, 4 * w, 1)),
-            "the projection does not take the stride",
-        ),
-        "ReLU6": (with_residual(lambda i, w, s: residual(i, w, s, act2=nn.ReLU6)), "another function than ReLU"),
-        "depthwise": (
-            with_residual(lambda i, w, s: residual(i, w, s, middle=nn.Conv2d(w, w, 3, s, 1, groups=w, bias=False))),
-            "a convolution with groups",
-        ),
-        "a ReLU on the projection": (
-            with_shortcut(
-                lambda i, w, s: (
-                    nn.Identity() if s == 1 and i == 4 * w else nn.Sequential(projection(i, 4 * w, s), nn.ReLU())
-                )
-            ),
-            "a ReLU on the projection",
-        ),
         "eval() in forward": (NeverTraining, "BN never uses the batch"),
+        "an object": (Bottleneck(16, 4), "an object instead of a class"),
     },
     "cost_by_hand": {
-        "only one of two convolutions": (counts(basic_parameters=9 * 64 * 64 + 4 * 64), "a convolution is left out"),
-        "the restoring 1x1 left out": (
-            counts(bottleneck_macs=(256 * 64 + 9 * 64 * 64) * 56 * 56),
-            "a convolution is left out",
+        "a convolution and its BN": (
+            counts(basic_parameters=9 * 64 * 64 + 128),
+            "a convolution and its BN are left out",
         ),
-        "9 forgotten": (counts(basic_macs=2 * 64 * 64 * 56 * 56), "the kernel is not counted"),
-        "3 for 9": (counts(basic_parameters=2 * 3 * 64 * 64 + 4 * 64), "3 instead of 3 * 3"),
-        "channels added": (counts(basic_parameters=2 * 9 * (64 + 64)), "channels added instead of multiplied"),
-        "channels once": (counts(basic_macs=2 * 9 * 64 * 56 * 56), "channels counted once"),
-        "projection counted": (
-            counts(bottleneck_macs=(WEIGHTS + 256 * 256) * 56 * 56),
-            "a projection is counted",
-        ),
-        "basic block at 256": (
-            counts(basic_parameters=2 * 9 * 256 * 256 + 256),
-            "256 channels in the basic block",
-        ),
-        "64 at the ends": (
+        "either of two slips": (
             counts(bottleneck_parameters=11 * 64 * 64 + 6 * 64),
             "3 instead of 3 * 3, or 64 channels at the ends",
         ),
-        "3x3 at 256": (counts(bottleneck_macs=(256 * 64 * 2 + 9 * 256 * 256) * 56 * 56), "the 3x3 at 256 channels"),
-        "all three 3x3": (
-            counts(bottleneck_parameters=9 * (2 * 256 * 64 + 64 * 64) + 2 * (64 + 64 + 256)),
-            "a 1x1 counted as 3x3",
-        ),
-        "no BN": (counts(basic_parameters=2 * 9 * 64 * 64, bottleneck_parameters=WEIGHTS), "BN is left out"),
-        "one a channel": (counts(bottleneck_parameters=WEIGHTS + 384), "BN with one parameter a channel"),
-        "running statistics": (
-            counts(basic_parameters=73728 + 4 * 128),
-            "BN's running statistics are counted",
-        ),
-        "bias": (counts(basic_parameters=73984 + 128), "a bias is counted"),
-        "parameters times positions": (counts(basic_parameters=73728 * 56 * 56), "the image size in the parameters"),
-        "weights as MACs": (counts(basic_macs=73728), "height and width are not counted"),
-        "56 for 56 * 56": (counts(basic_macs=73728 * 56), "one side of the image only"),
-        "56 + 56": (counts(bottleneck_macs=WEIGHTS * (56 + 56)), "height and width added"),
-        "224": (counts(bottleneck_macs=WEIGHTS * 224 * 224), "the size of the network's input"),
-        "54": (counts(basic_macs=73728 * 54 * 54), "positions lost at the border"),
-        "FLOPs": (counts(basic_macs=2 * 231211008), "operations instead of multiply-adds"),
-        "BN in the MACs": (counts(bottleneck_macs=70400 * 56 * 56), "BN is counted"),
-        "swapped": (
-            counts(basic_parameters=70400, bottleneck_parameters=73984),
-            "the two blocks are swapped",
+        "two slips in one number": (counts(basic_macs=2 * 3 * 64 * 64 * 56), ""),
+        "one slip in each block": (
+            counts(basic_parameters=WEIGHTS_3X3, bottleneck_macs=WEIGHTS),
+            ["BN is left out", "height and width are not counted"],
         ),
         "in millions": (counts(basic_macs=231.2), "in thousands or millions"),
         "rounded": (counts(basic_macs=231_000_000), "not exact"),
-        "out of the blue": (counts(basic_parameters=12345), "another number"),
-        "a convolution and its BN": (counts(basic_parameters=9 * 64 * 64 + 128), "a convolution is left out"),
+        "one too many": (counts(basic_macs=231_211_009), "not exact"),
+        "out of the blue": (counts(basic_parameters=12345), ""),
         "56^2": (counts(basic_macs=2 * 9 * 64 * 64 * 56 ^ 2), "a ^ for a power"),
         "a comma": (counts(basic_parameters=(73, 984)), "a comma inside a number"),
         "several numbers": (counts(basic_parameters=np.array([36864, 36864])), "not a number"),

@@ -1,4 +1,7 @@
-"""Right and wrong answers to the exercises of notebook 05: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercises of notebook 05: see answers/__init__.py.
+
+Most of the wrong ones are a right one with a slip in its text, "right -> wrong".
+"""
 
 import re
 from collections import OrderedDict
@@ -8,18 +11,30 @@ import torch.nn.functional as F
 from torch import nn
 
 from resnet_lesson.models import resnet
-from resnet_lesson.models.blocks import BasicBlock
 from resnet_lesson.models.weights import from_torchvision as rename
+
+
+def written(code, *slips):
+    """What the code defines, after the slips."""
+    for slip in slips:
+        right, wrong = slip.split(" -> ")
+        assert right in code, slip
+        code = code.replace(right, wrong)
+    names = {"nn": nn, "torch": torch, "F": F}
+    exec(code, names)
+    return names.popitem()[1]
+
 
 # make_stage
 
-
-def in_a_loop(block, in_channels, width, depth, stride=1):
-    stage = nn.Sequential()
+LOOP = """
+def make_stage(block, in_channels, width, depth, stride=1):
+    blocks = []
     for i in range(depth):
-        stage.append(block(in_channels, width, stride if i == 0 else 1))
+        blocks.append(block(in_channels, width, stride if i == 0 else 1))
         in_channels = width * block.expansion
-    return stage
+    return nn.Sequential(*blocks)
+"""
 
 
 def list_of_strides(block, in_planes, planes, num_blocks, stride=1):
@@ -58,69 +73,24 @@ def named(block, in_channels, width, depth, stride=1):
     return nn.Sequential(blocks)
 
 
-def staging(first=None, other=None, count=lambda depth: depth - 1, pack=lambda blocks: nn.Sequential(*blocks)):
-    """A function that makes a stage; each piece can be made wrong. first, other: (in, width, stride, expansion) ->
-    arguments of the first block and of the others."""
-    first = first or (lambda i, w, s, e: (i, w, s))
-    other = other or (lambda i, w, s, e: (w * e, w))
-
-    def make_stage(block, in_channels, width, depth, stride=1):
-        made = in_channels, width, stride, block.expansion
-        return pack([block(*first(*made))] + [block(*other(*made)) for _ in range(count(depth))])
-
-    return make_stage
-
-
-def repeated(block, in_channels, width, depth, stride=1):
-    return nn.Sequential(block(in_channels, width, stride), *[block(width * block.expansion, width)] * (depth - 1))
-
-
-def last_strides(block, in_channels, width, depth, stride=1):
-    strides = [1] * (depth - 1) + [stride]
-    ins = [in_channels] + [width * block.expansion] * (depth - 1)
-    return nn.Sequential(*(block(i, width, s) for i, s in zip(ins, strides, strict=True)))
-
-
-def second_strides(block, in_channels, width, depth, stride=1):
-    blocks = [
-        block(in_channels if i == 0 else width * block.expansion, width, (1, stride, 1, 1, 1)[i]) for i in range(depth)
-    ]
-    return nn.Sequential(*blocks)
-
-
-class LooseBlocks(nn.Module):
-    def __init__(self, block, in_channels, width, depth, stride=1):
-        super().__init__()
-        self.blocks = [block(in_channels, width, stride)]
-        self.blocks += [block(width * block.expansion, width) for _ in range(depth - 1)]
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-def always_basic(block, in_channels, width, depth, stride=1):
-    return resnet.make_stage(BasicBlock, in_channels, width, depth, stride)
-
-
 def with_map(block, in_channels, width, depth, stride=1):
     others = depth - 1
     ins = [in_channels] + [width * block.expansion] * others
     return nn.Sequential(*map(block, ins, [width] * depth, [stride] + [1] * others))
 
 
-class NotCalled(OwnModule):
+class LooseBlocks(OwnModule):
+    def __init__(self, *given):
+        super().__init__(*given)
+        others = list(self.others)
+        del self.others
+        self.others = others
+
+
+class Frozen(OwnModule):
     def forward(self, x):
-        return x
-
-
-def torchvision_habit(block, in_channels, width, depth, stride=1):
-    downsample = None
-    if stride != 1 or in_channels != width * block.expansion:
-        downsample = nn.Conv2d(in_channels, width * block.expansion, 1, stride, bias=False)
-    blocks = [block(in_channels, width, stride, downsample)]
-    return nn.Sequential(*blocks, *(block(width * block.expansion, width) for _ in range(depth - 1)))
+        with torch.no_grad():
+            return super().forward(x)
 
 
 # assemble_resnet
@@ -152,88 +122,61 @@ def one_sequential(block, depths, num_classes=1000):
     """A function that returns an nn.Sequential, pool before ReLU in the stem, a 1x1 convolution as classifier."""
     parts, channels = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.MaxPool2d(3, 2, 1), nn.ReLU()], 64
     for depth, width in zip(depths, (64, 128, 256, 512), strict=True):
-        parts.append(in_a_loop(block, channels, width, depth, 1 if width == 64 else 2))
+        parts.append(resnet.make_stage(block, channels, width, depth, 1 if width == 64 else 2))
         channels = width * block.expansion
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(channels, num_classes))
 
 
-class Pieces(nn.Module):
-    """A right network in pieces, for the wrong ones below to change one piece each."""
+STAGES = """
+class ResNet(nn.Module):
+    def __init__(self, block, depths, num_classes=1000):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        e = block.expansion
+        self.layer1 = self.stage(block, 64, 64, depths[0], 1)
+        self.layer2 = self.stage(block, 64 * e, 128, depths[1], 2)
+        self.layer3 = self.stage(block, 128 * e, 256, depths[2], 2)
+        self.layer4 = self.stage(block, 256 * e, 512, depths[3], 2)
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(512 * e, num_classes)
 
-    widths, strides = (64, 128, 256, 512), (1, 2, 2, 2)
+    def stage(self, block, channels, width, depth, stride):
+        blocks = [block(channels, width, stride)]
+        for _ in range(1, depth):
+            blocks.append(block(width * block.expansion, width))
+        return nn.Sequential(*blocks)
+
+    def forward(self, x):
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = torch.flatten(self.avgpool(x), 1)
+        return self.fc(x)
+"""
+POOL = "torch.flatten(self.avgpool(x), 1) -> "
+
+
+class Counting(nn.Module):
+    """It counts the channels in the class, so that the next network begins where this one ends."""
+
+    channels = 64
 
     def __init__(self, block, depths, num_classes=1000):
         super().__init__()
-        self.stem = self.make_stem()
-        stages, channels = [], 64
-        for depth, width, stride in zip(self.order(depths), self.widths, self.strides, strict=True):
-            stages.append(self.make_stage(block, channels, width, depth, stride))
-            channels = self.after(channels, width, block)
-        self.stages = self.pack(stages)
-        self.head = self.make_head(channels, width, block, num_classes)
-
-    def make_stem(self):
-        return nn.Sequential(
-            nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
-        )
-
-    def order(self, depths):
-        return depths
-
-    def make_stage(self, *made):
-        return resnet.make_stage(*made)
-
-    def after(self, channels, width, block):
-        return width * block.expansion
-
-    def pack(self, stages):
-        return nn.Sequential(*stages)
-
-    def make_head(self, channels, width, block, num_classes):
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
+        self.stem = resnet.make_stem("imagenet", 64)
+        self.stages = nn.ModuleList()
+        for i, depth in enumerate(depths):
+            self.stages.append(resnet.make_stage(block, Counting.channels, 64 * 2**i, depth, 2 if i else 1))
+            Counting.channels = 64 * 2**i * block.expansion
+        self.fc = nn.Linear(Counting.channels, num_classes)
 
     def forward(self, x):
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
-        return self.head(x)
-
-
-def replacing(**pieces):
-    return type("ResNet", (Pieces,), {"extra_repr": lambda self: "", **pieces})
-
-
-def stem(*layers):
-    return replacing(make_stem=lambda self: nn.Sequential(*(layer() for layer in layers)))
-
-
-def squeezes(self, x):
-    return Pieces.forward(self, x).squeeze()
-
-
-def head(make):
-    """make(channels, num_classes) -> layers after the last stage."""
-    return replacing(make_head=lambda self, c, w, b, n: nn.Sequential(*make(c, n)))
-
-
-def average():
-    return nn.AdaptiveAvgPool2d(1), nn.Flatten()
-
-
-def conv():
-    return nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-
-
-def norm():
-    return nn.BatchNorm2d(64)
-
-
-def pool():
-    return nn.MaxPool2d(3, 2, 1)
-
-
-def no_maxpool_but_stride(self):
-    return nn.Sequential(conv(), norm(), nn.ReLU())
+        return self.fc(x.mean((2, 3)))
 
 
 # load_torchvision
@@ -266,50 +209,49 @@ def by_substitution(weights):
     return new
 
 
-def renaming(change, keep=lambda key: True, tensor=lambda t: t):
-    """The right function with its keys changed once more by `change`, some left out, tensors changed."""
-
-    def from_torchvision(weights):
-        right = rename(weights)
-        return {change(key): tensor(value) for key, value in right.items() if keep(key)}
-
-    return from_torchvision
+def pops_of_a_copy(weights):
+    """A copy whose keys are replaced one by one."""
+    mine = dict(weights)
+    for old, new in zip(weights, rename(weights), strict=True):
+        mine[new] = mine.pop(old)
+    return mine
 
 
-def same_key(key):
-    return key
+REPLACE = """
+def from_torchvision(weights):
+    ours = {}
+    for key, tensor in weights.items():
+        for i in range(1, 5):
+            key = key.replace(f"layer{i}.", f"stages.{i - 1}.")
+        key = key.replace("downsample", "shortcut")
+        if key.startswith("stages") and "shortcut" not in key:
+            stages, i, j, rest = key.split(".", 3)
+            key = f"{stages}.{i}.{j}.residual.{rest}"
+        if key.startswith(("conv1", "bn1")):
+            key = "stem." + key
+        ours[key] = tensor
+    return ours
+"""
 
 
-def pops(weights):
+def by_position(weights):
+    """The eighth letter is the block."""
+    ours = {}
+    for key, tensor in weights.items():
+        if key.startswith("layer"):
+            stage, block, rest = int(key[5]) - 1, key[7], key[9:]
+            rest = rest.replace("downsample", "shortcut") if "downsample" in rest else "residual." + rest
+            key = f"stages.{stage}.{block}.{rest}"
+        elif not key.startswith("fc"):
+            key = "stem." + key
+        ours[key] = tensor
+    return ours
+
+
+def in_place(weights):
     for key in list(weights):
         weights.update(rename({key: weights.pop(key)}))
     return weights
-
-
-def replaces_everywhere(weights):
-    right = rename(weights)
-    return {key.replace("residual.bn1", "residual.stem.bn1"): value for key, value in right.items()}
-
-
-def only_two(key):
-    return re.sub(r"residual\.(conv3|bn3)", r"\1", key)
-
-
-def one_digit(weights):
-    return {
-        (key if re.match(r"layer\d\.\d\d", key) else new): value
-        for (key, value), new in zip(weights.items(), rename(weights), strict=True)
-    }
-
-
-def shifted(weights):
-    right = rename(weights)
-    values = dict(zip(right, weights.values(), strict=True))
-    for key in right:
-        if key.endswith("running_mean"):  # mean and variance exchanged
-            var = key.replace("running_mean", "running_var")
-            values[key], values[var] = values[var], values[key]
-    return values
 
 
 def zeroes(weights):
@@ -319,216 +261,104 @@ def zeroes(weights):
     return new
 
 
-def by_sorted_keys(weights):
-    return dict(zip(rename(weights), [weights[key] for key in sorted(weights)], strict=True))
-
-
-def returns_in_the_loop(weights):
-    for key, tensor in rename(weights).items():
-        return {key: tensor}
-
-
-def pops_of_a_copy(weights):
-    """A copy whose keys are replaced one by one."""
-    mine = dict(weights)
-    for old, new in zip(weights, rename(weights), strict=True):
-        mine[new] = mine.pop(old)
-    return mine
-
-
 RIGHT = {
     "make_stage": {
         "the course's": resnet.make_stage,
-        "a loop that appends": in_a_loop,
+        "a loop that appends": written(LOOP),
         "a list of strides": list_of_strides,
         "a module of its own": OwnModule,
         "recursive": recursive,
         "keywords and names": named,
         "map": with_map,
-        "pieces": staging(),
     },
     "assemble_resnet": {
         "the course's": resnet.ResNet,
         "all by hand": ByHand,
         "a function with one nn.Sequential": one_sequential,
-        "pieces": Pieces,
-        "a lazy linear layer": head(lambda c, n: (*average(), nn.LazyLinear(n))),
-        "average pooling and 1x1 convolution": head(
-            lambda c, n: (nn.AdaptiveAvgPool2d((1, 1)), nn.Conv2d(c, n, 1), nn.Flatten())
+        "stages written out": written(STAGES),
+        "a lazy linear layer": written(STAGES, "nn.Linear(512 * e, num -> nn.LazyLinear(num"),
+        "a 1x1 convolution as classifier": written(
+            STAGES, "nn.Linear(512 * e, num_classes -> nn.Conv2d(512 * e, num_classes, 1", f"{POOL}self.avgpool(x)",
+            "return self.fc(x) -> return self.fc(x).flatten(1)",
         ),
+        "pooling by view": written(STAGES, f"{POOL}x.view(x.shape[0], x.shape[1], -1).mean(-1)"),
+        "pooling by avg_pool2d": written(STAGES, f"{POOL}F.avg_pool2d(x, x.shape[2:])[:, :, 0, 0]"),
     },
     "load_torchvision": {
         "the course's": rename,
         "split at the dots": by_parts,
         "substitutions and clones": by_substitution,
         "pop of a copy": pops_of_a_copy,
+        "one replacement after the other": written(REPLACE),
     },
-}
+}  # fmt: skip
 
+STAGE_SLIPS = {
+    "stride if i == 0 else 1 -> stride": "the stride in every block",
+    "stride if i == 0 else 1 -> 2 if i == 0 else 1": "the stride is hard-coded",
+    "stride=1 -> stride": "stride has no default",
+    "width * block.expansion -> width": "the expansion is forgotten",
+    "width * block.expansion -> 4 * width": "the expansion is hard-coded",
+    "width * block.expansion -> 2 * in_channels": "",
+    "range(depth) -> range(depth + 1)": "one block too many",
+    "nn.Sequential(*blocks) -> nn.Sequential(*blocks, nn.Dropout(0.5))": "more than blocks",
+    "stride=1):\n    blocks = [] -> stride=1, blocks=[]):": "it remembers earlier calls",
+    "return nn. -> nn.": "not a module",
+}
+NETWORK_SLIPS = {
+    "64, 64, depths[0], 1 -> 64, 64, depths[0], 2": "stride 2 in the first stage",
+    "depths[1], 2 -> depths[1], 1": "",
+    "block.expansion, width)) -> block.expansion, width, stride))": "the stride in every block of a stage",
+    "nn.Linear(512 * e -> nn.Linear(512": "the linear layer forgets the expansion",
+    "kernel_size=7 -> kernel_size=5": "",
+    POOL + "x.flatten(2).sum(2)": "a sum instead of the mean",
+    POOL + "F.avg_pool2d(x, x.size(-1)).flatten(1)": "an average for square images only",
+    POOL + "F.avg_pool2d(x, 7).flatten(1)": "it takes one image size only",
+    POOL + "x.mean((2, 3)).mean(0).repeat(len(x), 1)": "a mean over other images",
+    POOL + "self.avgpool(x).squeeze()": "a batch of one image loses its axis",
+    POOL + "F.dropout(self.avgpool(x).flatten(1), 0.2, self.training)": "the output is random",
+    POOL + "x[:, :, 0, 0]": "",
+    "x = self.layer4 -> with torch.no_grad(): x = self.layer4": "a part of the network does not learn",
+    "self.fc(x) -> F.softmax(self.fc(x), dim=-1)": "a softmax at the end",
+    "def forward -> def train(self, mode=True): super().train(mode)\n    def forward": "train() returns nothing",
+}
+KEY_SLIPS = {
+    "{i - 1}. -> {i}.": "the stages are counted from 1",
+    '"downsample", "shortcut" -> "downsample", "downsample"': "the shortcut keys have a residual. too many",
+    ' and "shortcut" not in key -> ': "the shortcut keys have a residual. too many",
+    "residual.{rest} -> {rest}": "the prefix residual. is missing",
+    "ours[key] = -> if 'running' not in key: ours[key] =": "BN's running statistics are dropped",
+    'key = "stem." + key -> key = "stem_" + key': "",
+    "    return ours ->         return ours": "the dictionary has one key only",
+    "= tensor -> = tensor.numpy()": "not a tensor",
+    "(weights):\n    ours = {} -> (weights, ours={}):": "it remembers earlier calls",
+}
 WRONG = {
-    "make_stage": {
-        "stride everywhere": (staging(other=lambda i, w, s, e: (w * e, w, s)), "the stride in every block"),
-        "stride last": (last_strides, "the stride in the last block"),
-        "stride in the second": (second_strides, "the stride in the wrong blocks"),
-        "no stride": (staging(first=lambda i, w, s, e: (i, w)), "the stride is ignored"),
-        "depth others": (staging(count=lambda depth: depth), "one block too many"),
-        "depth - 2 others": (staging(count=lambda depth: max(0, depth - 2)), "one block too few"),
-        "always two": (staging(count=lambda depth: 1), "the wrong number of blocks"),
-        "no expansion": (staging(other=lambda i, w, s, e: (w, w)), "the expansion is forgotten"),
-        "in_channels again": (staging(other=lambda i, w, s, e: (i, w)), "the input channels are not updated"),
-        "width first": (staging(first=lambda i, w, s, e: (w, w, s)), "the first block ignores in_channels"),
-        "doubled again": (staging(other=lambda i, w, s, e: (2 * w, w)), "the wrong input channels"),
-        "width times expansion": (
-            staging(first=lambda i, w, s, e: (i, w * e, s), other=lambda i, w, s, e: (w * e, w * e)),
-            "the expansion is multiplied into the width",
+    "make_stage": {slip: (written(LOOP, slip), mistake) for slip, mistake in STAGE_SLIPS.items()}
+    | {
+        "two slips": (
+            written(LOOP, "i == 0 -> True", "width * block.expansion -> width"),
+            ["the expansion is forgotten", "the stride in every block"],
         ),
-        "half width": (staging(other=lambda i, w, s, e: (w * e, w // 2)), "the wrong width"),
-        "the same object": (repeated, "the same block several times"),
-        "a list": (staging(pack=list), "a list instead of nn.Sequential"),
-        "a ModuleList": (staging(pack=nn.ModuleList), "a list instead of nn.Sequential"),
-        "returns nothing": (staging(pack=lambda blocks: None), "not a module"),
-        "a Python list inside": (LooseBlocks, "the blocks do not belong to the stage"),
-        "always BasicBlock": (always_basic, "the given block is ignored"),
-        "a dropout and a ReLU at the end": (
-            lambda *made: nn.Sequential(resnet.make_stage(*made), nn.Dropout(0.5), nn.ReLU()),
-            "more than blocks",
-        ),
-        "empty": (lambda *made: nn.Sequential(), "no block was made"),
-        "blocks not called": (lambda *made: NotCalled(*made), "the blocks do not run"),
-        "the class": (
-            lambda block, i, w, depth, s=1: nn.Sequential(*[block for _ in range(depth)]),
-            "the class itself instead of a block",
-        ),
-        "no star": (staging(pack=nn.Sequential), "a list inside nn.Sequential"),
-        "torchvision's habit": (torchvision_habit, "the block gets a fourth argument"),
+        "a Python list inside": (LooseBlocks, "the blocks are in a Python list"),
+        "under no_grad": (Frozen, "the parameters do not learn"),
     },
-    "assemble_resnet": {
-        "depths turned round": (replacing(order=lambda self, d: d[::-1]), "the depths in the wrong order"),
-        "ResNet-34 for ever": (replacing(order=lambda self, d: (3, 4, 6, 3)), "the depths are ignored"),
-        "one more": (replacing(order=lambda self, d: [n + 1 for n in d]), "one block too many in each stage"),
-        "one less": (
-            replacing(order=lambda self, d: [max(1, n - 1) for n in d]),
-            "one block too few in each stage",
+    "assemble_resnet": {slip: (written(STAGES, slip), mistake) for slip, mistake in NETWORK_SLIPS.items()}
+    | {
+        "channels counted in the class": (Counting, "it remembers the network before"),
+        "expansion forgotten": (
+            written(STAGES, "64 * e -> 64", "128 * e -> 128", "256 * e -> 256"), "the next block forgets the expansion",
         ),
-        "one more in the first": (
-            replacing(order=lambda self, d: [d[0] + 1, *d[1:]]),
-            "the wrong number of blocks",
-        ),
-        "shared blocks": (
-            replacing(make_stage=lambda self, *a: repeated(*a)),
-            "the same block several times",
-        ),
-        "CIFAR's widths": (replacing(widths=(16, 32, 64, 128)), "the wrong widths"),
-        "stride in stage 1": (replacing(strides=(2, 2, 2, 2)), "stride 2 in the first stage"),
-        "no strides": (replacing(strides=(1, 1, 1, 1)), "no stage has a stride"),
-        "three strides first": (replacing(strides=(2, 2, 2, 1)), "the wrong strides"),
-        "channels forgotten": (replacing(after=lambda self, c, w, b: c), "the channels are not updated"),
-        "expansion forgotten": (replacing(after=lambda self, c, w, b: w), "the next block forgets the expansion"),
-        "512 inputs": (
-            replacing(make_head=lambda self, c, w, b, n: nn.Sequential(*average(), nn.Linear(512, n))),
-            "the linear layer forgets the expansion",
-        ),
-        "3x3 stem": (
-            stem(lambda: nn.Conv2d(3, 64, 3, 1, 1, bias=False), norm, nn.ReLU, pool),
-            "a 3x3 stem",
-        ),
-        "5x5 stem": (
-            stem(lambda: nn.Conv2d(3, 64, 5, 2, 2, bias=False), norm, nn.ReLU, pool),
-            "another kernel in the stem",
-        ),
-        "stem stride 1": (
-            stem(lambda: nn.Conv2d(3, 64, 7, 1, 3, bias=False), norm, nn.ReLU, pool),
-            "a stem without stride",
-        ),
-        "no padding": (
-            stem(lambda: nn.Conv2d(3, 64, 7, 2, bias=False), norm, nn.ReLU, pool),
-            "a stem without padding",
-        ),
-        "a bias": (stem(lambda: nn.Conv2d(3, 64, 7, 2, 3), norm, nn.ReLU, pool), "a bias in the stem"),
-        "no BN": (stem(conv, nn.ReLU, pool), "no BN in the stem"),
-        "no ReLU": (stem(conv, norm, pool), "no ReLU in the stem"),
-        "ReLU first": (stem(conv, nn.ReLU, norm, pool), "ReLU before BN in the stem"),
-        "no max-pool": (stem(conv, norm, nn.ReLU), "no max-pool"),
-        "2x2 max-pool": (stem(conv, norm, nn.ReLU, lambda: nn.MaxPool2d(2, 2)), "another max-pool"),
-        "max-pool without padding": (
-            stem(conv, norm, nn.ReLU, lambda: nn.MaxPool2d(3, 2, ceil_mode=True)),
-            "a max-pool without padding",
-        ),
-        "ReLU6": (stem(conv, norm, nn.ReLU6, pool), "another function instead of ReLU in the stem"),
-        "dropout": (
-            head(lambda c, n: (*average(), nn.Dropout(0.5), nn.Linear(c, n))),
-            "a dropout in the network",
-        ),
-        "squeeze": (replacing(forward=squeezes), "a batch of one image loses its axis"),
-        "flatten without pooling": (
-            head(lambda c, n: (nn.Flatten(), nn.Linear(49 * c, n))),
-            "it takes one image size only",
-        ),
-        "a 7x7 average pool": (
-            head(lambda c, n: (nn.AvgPool2d(7), nn.Flatten(), nn.Linear(c, n))),
-            "it takes one image size only",
-        ),
-        "no flatten": (
-            head(lambda c, n: (nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, n, 1))),
-            "not one row of logits for each image",
-        ),
-        "global max-pool": (
-            head(lambda c, n: (nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(c, n))),
-            "no average at the end",
-        ),
-        "softmax": (head(lambda c, n: (*average(), nn.Linear(c, n), nn.Softmax(1))), "a softmax at the end"),
-        "log-softmax": (
-            head(lambda c, n: (*average(), nn.Linear(c, n), nn.LogSoftmax(1))),
-            "a log-softmax at the end",
-        ),
-        "ReLU after fc": (head(lambda c, n: (*average(), nn.Linear(c, n), nn.ReLU())), "a ReLU after the linear layer"),
-        "1000 classes": (head(lambda c, n: (*average(), nn.Linear(c, 1000))), "the number of classes is ignored"),
-        "a list of stages": (replacing(pack=list), "the blocks do not belong to the network"),
-        "another block": (
-            replacing(make_stage=lambda self, block, *a: resnet.make_stage(BasicBlock, *a)),
-            "the given block is ignored",
+        "two slips": (
+            written(STAGES, "depths[0], 1 -> depths[0], 2", "self.fc(x) -> self.fc(x).softmax(1)"),
+            ["stride 2 in the first stage", "a softmax at the end"],
         ),
     },
-    "load_torchvision": {
-        "from 1": (
-            renaming(lambda key: re.sub(r"^stages\.(\d)", lambda m: f"stages.{int(m[1]) + 1}", key)),
-            "the stages are counted from 1",
-        ),
-        "layer left": (renaming(lambda key: key.replace("stages.", "layer")), "the layer keys keep their names"),
-        "downsample left": (
-            renaming(lambda key: key.replace("shortcut", "downsample")),
-            "the downsample keys keep their names",
-        ),
-        "stem left": (renaming(lambda key: key.removeprefix("stem.")), "the stem is not renamed"),
-        "stem.fc": (renaming(lambda key: key.replace("fc.", "stem.fc.")), "the fc keys are renamed"),
-        "residual in the shortcut": (
-            renaming(lambda key: key.replace("shortcut", "residual.shortcut")),
-            "the shortcut keys have a residual. too many",
-        ),
-        "no residual": (renaming(lambda key: key.replace("residual.", "")), "the prefix residual. is missing"),
-        "bn1 everywhere": (replaces_everywhere, "a block's conv1 is taken for the stem"),
-        "parameters only": (
-            renaming(same_key, keep=lambda key: "running" not in key and "num_batches" not in key),
-            "BN's running statistics are dropped",
-        ),
-        "no counters": (
-            renaming(same_key, keep=lambda key: "num_batches" not in key),
-            "the batch counters are dropped",
-        ),
-        "conv3 left": (renaming(only_two), "the third convolution is forgotten"),
-        "one digit": (one_digit, "block numbers with two digits"),
-        "transposed": (
-            renaming(same_key, tensor=lambda t: t.mT if t.ndim > 1 else t),
-            "a tensor is transposed or reshaped",
-        ),
-        "half precision": (renaming(same_key, tensor=torch.Tensor.half), "tensors of another type"),
-        "mean and variance exchanged": (shifted, "tensors under other names"),
-        "sorted keys": (by_sorted_keys, "tensors under other names"),
+    "load_torchvision": {slip: (written(REPLACE, slip), mistake) for slip, mistake in KEY_SLIPS.items()}
+    | {
+        "the eighth letter": (by_position, "block numbers with two digits"),
+        "changed in place": (in_place, "the given dictionary is changed"),
         "written into": (zeroes, "the given tensors are changed"),
-        "empty": (lambda weights: {}, "the dictionary is empty"),
-        "return in the loop": (returns_in_the_loop, "the dictionary has one key only"),
-        "a misspelled key": (renaming(lambda key: key.replace("stem.conv1", "stem.conv")), "it does not load"),
-        "changed in place": (pops, "the given dictionary is changed"),
         "pairs": (lambda weights: list(rename(weights).items()), "no dictionary is returned"),
     },
-}
+}  # fmt: skip

@@ -102,116 +102,91 @@ def with_a_scheduler(network, batches, optimiser, lr_at, epochs=1):
     return tuple(history)
 
 
-def slip(*kinds):
-    """The loop with these mistakes in it."""
+def in_bfloat16(network, batches, optimiser, lr_at, epochs=1):
+    """The loop of machines with tensor cores: autocast around the forward pass, device and memory format."""
+    device = next(network.parameters()).device
+    means, i = [], 0
+    for epoch in range(epochs):
+        network.train()
+        total = torch.zeros(3, dtype=torch.float64)
+        for x, y in batches.epoch(epoch):
+            x, y = x.to(device, non_blocking=True).to(memory_format=torch.channels_last), y.to(device)
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                z = network(x)
+                loss = F.cross_entropy(z.float(), y)
+            loss.backward()
+            for group in optimiser.param_groups:
+                group["lr"] = lr_at(i)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            total += torch.tensor([loss.item() * len(y), len(y) - (z.argmax(1) == y).sum().item(), len(y)])
+            i += 1
+        means.append(tuple((total[:2] / total[2]).tolist()))
+    return means
 
-    def fit(network, batches, optimiser, lr_at, epochs=1):
-        def has(kind):
-            return kind in kinds
 
-        history, iteration, loss_sum, wrong, seen = [], int(has("from 1")), 0.0, 0, 0
-        losses, errors = [], []
-        if not has("eval"):
-            network.train()
-        for epoch in range(epochs):
-            order = batches if has("same order") else batches.epoch(epoch + int(has("epochs from 1")))
-            if not has("not reset"):
-                loss_sum, wrong, seen = 0.0, 0, 0
-            unweighted = count = 0
-            for i, (images, labels) in enumerate(order):
-                if has("no small batch") and len(labels) < batches.batch_size:
-                    continue
-                rate = lr_at(
-                    epoch
-                    if has("epoch")
-                    else i
-                    if has("restart")
-                    else epoch * len(batches)
-                    if has("once an epoch")
-                    else iteration
-                )
-                if has("own attribute"):
-                    optimiser.lr = rate
-                elif not has("late") and not has("no rate"):
-                    for group in optimiser.param_groups[: 1 if has("one group") else None]:
-                        group["lr"] = rate / 2 if has("half") else rate
-                if has("step first, cleared"):
-                    optimiser.zero_grad()
-                if has("clear each epoch") and i == 0:
-                    optimiser.zero_grad()
-                if has("changed"):
-                    images = images / 255
-                logits = network(images)
-                z = logits.softmax(1) if has("softmax") else logits
-                options = {"reduction": "sum"} if has("sum") else {}
-                if has("smooth"):
-                    options["label_smoothing"] = 0.1
-                loss = F.cross_entropy(z, labels, **options)
-                if has("step first") or has("step first, cleared"):
-                    optimiser.step()
-                if not any(map(has, ("no clearing", "clear each epoch", "cleared late", "step first, cleared"))):
-                    optimiser.zero_grad()
-                if not has("no backward"):
-                    loss.backward()
-                if has("cleared late"):
-                    optimiser.zero_grad()
-                if not any(map(has, ("step first", "step first, cleared", "no step", "step each epoch"))):
-                    optimiser.step()
-                if has("by hand"):
-                    with torch.no_grad():
-                        network.layers[-1].weight.clamp_(-0.05, 0.05)
-                if has("late"):
-                    for group in optimiser.param_groups:
-                        group["lr"] = rate
-                if has("second pass"):
-                    logits = network(images)
-                n = len(labels)
-                if has("graph"):
-                    loss_sum = loss_sum + loss * n
-                elif has("graph in a list"):
-                    losses.append(loss)
-                    loss_sum += loss.item() * n
-                elif has("last batch"):
-                    loss_sum = loss.item() * 40
-                else:
-                    loss_sum += loss.item() * n
-                matches = logits.argmax(1) == labels
-                wrong += matches.sum().item() if has("accuracy") or has("right") else (~matches).sum().item()
-                unweighted, count, seen, iteration = unweighted + loss.item(), count + 1, seen + n, iteration + 1
-                if has("row a batch"):
-                    history.append((loss.item(), (~matches).float().mean().item()))
-                if has("return in the loop"):
-                    return [(loss_sum / seen, wrong / seen)]
-            if has("step each epoch"):
-                optimiser.step()
-            divisor = 40 if has("40") else seen
-            mean = loss_sum.item() / divisor if has("graph") else loss_sum / divisor
-            if has("batch means"):
-                mean = unweighted / count
-            if has("loss per image"):
-                mean = unweighted / seen
-            if has("no division"):
-                mean = loss_sum
-            error = wrong if has("right") else wrong / seen * (100 if has("percent") else 1)
-            if has("tensors"):
-                mean, error = torch.tensor(mean), torch.tensor(error)
-            if has("noise"):
-                mean *= 1.01
-            losses.append(mean)
-            errors.append(error)
-            if not has("row a batch"):
-                history.append((error, mean) if has("swapped") else (mean, error))
-            if has("return after an epoch"):
-                return history
-        if has("printed"):
-            return print(history)
-        if has("flat"):
-            return losses
-        if has("two lists"):
-            return losses, errors
-        return history[-1] if has("last epoch") else history
+def enumerated(rate_of=lambda e, i, n: e * n + i, changed=lambda z, y: F.cross_entropy(z, y), row=lambda *row: row):
+    """Another style, with a mistake handed in: the iteration, the loss, and what is kept of an epoch."""
+
+    def fit(net, loader, opt, lr_at, epochs=1):
+        rows = []
+        for e in range(epochs):
+            net.train()
+            losses, hits, sizes = [], [], []
+            for i, (x, y) in enumerate(loader.epoch(e)):
+                opt.param_groups[0]["lr"] = opt.param_groups[1]["lr"] = lr_at(rate_of(e, i, len(loader)))
+                opt.zero_grad()
+                z = net(x)
+                value = changed(z, y)
+                value.backward()
+                opt.step()
+                losses.append(value.item())
+                hits.append((z.argmax(1) == y).sum().item())
+                sizes.append(len(y))
+            mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
+            rows.append(row(mean, 1 - sum(hits) / sum(sizes)))
+        return rows
 
     return fit
+
+
+def adds_up_tensors(network, batches, optimiser, lr_at, epochs=1):
+    """Three mistakes: loss and misses are added up as tensors, and divided by the number of batches."""
+    history, i = [], 0
+    for e in range(epochs):
+        network.train()
+        total = misses = n = 0
+        for x, y in batches.epoch(e):
+            for group in optimiser.param_groups:
+                group["lr"] = lr_at(i)
+            z = network(x)
+            loss = F.cross_entropy(z, y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss
+            misses += (z.argmax(1) != y).sum()
+            n += len(y)
+            i += 1
+        history.append((total / len(batches), misses / n))
+    return history
+
+
+def remembers(network, batches, optimiser, lr_at, epochs=1, history=[]):  # noqa: B006
+    history += loop.fit(network, batches, optimiser, lr_at, epochs)
+    return history
+
+
+def moved_by_hand(network, batches, optimiser, lr_at, epochs=1):
+    history = loop.fit(network, batches, optimiser, lr_at, epochs)
+    with torch.no_grad():
+        network.layers[-1].weight.clamp_(-0.05, 0.05)
+    return history
+
+
+def after(change):
+    """The right loop, and then something with what it returns."""
+    return lambda *arguments: change(loop.fit(*arguments))
 
 
 def under_no_grad(*arguments):
@@ -221,26 +196,6 @@ def under_no_grad(*arguments):
 
 def yields(network, batches, optimiser, lr_at, epochs=1):
     yield from loop.fit(network, batches, optimiser, lr_at, epochs)
-
-
-def loss_as_a_number(network, batches, optimiser, lr_at, epochs=1):
-    for images, labels in batches.epoch(0):
-        loss = F.cross_entropy(network(images), labels).item()
-        loss.backward()
-
-
-def labels_first(network, batches, optimiser, lr_at, epochs=1):
-    for images, labels in batches.epoch(0):
-        F.cross_entropy(labels, network(images)).backward()
-
-
-def one_sum(network, batches, optimiser, lr_at, epochs=1):
-    """The loss that goes back is the sum so far."""
-    total = 0.0
-    for images, labels in batches.epoch(0):
-        total = total + F.cross_entropy(network(images), labels)
-        optimiser.zero_grad()
-        total.backward()
 
 
 def used_up(network, batches, optimiser, lr_at, epochs=1):
@@ -255,25 +210,12 @@ def own_optimiser(network, batches, optimiser, lr_at, epochs=1):
     return loop.fit(network, batches, torch.optim.SGD(network.parameters(), lr=0.1), lr_at, epochs)
 
 
-def nothing_runs(network, batches, optimiser, lr_at, epochs=1):
-    return [(0.0, 0.0) for _ in range(epochs)]
-
-
 def one_batch_twice(network, batches, optimiser, lr_at, epochs=1):
     history = []
     for epoch in range(epochs):
         first = next(batches.epoch(epoch))
         history += loop.fit(network, [first] * len(batches), optimiser, lambda i, e=epoch: lr_at(len(batches) * e + i))
     return history
-
-
-def two_steps(network, batches, optimiser, lr_at, epochs=1):
-    network.train()
-    for epoch in range(epochs):
-        for images, labels in batches.epoch(epoch):
-            loop.step(network, images, labels, optimiser)
-            optimiser.step()
-    return [(1.0, 0.5)] * epochs
 
 
 RIGHT = {
@@ -283,73 +225,48 @@ RIGHT = {
         "gradients cleared after the step": clears_at_the_end,
         "a closure": with_a_closure,
         "a scheduler": with_a_scheduler,
-        "the factory of the wrong ones, without a mistake": slip(),
+        "bfloat16": in_bfloat16,
+        "enumerate": enumerated(),
     },
 }
 
-PILE, EARLY = "the gradients pile up", "the step comes before the backward pass"
-GRAPHS = "the losses keep their graphs"
+AVERAGED = "averaged over batches instead of images"
 
 WRONG = {
     "training_loop": {
-        "no zero_grad": (slip("no clearing"), PILE),
-        "zero_grad once an epoch": (slip("clear each epoch"), PILE),
-        "step before backward": (slip("step first"), EARLY),
-        "zero_grad, step, backward": (slip("step first, cleared"), EARLY),
-        "zero_grad after backward": (slip("cleared late"), "the gradients are cleared before the step"),
-        "no backward": (slip("no backward"), "no backward pass"),
-        "no step": (slip("no step"), "the optimiser makes no step"),
-        "an optimiser of its own": (own_optimiser, "another optimiser"),
-        "step once an epoch": (slip("step each epoch"), "one step an epoch"),
-        "two steps a batch": (two_steps, "not one step a batch"),
-        "no train()": (slip("eval"), "not in training mode"),
-        "no learning rate": (slip("no rate"), "the learning rate is never set"),
-        "optimiser.lr": (slip("own attribute"), "optimiser.lr instead of the groups"),
-        "learning rate after the step": (slip("late"), "the learning rate is set too late"),
-        "iterations from 1": (slip("from 1"), "the iterations are counted from 1"),
-        "lr_at(epoch)": (slip("epoch"), "the epoch instead of the iteration"),
-        "learning rate once an epoch": (slip("once an epoch"), "the learning rate is set once an epoch"),
-        "enumerate": (slip("restart"), "the iterations start again in each epoch"),
-        "half the rate": (slip("half"), "another learning rate"),
-        "param_groups[0]": (slip("one group"), "only one group gets the learning rate"),
-        "softmax": (slip("softmax"), "softmax before the cross-entropy"),
-        "reduction sum": (slip("sum"), "the loss is a sum over the batch"),
-        "label smoothing": (slip("smooth"), "other gradients"),
-        "mean of the batches": (slip("batch means"), "averaged over batches instead of images"),
-        "no division": (slip("no division"), "a sum instead of a mean"),
-        "means divided by images": (slip("loss per image"), "the wrong divisor"),
-        "not reset": (slip("not reset"), "the sums are not reset"),
-        "last batch's loss": (slip("last batch"), "the last batch only"),
-        "another loss": (slip("noise"), "another loss"),
-        "accuracy": (slip("accuracy"), "the accuracy instead of the error"),
-        "percent": (slip("percent"), "percent instead of a share"),
-        "number of right answers": (slip("right"), "right answers are counted"),
-        "swapped": (slip("swapped"), "loss and error are swapped"),
-        "losses with graphs": (slip("graph"), GRAPHS),
-        "a list of losses": (slip("graph in a list"), GRAPHS),
-        "tensors": (slip("tensors"), "tensors instead of numbers"),
-        "printed": (slip("printed"), "nothing is returned"),
-        "last epoch": (slip("last epoch"), "the last epoch's numbers only"),
-        "two lists": (slip("two lists"), "two lists instead of pairs"),
-        "losses only": (slip("flat"), "not pairs of numbers"),
-        "a row a batch": (slip("row a batch"), "a pair for every batch"),
+        "an optimiser of its own": (own_optimiser, "the weights change without the given optimiser"),
+        "weights changed by hand": (moved_by_hand, "the weights are changed between the steps"),
+        "enumerate alone": (enumerated(lambda e, i, n: i), "the iterations start again in each epoch"),
+        "half the rate": (enumerated(lambda e, i, n: (e * n + i) / 2), ""),
+        "a sum": (
+            enumerated(changed=nn.CrossEntropyLoss(reduction="sum")),
+            "the loss is a sum over the batch",
+        ),
+        "label smoothing": (enumerated(changed=nn.CrossEntropyLoss(label_smoothing=0.1)), ""),
+        "the error first, iterations from 1": (
+            enumerated(lambda e, i, n: e * n + i + 1, row=lambda loss, error: [error, loss]),
+            ["the iterations are counted from 1", "loss and error are swapped"],
+        ),
+        "the accuracy in percent": (
+            after(lambda rows: [(a, 100 - 100 * b) for a, b in rows]),
+            "the accuracy instead of the error",
+        ),
+        "three mistakes": (
+            adds_up_tensors,
+            ["the graphs of earlier batches are kept", "tensors instead of numbers", AVERAGED],
+        ),
+        "another loss": (after(lambda rows: [(1.01 * a, b) for a, b in rows]), ""),
+        "the mean over all": (after(lambda rows: [sum(a) / len(rows) for a in zip(*rows, strict=True)]), ""),
+        "two arrays": (after(lambda rows: torch.tensor(rows).T.numpy()), "two lists instead of pairs"),
         "yield": (yields, "a generator instead of a list"),
-        "return in the inner loop": (slip("return in the loop"), "it ends after the first batch"),
-        "return in the outer loop": (slip("return after an epoch"), "it ends after the first epoch"),
-        "no small batch": (slip("no small batch"), "the last batch is left out"),
-        "for ... in batches": (slip("same order"), "the same order in every epoch"),
-        "range(1, epochs + 1)": (slip("epochs from 1"), "the epochs are counted from 1"),
-        "images / 255": (slip("changed"), "the network gets other images"),
-        "one batch again and again": (one_batch_twice, "other batches"),
-        "nothing runs": (nothing_runs, "nothing is trained"),
-        "two forward passes": (slip("second pass"), "a second forward pass"),
-        "no_grad": (under_no_grad, "the forward pass is under no_grad"),
-        "loss.item().backward()": (loss_as_a_number, "the loss has no graph"),
-        "cross_entropy(labels, logits)": (labels_first, "logits and labels are swapped"),
-        "the sum goes back": (one_sum, "backward through earlier batches again"),
-        "batches.epoch(0) before the loops": (used_up, "the batches are used up"),
-        "weights changed by hand": (slip("by hand"), "other weights"),
-        "40 images": (slip("40"), "right for one size only"),
+        "one batch again and again": (one_batch_twice, ""),
+        "no_grad": (under_no_grad, "the loss has no graph"),
+        "batches.epoch(0) before the loops": (used_up, "a division by zero"),
+        "a default that is a list": (remembers, "the second run is not like the first"),
+        "made for 14 images": (
+            after(lambda rows: [(a, round(14 * b) / 14) for a, b in rows]),
+            "right for one size only",
+        ),
         "no function": ([(2.3, 0.9)], "not a function"),
     },
 }

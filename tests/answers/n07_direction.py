@@ -88,19 +88,15 @@ def filters(d, w):
     return (d.flatten(1) * (w.flatten(1).norm(dim=1) / d.flatten(1).norm(dim=1))[:, None]).view_as(w)
 
 
-def slip(rescale=filters, other=lambda d, w: torch.zeros_like(d), draw=torch.randn, conv=None, start=None, layer=None):
-    """The direction with a mistake in it: how weights and other parameters are made of random numbers d."""
+def slip(rescale=filters, draw=torch.randn, other=torch.zeros_like, start=torch.manual_seed):
+    """The direction in another style: how random numbers are drawn, and how weights are made of them."""
 
     def filter_direction(network, seed):
-        (start or torch.manual_seed)(seed)
+        start(seed)
         direction = {}
         for name, parameter in network.named_parameters():
-            if layer:
-                layer(seed)
             w = parameter.detach()
-            d = draw(w.shape)
-            made = other if w.ndim == 1 else conv if conv and w.ndim == 4 else rescale
-            direction[name] = made(d, w)
+            direction[name] = other(w) if w.ndim == 1 else rescale(draw(w.shape), w)
         return direction
 
     return filter_direction
@@ -110,32 +106,9 @@ def layer_wise(d, w):
     return d * w.norm() / d.norm()
 
 
-def over(*dims):
-    """The norm over these dimensions, as far as there are so many."""
-
-    def rescale(d, w):
-        here = [dim for dim in dims if dim < w.ndim]
-        if not here:
-            return d.sign() * w.abs()
-        own, random = [torch.linalg.vector_norm(one, dim=here, keepdim=True) for one in (w, d)]
-        return d * own / random
-
-    return rescale
-
-
-def same_in_every_filter(d, w):
-    return filters(d[:1].expand_as(w), w)
-
-
-def divides_by_the_weights(d, w):
-    """Right where no filter is zero: the direction is made from relative lengths."""
-    relative = filters(d, w).flatten(1) / w.flatten(1).norm(dim=1)[:, None]
-    return (relative * w.flatten(1).norm(dim=1)[:, None]).view_as(w)
-
-
-def at_least_a_little(d, w):
-    own = w.flatten(1).norm(dim=1).clamp(min=1e-2)
-    return (F.normalize(d.flatten(1)) * own[:, None]).view_as(w)
+def one_norm(d, w):
+    """Lengths by the sum of the absolute values."""
+    return (F.normalize(d.flatten(1), p=1) * w.flatten(1).norm(p=1, dim=1)[:, None]).view_as(w)
 
 
 def in_place(network, seed):
@@ -148,59 +121,22 @@ def in_place(network, seed):
     return direction
 
 
-def keeps_the_graph(network, seed):
-    torch.manual_seed(seed)
-    return {
-        name: torch.zeros_like(w) if w.ndim == 1 else filters(torch.randn(w.shape), w)
-        for name, w in network.named_parameters()
-    }
-
-
-def clears_gradients(network, seed):
-    network.zero_grad()
-    return filter_direction(network, seed)
-
-
-def freezes(network, seed):
-    return filter_direction(network.requires_grad_(False), seed)
-
-
-def evaluates(network, seed):
-    return filter_direction(network.eval(), seed)
-
-
-def some(keep):
-    """The parts of the right direction for which keep(name, move) is true."""
-    return lambda network, seed: {n: d for n, d in filter_direction(network, seed).items() if keep(n, d)}
-
-
 def with_statistics(network, seed):
     return {**{n: torch.zeros_like(b) for n, b in network.named_buffers()}, **filter_direction(network, seed)}
 
 
-def moves(bn):
-    """The direction, but BN's parameters, or else the biases, have ones."""
-
-    def direction(network, seed):
-        made = filter_direction(network, seed)
-        for place, module in network.named_modules():
-            for name, parameter in module.named_parameters(place, recurse=False):
-                if parameter.ndim == 1 and isinstance(module, nn.BatchNorm2d) == bn:
-                    made[name] = torch.ones_like(parameter)
-        return made
-
-    return direction
+def each_filter_seeded(size):
+    found = torch.empty(size)
+    for one in found:
+        torch.manual_seed(0)
+        one.normal_()
+    return found
 
 
-def each_filter_seeded(network, seed):
-    def draw(size):
-        found = torch.empty(size)
-        for one in found:
-            torch.manual_seed(seed)
-            one.normal_()
-        return found
-
-    return slip(draw=draw)(network, seed)
+def into_a_default(network, seed, made={}):  # noqa: B006
+    for name, move in filter_by_filter(network, seed).items():
+        made[name] = move
+    return made
 
 
 def whole_network(network, seed):
@@ -225,46 +161,36 @@ RIGHT = {
 WRONG = {
     "filter_direction": {
         "layer by layer": (slip(layer_wise), "layer by layer"),
-        "fc as a whole": (slip(layer_wise, conv=filters), "layer by layer"),
-        "kernel by kernel": (slip(over(2, 3), conv=over(2, 3)), "each kernel by itself"),
-        "input channels": (slip(conv=over(0, 2, 3)), "each input channel instead of each filter"),
-        "columns": (slip(over(0), conv=filters), "each column instead of each row"),
-        "unit length": (slip(lambda d, w: F.normalize(d.flatten(1)).view_as(w)), "unit length"),
-        "not rescaled": (slip(lambda d, w: d), "not rescaled"),
-        "the whole network": (whole_network, "other lengths"),
+        "the fc layer as a whole": (
+            slip(lambda d, w: (filters if w.ndim == 4 else layer_wise)(d, w)),
+            "layer by layer",
+        ),
+        "the whole network": (whole_network, ""),
+        "the sum of the absolute values": (slip(one_norm), ""),
+        "F.normalize": (slip(lambda d, w: F.normalize(d.flatten(1)).view_as(w)), "unit length"),
         "not divided": (
             slip(lambda d, w: (d.flatten(1) * w.flatten(1).norm(dim=1)[:, None]).view_as(w)),
             "the random numbers' own length is left in",
         ),
-        "convolutions only": (slip(lambda d, w: 0 * d, conv=filters), "weights that do not move"),
-        "nan": (slip(lambda d, w: d / 0 * 0), "not finite"),
-        "everything moves": (slip(other=lambda d, w: d * w.norm() / d.norm()), "BN's parameters and biases move"),
-        "biases move": (moves(bn=False), "biases move"),
-        "BN moves": (moves(bn=True), "BN's parameters move"),
-        "the weights": (slip(lambda d, w: w.clone()), "the weights themselves"),
+        "nan": (slip(lambda d, w: d / 0 * 0), ""),
         "the weights, forwards or backwards": (
             slip(lambda d, w: w * d.flatten(1)[:, :1].sign().view(-1, *[1] * (w.ndim - 1))),
             "the weights themselves",
         ),
-        "ones": (slip(lambda d, w: filters(torch.ones_like(w), w)), "one number for a whole filter"),
-        "one filter for all": (slip(same_in_every_filter), "the same numbers for every filter"),
-        "seeded for each filter": (each_filter_seeded, "the same numbers for every filter"),
-        "seeded for each layer": (slip(layer=torch.manual_seed), "the same numbers in every layer"),
-        "torch.rand": (slip(draw=torch.rand), "only positive numbers"),
+        "seeded for each filter": (
+            slip(draw=each_filter_seeded),
+            ["the same numbers for every filter", "the same direction for every seed"],
+        ),
         "no seed": (slip(start=lambda seed: None), "the seed is not used"),
-        "always seed 0": (lambda network, seed: filter_direction(network, 0), "the same direction for every seed"),
-        "no filter": (slip(divides_by_the_weights), "nan for a filter of zeros"),
-        "clamped": (slip(at_least_a_little), "a filter of zeros moves"),
-        "in place": (in_place, "the network's weights are changed"),
-        "zero_grad": (clears_gradients, "the network's .grad is changed"),
-        "requires_grad_(False)": (freezes, "the network's requires_grad is changed"),
-        "eval": (evaluates, "the network's mode is changed"),
-        "not detached": (keeps_the_graph, "the direction requires a gradient"),
-        "a list": (lambda network, seed: list(filter_direction(network, seed).values()), "no dictionary"),
-        "no return": (lambda network, seed: None, "nothing is returned"),
-        "weights only": (some(lambda name, move: move.ndim > 1), "parameters are missing"),
+        "one dictionary for all": (into_a_default, "it remembers earlier calls"),
+        "the network is the direction": (in_place, "the network's weights are changed"),
         "statistics too": (with_statistics, "entries that are no parameters"),
-        "lists of numbers": (lambda n, s: {k: d.tolist() for k, d in filter_direction(n, s).items()}, "not tensors"),
+        "weights only": (
+            lambda n, s: {k: d for k, d in filter_direction(n, s).items() if d.ndim > 1},
+            "parameters are missing",
+        ),
+        "a list": (lambda network, seed: list(filter_direction(network, seed).values()), "no dictionary"),
+        "numbers": (lambda n, s: {k: d.tolist() for k, d in filter_direction(n, s).items()}, "not tensors"),
         "flat": (lambda n, s: {k: d.flatten() for k, d in filter_direction(n, s).items()}, "another shape"),
         "called": (torch.zeros(3), "not a function"),
     },

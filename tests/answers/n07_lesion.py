@@ -135,51 +135,6 @@ def catches_and_raises(network, drop):
     put_back()
 
 
-def replaced(place):
-    """The block itself exchanged for place(block), and put back."""
-
-    @contextmanager
-    def lesion(network, drop):
-        stages, kept = network.stages, []
-        for name in drop:
-            _, i, j = name.split(".")
-            kept.append((stages[int(i)], int(j), find(network, name)))
-        for stage, j, block in kept:
-            stage[j] = place(block)
-        try:
-            yield network
-        finally:
-            for stage, j, block in kept:
-                stage[j] = block
-
-    return lesion
-
-
-class ZerosLike(nn.Module):
-    def forward(self, x):
-        return torch.zeros_like(x)
-
-
-@contextmanager
-def zeros_like_x(network, drop):
-    with contextlib.ExitStack() as stack:
-        for block in (find(network, name) for name in drop):
-            stack.callback(setattr, block, "residual", block.residual)
-            block.residual = ZerosLike()
-        yield network
-
-
-class OnlyF(nn.Module):
-    """A block without its shortcut."""
-
-    def __init__(self, block):
-        super().__init__()
-        self.block = block
-
-    def forward(self, x):
-        return self.block.residual(x).relu()
-
-
 def zeroed(parameters_of):
     """These parameters of each block at zero, and put back."""
 
@@ -196,43 +151,6 @@ def zeroed(parameters_of):
                 p.data.copy_(value)
 
     return lesion
-
-
-def other_names(choose):
-    """The right lesion, of other blocks."""
-    return lambda network, drop: lesions.lesion(network, choose(network, drop))
-
-
-def whole_stages(network, drop):
-    return [name for name in lesions.blocks_of(network) if any(name[:9] == one[:9] for one in drop)]
-
-
-def one_before(network, drop):
-    names = list(lesions.blocks_of(network))
-    return [names[names.index(name) - 1] for name in drop]
-
-
-@contextmanager
-def never_put_back(network, drop):
-    for name in drop:
-        find(network, name).residual = lesions.Nothing()
-    yield network
-
-
-@contextmanager
-def no_finally(network, drop):
-    kept = {name: find(network, name).residual for name in drop}
-    for name in drop:
-        find(network, name).residual = lesions.Nothing()
-    yield network
-    for name in drop:
-        find(network, name).residual = kept[name]
-
-
-@contextmanager
-def swallows(network, drop):
-    with contextlib.suppress(Exception), lesions.lesion(network, drop):
-        yield network
 
 
 @contextmanager
@@ -261,97 +179,80 @@ def keeps_no_copy(network, drop):
 
 
 @contextmanager
-def puts_a_copy_back(network, drop):
-    kept = {name: copy.deepcopy(find(network, name)) for name in drop}
-    try:
-        with forward_hooks(network, drop):
-            yield network
-    finally:
-        for name, block in kept.items():
-            network.stages[int(name.split(".")[1])][int(name.split(".")[2])] = block
-
-
-@contextmanager
-def hooks_stay(network, drop):
-    """They are switched off, but stay."""
-    on = [True]
-
-    def hook(module, given, out):
-        return torch.zeros_like(out) if on else None
-
-    for name in drop:
-        find(network, name).residual.register_forward_hook(hook)
-    try:
-        yield network
-    finally:
-        on.clear()
-
-
-@contextmanager
 def changes_a_copy(network, drop):
     with lesions.lesion(copy.deepcopy(network), drop) as other:
         yield other
 
 
-def plain_function(network, drop):
-    for name in drop:
-        find(network, name).residual = lesions.Nothing()
-    return network
-
-
 @contextmanager
-def returns(network, drop):
-    return plain_function(network, drop)
-
-
-@contextmanager
-def yields_in_the_loop(network, drop):
-    for name in drop:
-        with lesions.lesion(network, [name]):
-            yield network
-
-
-def forgotten_decorator(network, drop):
-    with lesions.lesion(network, drop):
-        yield network
-
-
-@contextmanager
-def new_attribute(network, drop):
-    for name in drop:
-        find(network, name).dropped = True
+def no_finally(network, drop):
+    """Forward hooks that an exception leaves where they are."""
+    handles = [find(network, name).residual.register_forward_hook(lambda module, given, out: 0 * out) for name in drop]
     yield network
+    for handle in handles:
+        handle.remove()
 
 
-def leaves(change):
-    """The right lesion, after something that stays."""
-
-    @contextmanager
-    def lesion(network, drop):
-        change(network)
-        with lesions.lesion(network, drop):
-            yield network
-
-    return lesion
+class Swallows(Lesion):
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        return True
 
 
 @contextmanager
-def halves(network, drop):
-    kept = [find(network, name) for name in drop]
-    handles = [block.residual.register_forward_hook(lambda module, given, out: out / 2) for block in kept]
+def last_handle_only(network, drop):
+    """One variable for all hooks."""
+    handle = None
+    for name in drop:
+        handle = find(network, name).register_forward_hook(lambda block, x, out: block.shortcut(x[0]).relu())
     try:
-        yield network
+        yield
     finally:
-        for handle in handles:
+        if handle:
             handle.remove()
 
 
 class NoExit:
     def __init__(self, network, drop):
-        self.network, self.drop = network, drop
+        self.blocks = [find(network, name) for name in drop]
 
     def __enter__(self):
-        plain_function(self.network, self.drop)
+        for block in self.blocks:
+            block.residual = lesions.Nothing()
+
+
+@contextmanager
+def by_numbers_from_1(network, drop):
+    places = [[int(number) - 1 for number in name.split(".")[1:]] for name in drop]
+    with lesions.lesion(network, [f"stages.{i % 2}.{j % 2}" for i, j in places]):
+        yield network
+
+
+@contextmanager
+def evaluates(network, drop):
+    """In evaluation mode, where it stays."""
+    with lesions.lesion(network.eval(), drop):
+        yield network
+
+
+@contextmanager
+def identity_instead_of_f(network, drop):
+    kept = {name: find(network, name).residual for name in drop}
+    for name in drop:
+        find(network, name).residual = nn.Sequential()
+    try:
+        yield network
+    finally:
+        for name, residual in kept.items():
+            setattr(find(network, name), "residual", residual)  # noqa: B010
+
+
+@contextmanager
+def block_by_block(network, drop):
+    """A `with` around the yield for each block: the generator yields several times, or never."""
+    for name in drop:
+        with swaps_residual(network, [name]):
+            yield
 
 
 RIGHT = {
@@ -369,49 +270,29 @@ RIGHT = {
     },
 }
 
-CONSTANT = "F is a constant instead of 0"
 
 WRONG = {
     "lesion": {
-        "the identity": (replaced(lambda block: nn.Identity()), "the next block gets another shape"),
-        "zeros_like(x)": (zeros_like_x, "the zeros have the shape of x"),
-        "the shortcut alone": (replaced(lambda block: block.shortcut), "the ReLU is taken out too"),
-        "F alone": (replaced(OnlyF), "the shortcut is taken out instead of F"),
-        "convolutions at zero": (
-            zeroed(lambda block: [p for p in block.residual.parameters() if p.ndim == 4]),
-            CONSTANT,
-        ),
-        "BN's weight at zero": (zeroed(lambda block: [block.residual[-1].weight]), CONSTANT),
-        "all parameters at zero": (zeroed(lambda block: block.parameters()), "the shortcut is taken out too"),
-        "F halved": (halves, "other logits"),
-        "nothing": (new_attribute, "nothing is taken out"),
-        "the first block": (other_names(lambda n, drop: drop[:1]), "only the first of the blocks is taken out"),
-        "the last block": (other_names(lambda n, drop: drop[-1:]), "only the last of the blocks is taken out"),
-        "the stage": (other_names(whole_stages), "the whole stage is taken out"),
-        "all blocks": (other_names(lambda n, drop: lesions.blocks_of(n)), "all blocks are taken out"),
+        "nn.Sequential() as F": (identity_instead_of_f, "F is the identity"),
+        "BN's weight at zero": (zeroed(lambda block: [block.residual[-1].weight]), "F is a constant instead of 0"),
+        "the projection at zero": (zeroed(lambda block: block.parameters()), ""),
+        "by numbers from 1": (by_numbers_from_1, "another block is taken out"),
         "none means all": (
-            other_names(lambda n, drop: drop or lesions.blocks_of(n)),
+            lambda network, drop: lesions.lesion(network, drop or lesions.blocks_of(network)),
             "all blocks are taken out",
         ),
-        "counted from 1": (other_names(one_before), "another block is taken out"),
         "a copy": (changes_a_copy, "a copy is changed"),
-        "never put back": (never_put_back, "the blocks are not put back"),
         "no finally": (no_finally, "not put back after an exception"),
-        "swallowed": (swallows, "the exception is swallowed"),
+        "__exit__ returns True": (Swallows, "the exception is swallowed"),
         "a variable overwritten": (overwrites, "not all of the blocks are put back"),
+        "a handle overwritten": (last_handle_only, "not all of the blocks are put back"),
         "weights not cloned": (keeps_no_copy, "the weights are not put back"),
-        "a copy put back": (puts_a_copy_back, "a copy is put back"),
-        "hooks stay": (hooks_stay, "a hook is left"),
-        "eval": (leaves(lambda network: network.eval()), "mode not as before"),
-        "zero_grad": (leaves(lambda network: network.zero_grad()), ".grad not as before"),
-        "frozen": (leaves(lambda network: network.requires_grad_(False)), "requires_grad not as before"),
-        "a forward pass": (leaves(lambda network: network(torch.ones(2, 3, 8, 8))), "BN's statistics not as before"),
-        "a plain function": (plain_function, "no context manager"),
+        "eval": (evaluates, "mode not as before"),
         "no __exit__": (NoExit, "no context manager"),
-        "return instead of yield": (returns, "no yield"),
-        "yield in the loop": (yields_in_the_loop, "not one yield"),
-        "no decorator": (forgotten_decorator, "@contextmanager is forgotten"),
-        "misspelled": (replaced(lambda block: block.shortcuts), "your code stopped with AttributeError"),
+        "yield in the loop": (block_by_block, "not one yield"),
+        "no decorator": (swaps_residual.__wrapped__, "@contextmanager is forgotten"),
+        "return instead of yield": (contextmanager(NoExit), "no yield"),
+        "misspelled": (lambda network, drop: find(network, drop[0]).shortcuts, "your code stopped with AttributeError"),
         "called": (lesions.lesion(nn.Module(), []), "not a function"),
     },
 }

@@ -145,23 +145,10 @@ def frozen_where(chosen):
     return freeze
 
 
-def of_bn(network, name):
-    return isinstance(network.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
-
-
 def on_modules(network):
     for child in (network.stem, network.stages):
         child.requires_grad = False
     return keep_norms(network)
-
-
-def without_projections(network):
-    """BN in the stem and the residual functions only."""
-    for block in network.modules():
-        if hasattr(block, "residual"):
-            keep_norms(block.residual)
-    keep_norms(network.stem)
-    return all_but_the_head(network)
 
 
 def set_on_norms(**values):
@@ -180,14 +167,6 @@ def put_back(network):
         kept = copy.deepcopy(norm.state_dict())
         norm.register_forward_hook(lambda module, given, out, kept=kept: module.load_state_dict(kept) and None)
     return network
-
-
-def returning(what):
-    return lambda network: what(lambdas(network))
-
-
-def a_copy(network):
-    return lambdas(copy.deepcopy(network))
 
 
 def no_grad(network):
@@ -236,10 +215,27 @@ def train_without_return(network):
     return network
 
 
-def reset(network):
-    for norm in norms(lambdas(network)):
-        norm.reset_running_stats()
+def misspelled(network):
+    for name, p in network.named_parameters():
+        if not name.startswith("fc"):
+            p.require_grad = False
+    return keep_norms(network)
+
+
+def train_is_false(network):
+    for norm in norms(all_but_the_head(network)):
+        norm.eval()
+        norm.train = False
     return network
+
+
+def train_of_bn_without_return(network):
+    def stay(mode=True):
+        pass
+
+    for norm in norms(all_but_the_head(network).eval()):
+        norm.train = stay
+    return network.train()
 
 
 RIGHT = {
@@ -259,53 +255,25 @@ RIGHT = {
 
 WRONG = {
     "freeze": {
+        "called": (transfer.freeze(nn.Sequential(), ()), "not a function"),
         "requires_grad only": (requires_grad_only, "BN's statistics still move"),
         "eval once": (eval_once, "the evaluation mode is undone by network.train()"),
-        "no projections": (without_projections, "some of BN's statistics still move"),
-        "all frozen": (lambda network: keep_norms(network).requires_grad_(False), "the head is frozen too"),
-        "no such head": (frozen_where(lambda network, name: "classifier" not in name), "the head is frozen too"),
-        "the head's weight frozen": (
-            frozen_where(lambda network, name: name != "fc.bias"),
-            "a part of the head is frozen",
-        ),
-        "no such layers": (frozen_where(lambda network, name: name.startswith("layer")), "nothing is frozen"),
+        "misspelled": (misspelled, "an attribute that nobody reads"),
         "on modules": (on_modules, "a module's requires_grad is set"),
-        "the stem": (frozen_where(lambda network, name: name.startswith("stem")), "only the stem is frozen"),
-        "the stages": (frozen_where(lambda network, name: name.startswith("stages")), "only the stages are frozen"),
-        "BN learns": (
-            frozen_where(lambda network, name: name[:2] != "fc" and not of_bn(network, name)),
-            "BN's weight and bias still learn",
-        ),
-        "only BN": (frozen_where(of_bn), "only BN is frozen"),
-        "the last stage learns": (
-            frozen_where(lambda network, name: name.startswith(("stem", "stages.0", "stages.1"))),
-            "a part of the body still learns",
-        ),
-        "gradients of zero": (zero_gradients, "the gradients are only set to zero"),
+        "the first stage learns": (frozen_where(lambda network, name: not name.startswith(("stages.0", "fc"))), ""),
+        "gradients of zeros": (zero_gradients, "the gradients are only set to zero"),
+        "train = False": (train_is_false, "a method is replaced by False"),
         "no_grad in the body": (no_grad_in_the_body, "only the way to the body is cut"),
         "no_grad": (no_grad, "no gradient reaches the head"),
-        "momentum": (set_on_norms(momentum=0.0), "BN with momentum = 0 instead of evaluation mode"),
-        "track_running_stats": (
-            set_on_norms(track_running_stats=False),
-            "BN with track_running_stats = False instead of evaluation mode",
-        ),
         "no statistics": (
             set_on_norms(track_running_stats=False, running_mean=None, running_var=None),
             "BN's statistics are deleted",
         ),
         "put back": (put_back, "the body is still in training mode"),
         "FrozenBatchNorm2d, empty": (frozen_norms(load=False), "freezing changes the network"),
-        "reset": (reset, "freezing changes the network"),
         "train does nothing": (always_eval, "the head's mode does not follow"),
         "train without mode": (without_mode, "your train() takes no mode"),
-        "train without return": (train_without_return, "your train() does not return the network"),
-        "no return": (returning(lambda network: None), "nothing is returned"),
-        "a list": (
-            returning(lambda network: [p for p in network.parameters() if p.requires_grad]),
-            "not the network",
-        ),
-        "the head": (returning(lambda network: network.fc), "not the network"),
-        "a copy": (a_copy, "a copy is returned"),
-        "called": (transfer.freeze(nn.Sequential(), ()), "not a function"),
+        "train without return": (train_without_return, "your train() returns nothing"),
+        "BN's train without return": (train_of_bn_without_return, "your train() returns nothing"),
     },
 }

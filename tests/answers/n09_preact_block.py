@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_lesson.models.blocks import BasicBlock, ZeroPadShortcut, conv1x1, conv3x3
+from resnet_lesson.models.blocks import BasicBlock, conv1x1, conv3x3
 from resnet_lesson.models.family import PreActBlock
 
 
@@ -178,39 +178,6 @@ class BroughtIn(Base):
         self.shortcut = downsample
 
 
-class OldWithoutReLU(BasicBlock):
-    def forward(self, x):
-        return self.residual(x) + self.shortcut(x)
-
-
-class OneNorm(Base):
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        self.bn2 = self.bn1
-
-
-class InAList(Base):
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        self.layers = [self.bn2, nn.ReLU(), self.conv2]
-        del self.bn2, self.conv2
-
-    def residual(self, a):
-        f = self.conv1(a)
-        for layer in self.layers:
-            f = layer(f)
-        return f
-
-
-class OneNormWhereItFits(OneNorm):
-    """Where the shape stays, one BN serves twice; elsewhere there are two."""
-
-    def __init__(self, i, w, s=1):
-        super().__init__(i, w, s)
-        if i != w:
-            self.bn2 = nn.BatchNorm2d(w)
-
-
 class Factor(Base):
     """A learned factor for F, which begins at one."""
 
@@ -219,18 +186,6 @@ class Factor(Base):
         self.factor = nn.Parameter(torch.ones(()))
 
     forward = ending(lambda self, f, way: self.factor * f + way)
-
-
-class EndsInNorm(Base):
-    def __init__(self, i, w, s=1):
-        super().__init__(i, w, s)
-        self.last = nn.BatchNorm2d(w)
-
-    forward = ending(lambda self, f, way: self.last(f) + way)
-
-
-class NormOfTheSum(EndsInNorm):
-    forward = ending(lambda self, f, way: self.last(f + way))
 
 
 class TwoNormsOfX(Base):
@@ -257,17 +212,13 @@ class TwiceInARow(TwoNormsOfX):
         return self.shortcut(a) if self.shortcut else x
 
 
-class KeepsIdentity(Base):
+class KeepsAScale(Base):
+    """A number of the first batch is kept."""
+
     def around(self, x, a):
-        if not hasattr(self, "identity"):
-            self.identity = super().around(x, a)
-        return self.identity
-
-
-class LambdaPart(Base):
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        self.act = lambda x: x
+        if not hasattr(self, "scale"):
+            self.scale = float(x.max())
+        return super().around(x, a) / self.scale
 
 
 def in_place_relu(self, x):
@@ -275,40 +226,47 @@ def in_place_relu(self, x):
     return F.relu(self.bn1(F.relu(x, inplace=True)))
 
 
-def in_place_sum(self, x):
-    a = self.activated(x)
-    if self.shortcut is None:
-        x += self.residual(a)
-        return x
-    return self.residual(a) + self.shortcut(a)
-
-
-def only_batch(i, w, s):
-    return nn.BatchNorm2d(w, track_running_stats=False)
-
-
-def always_conv(self, i, w, s=1):
-    Base.__init__(self, i, w, s)
-    self.shortcut = conv1x1(i, w, s)
-
-
-def projection_if(condition):
-    def init(self, i, w, s=1):
-        Base.__init__(self, i, w, s)
-        self.shortcut = conv1x1(i, w, s) if condition(i, w, s) else None
-
-    return replacing(__init__=init)
-
-
-def middle(compute):
-    """The right block with compute(self, conv1's output) before the second convolution."""
-    return replacing(residual=lambda self, a: self.conv2(compute(self, self.conv1(a))))
-
-
 def way(compute, base=Base):
     """A block with compute(self, x, a) as the shortcut where the shape changes."""
     around = {"around": lambda self, x, a: x if self.shortcut is None else compute(self, x, a)}
     return type("PreActBlock", (base,), around)
+
+
+class Overwritten(Base):
+    """The commonest slip: x is overwritten on the way."""
+
+    def forward(self, x):
+        x = self.conv1(F.relu(self.bn1(x)))
+        x = self.conv2(F.relu(self.bn2(x)))
+        return x + (x if self.shortcut is None else self.shortcut(x))
+
+
+class OneNormTwice(Base):
+    """bn2 is made and forgotten."""
+
+    def forward(self, x):
+        out = F.relu(self.bn1(x))
+        identity = x if self.shortcut is None else self.shortcut(out)
+        out = self.conv1(out)
+        out = F.relu(self.bn1(out))
+        return self.conv2(out) + identity
+
+
+class Frozen(Base):
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        for p in self.conv2.parameters():
+            p.requires_grad = False
+
+
+class TrainReturnsNothing(Base):
+    def train(self, mode=True):
+        super().train(mode)
+
+
+class NoDefault(Base):
+    def __init__(self, in_channels, width, stride):
+        super().__init__(in_channels, width, stride)
 
 
 RIGHT = {
@@ -331,171 +289,25 @@ RIGHT = {
 WRONG = {
     "preact_block": {
         "the basic block": (BasicBlock, "this is the block of notebook 03"),
-        "the basic block without its last ReLU": (OldWithoutReLU, "BN comes after the convolutions"),
-        "ReLU after the addition": (
-            replacing(forward=ending(lambda self, f, way: F.relu(f + way))),
-            "a ReLU after the addition",
-        ),
-        "ReLU at the end of F": (
-            replacing(forward=ending(lambda self, f, way: F.relu(f) + way)),
-            "a ReLU at the end of F",
-        ),
-        "BN at the end of F": (EndsInNorm, "a BN at the end of F"),
-        "BN after the addition": (NormOfTheSum, "BN after the addition"),
-        "forgotten shortcut": (replacing(forward=ending(lambda self, f, way: f)), "forgotten shortcut"),
-        "shortcut only where the shape stays": (
-            way(lambda self, x, a: torch.zeros(())),
-            "no shortcut where the shape changes",
-        ),
-        "shortcut twice": (replacing(forward=ending(lambda self, f, way: f + 2 * way)), "the shortcut is added twice"),
-        "a learned factor": (Factor, "a factor in the sum"),
-        "tanh at the end": (replacing(forward=ending(lambda self, f, way: f.tanh() + way)), "another sum"),
-        "the activated x is added": (
-            replacing(around=lambda self, x, a: a if self.shortcut is None else self.shortcut(a)),
-            "the activated x is added where the shape stays",
-        ),
-        "only the second convolution pre-activated": (
-            replacing(activated=lambda self, x: x),
-            "no BN and ReLU before convolution 1",
-        ),
-        "only the first convolution pre-activated": (middle(lambda self, f: f), "no BN and ReLU before convolution 2"),
-        "no ReLU before the first": (
-            replacing(activated=lambda self, x: self.bn1(x)),
-            "missing ReLU before convolution 1",
-        ),
-        "no ReLU before the second": (middle(lambda self, f: self.bn2(f)), "missing ReLU before convolution 2"),
-        "no BN before the first": (replacing(activated=lambda self, x: x.relu()), "missing BN before convolution 1"),
-        "no BN before the second": (middle(lambda self, f: f.relu()), "missing BN before convolution 2"),
-        "ReLU before BN": (
-            replacing(
-                activated=lambda self, x: self.bn1(F.relu(x)),
-                residual=lambda self, a: self.conv2(self.bn2(F.relu(self.conv1(a)))),
-            ),
-            "ReLU before BN",
-        ),
-        "BN and ReLU twice": (TwiceInARow, "BN and ReLU twice in a row"),
-        "ReLU6": (
-            replacing(activated=lambda self, x: F.relu6(self.bn1(x))),
-            "another function than ReLU before a convolution",
-        ),
-        "GroupNorm": (
-            parts(bn1=lambda i, w, s: nn.GroupNorm(4, i)),
-            "another normalisation than BN before a convolution",
-        ),
+        "x overwritten": (Overwritten, "x is overwritten, so that the shortcut does not start at x"),
         "in-place ReLU": (replacing(activated=in_place_relu), "x is changed in place"),
-        "in-place sum": (replacing(forward=in_place_sum), "x is changed in place"),
-        "detached shortcut": (
-            replacing(forward=ending(lambda self, f, way: f + way.detach())),
+        "detached where the shape changes": (
+            way(lambda self, x, a: self.shortcut(a.detach())),
             "the gradient of the shortcut is cut",
         ),
-        "projection of x": (way(lambda self, x, a: self.shortcut(x)), "the projection reads x itself"),
-        "projection of x with BN": (
-            way(
-                lambda self, x, a: self.shortcut(x),
-                parts(shortcut=lambda i, w, s: nn.Sequential(conv1x1(i, w, s), nn.BatchNorm2d(w))),
-            ),
-            "the projection reads x itself",
-        ),
-        "projection of BN(x)": (
-            way(lambda self, x, a: self.shortcut(self.bn1(x))),
-            "missing ReLU before the projection",
-        ),
-        "a BN of its own": (TwoNormsOfX, "the shortcut has a BN of its own"),
-        "BN after the projection": (
-            parts(shortcut=lambda i, w, s: nn.Sequential(conv1x1(i, w, s), nn.BatchNorm2d(w))),
-            "BN after the projection",
-        ),
-        "ReLU after the projection": (
-            parts(shortcut=lambda i, w, s: nn.Sequential(conv1x1(i, w, s), nn.ReLU())),
-            "a ReLU after the projection",
-        ),
-        "ResNet-D": (
-            parts(shortcut=lambda i, w, s: nn.Sequential(nn.AvgPool2d(s), conv1x1(i, w))),
-            "pooling before the projection",
-        ),
-        "a 3x3 as the projection": (parts(shortcut=conv3x3), "the projection is larger than 1x1"),
-        "zero-padding": (parts(shortcut=ZeroPadShortcut), "a shortcut without weights where the shape changes"),
-        "a square on the shortcut": (
-            way(lambda self, x, a: self.shortcut(a) ** 2),
-            "another shortcut where the shape changes",
-        ),
-        "projection everywhere": (replacing(__init__=always_conv), "a projection where identity would do"),
-        "projection only with a stride": (
-            projection_if(lambda i, w, s: s != 1),
-            "projection only where there is a stride",
-        ),
-        "projection only with other channels": (
-            projection_if(lambda i, w, s: i != w),
-            "projection only where the channels change",
-        ),
-        "no projection": (projection_if(lambda i, w, s: False), "x itself is added where the shape changes"),
         "a downsample": (BroughtIn, "the projection is left to the caller"),
-        "a bias": (
-            parts(
-                conv1=lambda i, w, s: nn.Conv2d(i, w, 3, s, 1),
-                conv2=lambda i, w, s: nn.Conv2d(w, w, 3, 1, 1),
-                shortcut=lambda i, w, s: nn.Conv2d(i, w, 1, s),
-            ),
-            "a bias in a convolution",
-        ),
-        "stride ignored": (
-            parts(conv1=lambda i, w, s: conv3x3(i, w), shortcut=lambda i, w, s: conv1x1(i, w)),
-            "the stride is ignored",
-        ),
-        "stride on the second convolution": (
-            parts(conv1=lambda i, w, s: conv3x3(i, w), conv2=lambda i, w, s: conv3x3(w, w, s)),
-            "the stride is on the second convolution",
-        ),
-        "stride twice in F": (
-            parts(conv2=lambda i, w, s: conv3x3(w, w, s)),
-            "the stride is on both convolutions",
-        ),
-        "stride not in F": (parts(conv1=lambda i, w, s: conv3x3(i, w)), "no convolution of F takes the stride"),
-        "projection without the stride": (
-            parts(shortcut=lambda i, w, s: conv1x1(i, w)),
-            "the projection does not take the stride",
-        ),
-        "no padding": (parts(conv2=lambda i, w, s: nn.Conv2d(w, w, 3, bias=False)), "the 3x3 has no padding"),
-        "channels change in the second convolution": (
-            parts(
-                conv1=lambda i, w, s: conv3x3(i, i, s),
-                bn2=lambda i, w, s: nn.BatchNorm2d(i),
-                conv2=lambda i, w, s: conv3x3(i, w),
-            ),
-            "the channels change in the second convolution",
-        ),
-        "one convolution": (
-            replacing(residual=lambda self, a: self.conv1(a)),
-            "not two 3x3 convolutions",
-        ),
-        "the first BN as wide as the second": (
-            parts(bn1=lambda i, w, s: nn.BatchNorm2d(w)),
-            "the first BN has not in_channels channels",
-        ),
-        "the second BN as wide as the first": (
-            parts(bn2=lambda i, w, s: nn.BatchNorm2d(i)),
-            "the second BN has not width channels",
-        ),
-        "one BN twice": (OneNorm, "one BN for two convolutions"),
-        "one BN twice where it fits": (OneNormWhereItFits, "one BN for two convolutions"),
+        "bn1 twice": (OneNormTwice, "one BN for two convolutions"),
+        "a BN of its own": (TwoNormsOfX, ""),
+        "BN and ReLU twice": (TwiceInARow, ""),
+        "a learned factor": (Factor, ""),
         "dropout": (
             replacing(forward=ending(lambda self, f, way: F.dropout(f, 0.5, self.training) + way)),
             "the output is random",
         ),
-        "layers in a list": (InAList, "the layers are in a Python list"),
-        "depthwise": (
-            parts(conv2=lambda i, w, s: nn.Conv2d(w, w, 3, 1, 1, groups=w, bias=False)),
-            "a convolution with groups",
-        ),
-        "no running statistics": (parts(bn2=only_batch), "BN uses the batch in eval()"),
+        "a frozen convolution": (Frozen, "some weights are not parameters"),
+        "train() returns nothing": (TrainReturnsNothing, "train() does not return the block"),
+        "no default for stride": (NoDefault, "your code stopped with TypeError"),
         "BN never trains": (NeverTraining, "BN never uses the batch"),
-        "identity kept": (KeepsIdentity, "something is kept from an earlier call"),
-        "a lambda as a part": (LambdaPart, "it cannot be copied, pickled or moved"),
-        "an attribute that does not exist": (
-            replacing(around=lambda self, x, a: self.shortcuts(a)),
-            "your code stopped with AttributeError",
-        ),
-        "no return": (replacing(forward=lambda self, x: print(end="")), "nothing is returned"),
-        "x comes out": (replacing(forward=lambda self, x: x), "nothing is computed yet"),
+        "a scale kept": (KeepsAScale, "something is kept from an earlier call"),
     }
 }

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -100,7 +101,7 @@ def test_cells_that_raise_stop_nothing_and_commands_of_the_shell_are_left_out(gr
 
 def test_an_output_without_hangul_gets_question_marks_and_the_table_the_name(graded):
     done, folder = graded
-    assert done.returncode == 0 and done.stderr == ""
+    assert done.returncode == 1 and done.stderr == ""  # two files hold no exercise, or nothing that can be read
     assert "03.???.ipynb: 1 of 3 exercises passed" in done.stdout
     assert "03.김민수.ipynb" in (folder / "marks" / "class.csv").read_text(encoding="utf-8-sig")
 
@@ -139,9 +140,23 @@ def test_a_notebook_that_hangs_or_grows_keeps_what_it_passed_and_leaves_nothing_
 ):
     path = write(tmp_path / "a.ipynb", OPTION_A, SLEEPER.format(tmp_path) + cell, STUB)
     status, printed, _ = call(capsys, "grade", str(path), *options)
-    assert status == 0 and reason in printed
+    assert status == 1 and reason in printed
     assert "option_a     passed, 10 of 10\n" in printed and "basic_block  not reached\n" in printed
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or [])]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform cannot interrupt a cell")
+def test_an_endless_cell_and_an_import_that_fails_cost_no_later_answer(capsys, tmp_path):
+    imports = "from resnet_lesson import exercises, no_such_name"
+    path = write(tmp_path / "a.ipynb", imports, "while True: pass", OPTION_A.partition("\n")[2])
+    status, printed, _ = call(capsys, "grade", str(path), "--cell-seconds", "1")
+    assert status == 0 and "option_a     passed" in printed
+    assert "code cell 1: ImportError" in printed and "code cell 2: TimeIsUp: no end after 1 s" in printed
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    results = [grade.Graded(tmp_path / name) for name in ("ann/03.ipynb", "bob/03.ipynb", "bob/04.ipynb")]
+    assert grade.students(results) == ["ann/03", "bob/03", "04"]
 
 
 @pytest.mark.slow
@@ -160,7 +175,7 @@ def test_the_exercises_that_count_are_those_of_the_notebook_also_where_one_was_d
     monkeypatch.setattr(grade, "run", lambda *_: ([], "", 0.0))
     write(tmp_path / "some" / "deleted.ipynb", STUB)
     notebooks = [str(path) for path in PATHS]
-    assert call(capsys, "grade", *notebooks, str(tmp_path / "some"), "--csv", str(tmp_path / "a.csv"))[0] == 0
+    assert call(capsys, "grade", *notebooks, str(tmp_path / "some"), "--csv", str(tmp_path / "a.csv"))[0] == 1  # 00
     found = rows(tmp_path / "a.csv")
     for path in PATHS:
         names = {exercise_in(cell) for cell in stubs(nbformat.read(path, as_version=4))}

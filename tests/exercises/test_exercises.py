@@ -1,8 +1,8 @@
 """Each exercise tells right answers from wrong ones, and wrong ones from each other.
 
-tests/answers/ holds the answers, a file a notebook: RIGHT[exercise][style] = answer, and
-WRONG[exercise][kind of mistake] = (answer, the name of the mistake that the check must tell). Where the answer
-has named parts, it is a dict.
+tests/answers/ holds the answers of people who have not seen the package, a file for each notebook:
+RIGHT[exercise][style] = answer, and WRONG[exercise][kind of mistake] = (answer, the name or names that the report must
+give, or "" if it may only show the case). Where the answer has named parts, it is a dict.
 """
 
 import functools
@@ -11,17 +11,13 @@ import re
 import pytest
 import torch
 from answers import RIGHT, WRONG
+from support.checks import check
 from torch import nn
 
 from resnet_lesson import LessonError, PlainBlock, exercises
 from resnet_lesson.models import blocks
 
 NAMES = exercises.names()
-
-
-def check(name, answer):
-    exercise = getattr(exercises, name)
-    return exercise.check(**answer) if isinstance(answer, dict) else exercise.check(answer)
 
 
 @functools.cache
@@ -56,48 +52,14 @@ def test_right_answers_pass_in_every_style(name, style):
 
 
 @pytest.mark.parametrize(("name", "kind"), pairs(WRONG))
-def test_wrong_answers_are_told_their_own_mistake(name, kind):
+def test_wrong_answers_are_told_their_own_mistake_and_no_other(name, kind):
     _, mistake = WRONG[name][kind]
     report = report_on(name, kind)
     assert not report.passed
-    assert mistake in report.mistakes, repr(report)
+    names = [mistake] if isinstance(mistake, str) else mistake
+    assert report.mistakes == list(filter(None, names)), repr(report)
     for text in (repr(report), report._repr_html_()):
-        assert "\x1b" not in text and "0x" not in text and "/" + "site-packages" not in text
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_two_kinds_of_mistakes_share_a_name(name):
-    told = {kind: report_on(name, kind).mistakes for kind in WRONG[name]}
-    for kind, (_, mistake) in WRONG[name].items():
-        others = [k for k in told if k != kind and mistake in told[k] and WRONG[name][k][1] != mistake]
-        assert others == [], f"{mistake!r} is also told to {others}"
-    names = [mistake for _, mistake in WRONG[name].values()]
-    assert len(set(names)) >= max(5, len(names) - 3), "kinds of mistakes that are told the same"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_report_says_all_five_things(name):
-    report = report_on(name, next(iter(WRONG[name])))
-    for text in (repr(report), report._repr_html_()):
-        for heading in ("Tried", "Expected", "Got", "Likely mistake", "Read"):
-            assert heading in text
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_probe_can_fail(name):
-    """A probe that no wrong answer fails checks nothing that the answers know of."""
-    failed = {finding.tried for kind in WRONG[name] for finding in report_on(name, kind).findings}
-    assert [probe.tried for probe in getattr(exercises, name).probes if probe.tried not in failed] == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_check_leaves_no_trace(name):
-    """The reader's random numbers and gradient mode go on as if nothing had been checked."""
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    check(name, next(iter(RIGHT[name].values())))
-    assert torch.equal(torch.rand(3), expected) and torch.is_grad_enabled()
+        assert "\x1b" not in text and " at 0x" not in text and "/" + "site-packages" not in text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,8 +141,7 @@ def test_an_error_in_a_package_alone_shows_no_line_of_the_package():
     assert "was raised when your code was called" in repr(exercises.plain_block.check(nn.LSTM))
 
 
-def test_exit_is_caught_and_printing_is_kept_short():
-    assert "our code stopped with SystemExit" in text_for(lambda self, x: exit())
+def test_printing_is_kept_short():
     report = text_for(lambda self, x: print("here I am") or self.relu(self.layers(x)))
     assert report.startswith("plain_block: passed") and report.count("here I am") == 5 and "lines more" in report
 

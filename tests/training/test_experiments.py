@@ -15,7 +15,8 @@ from resnet_lesson.training.train import train
 
 SETS = shapes10(64, 8, seed=0), shapes10(32, 8, seed=1)
 SHORT = recipe("demo").scaled(3)
-ON_SHAPES = dict.fromkeys(("rates-shapes10", "doses", "starts", "skipinit", "zero-start"), recipe("demo"))
+NAMES = ("rates-shapes10", "doses", "starts", "skipinit", "zero-start", "broken-line")
+ON_SHAPES = dict.fromkeys(NAMES, recipe("demo"))
 ON_SHAPES["warmup-shapes10"] = experiments.WARM
 
 
@@ -68,3 +69,14 @@ def test_the_ends_of_the_doses_are_the_plain_and_the_residual_network():
     doses, rates = recorded_study("doses"), recorded_study("rates-shapes10")
     for dose, network in ((0.0, "plain56"), (1.0, "resnet56")):
         assert doses.values("train_errors", dose=dose) == rates.values("train_errors", network=network, lr=0.03)
+
+
+@pytest.mark.parametrize("mistake", experiments.MISTAKES)
+def test_each_mistake_changes_one_thing_about_the_right_way(mistake):
+    """As recorded: what concerns the test alone leaves the training as it is."""
+    study = recorded_study("mistakes")
+    right, wrong = (study.where(mistake=name) for name in ("none", mistake))
+    same = [a["train_losses"] == b["train_losses"] for a, b in zip(right, wrong, strict=True)]
+    assert all(same) == (mistake in ("none", "pixels", "labels"))
+    tested = [a["test_errors"] == b["test_errors"] for a, b in zip(right, wrong, strict=True)]
+    assert any(tested) == (mistake == "none")

@@ -1,126 +1,156 @@
-"""What every exercise is: a task, hints, probes that judge an answer, and the package's code as solution.
+"""What every exercise is: a task, hints, right answers, cases that try an answer, and known mistakes.
 
-ex = exercises.basic_block
-ex.check(BasicBlock)    # a report: what was tried, what was expected, what came, the likely mistake
-ex.hint()               # one more hint each time
-ex.solution()           # the package's own source
+double = Exercise("double", "Write a function that doubles a number.", (numbers.double,), hints=[...], read="...")
+
+@double.case("double(3)", "6")
+def of_three(answer):
+    return answer(3)
+
+double.mistake("squared", {"x + x": "x * x"}, "Twice is x + x; this is x * x.")
+
+A case returns what came of the student's answer. It is right if the course's answer, `solution[-1]`, gives the same. A
+mistake is a wrong answer: the right one with other lines, or a function or class of its own. Where a student's outcomes
+are those of a known wrong answer, the report names it. Where the answer is named parts instead of code, the right
+answer is a dictionary of them, and a mistake the parts that are wrong.
 """
 
-import ast
-import contextlib
-import inspect
-import io
-import re
-import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import torch
-from torch import nn
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ...errors import LessonError
-from .report import Finding, Report, Text, hand_in
-from .source import code_of, student_line
+from .guard import quiet
+from .judge import judge, outcome, outcomes
+from .outcomes import Wrong
+from .report import Report, Text, hand_in
+from .source import code_of, edited
+from .stub import is_unattempted
 
-
-class Wrong(Exception):
-    """A probe raises it when an answer fails.
-
-    mistake: the mistake's short name, which no other kind of mistake shares ("forgotten shortcut").
-    got: what came instead of the expected, as short text.
-    why: how to see that it is wrong, or where to look; one or two sentences to the student.
-    """
-
-    def __init__(self, mistake: str, got: object, why: str):
-        super().__init__(f"{mistake}: got {got}. {why}")
-        self.mistake, self.got, self.why = mistake, re.sub(" at 0x[0-9a-f]+", "", str(got)), why
+__all__ = ["Exercise", "Wrong"]
 
 
 @dataclass(frozen=True)
-class Probe:
+class Case:
     tried: str
     expected: str
-    run: Callable
+    run: Callable[[object], object]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    name: str
+    wrong: Callable | Mapping[str, Any]
+    why: str
+    made: dict[int, list] = field(default_factory=dict)  # by the right answer that was edited
+
+    def answers_beside(self, right: Callable | Mapping) -> list:
+        """The wrong answer, made from this right one if it is an edit; none if there is nothing to edit in it."""
+        if not isinstance(self.wrong, Mapping):
+            return [self.wrong]
+        if isinstance(right, Mapping):
+            return [self.made.setdefault(id(right), [{**right, **self.wrong}])[0]]
+        if id(right) not in self.made:
+            one = edited(right, self.wrong)
+            self.made[id(right)] = [one] if one else []
+        return self.made[id(right)]
 
 
 class Exercise:
     """One exercise.
 
     name: its name in `resnet_lesson.exercises`; task: what to write, one sentence.
-    solution: the objects of the package that solve it, in the order they are shown; or, where the answer
-        is not a definition, a function without arguments that returns the call of check(), explained.
+    solution: the objects of the package that solve it, in the order they are shown, the answer last; or, where the
+        answer is not just a definition, a function without arguments that returns the call of check(), explained.
     hints: from a nudge to almost the answer; read: where the matter is explained.
+    answer: the right answer, if it is not `solution[-1]`; a dictionary, if it is named parts.
     """
 
-    def __init__(self, name: str, task: str, solution: Sequence | Callable, hints: Sequence[str], read: str):
+    def __init__(
+        self,
+        name: str,
+        task: str,
+        solution: Sequence | Callable,
+        hints: Sequence[str],
+        read: str,
+        answer: Any = None,
+    ):
         self.name, self.task, self.hints, self.read = name, task, tuple(hints), read
         self._solution = solution
         self._shown = 0
-        self.probes: list[Probe] = []
+        self._outcomes: dict[tuple[int, int], object] = {}  # of right and known wrong answers, by case
+        self.cases: list[Case] = []
+        self.mistakes: list[Mistake] = []
+        self.right_answers: list = [solution[-1] if answer is None and not callable(solution) else answer]
 
-    def probe(self, tried: str, expected: str) -> Callable:
-        """Decorate a function that takes the answer and raises `Wrong`, or nothing if the answer is right."""
+    def case(self, tried: str, expected: str) -> Callable:
+        """Decorate a function that tries an answer and returns the outcome.
+
+        It may raise `Wrong` where it knows the mistake itself. Its inputs must not hang on random numbers that are
+        drawn after the answer was called: an answer may draw some, too.
+        """
 
         def add(run: Callable) -> Callable:
-            self.probes.append(Probe(tried, expected, run))
+            self.cases.append(Case(tried, expected, run))
             return run
 
         return add
 
+    def right(self, answer: Callable | Mapping[str, str]) -> None:
+        """Add another right answer, whole or as other lines for lines of the solution."""
+        made = edited(self.right_answers[0], answer) if isinstance(answer, Mapping) else answer
+        assert made, f"{self.name}: nothing to edit for {answer}"
+        self.right_answers.append(made)
+
+    def mistake(self, name: str, wrong: Callable | Mapping[str, Any], why: str) -> None:
+        """Add a known mistake: a wrong answer, or {right: wrong} lines that turn each right answer into one.
+
+        wrong: also the named parts that are wrong, where the answer is parts.
+        name: short, and shared by wrong answers that make the same mistake; why: one or two sentences to the student.
+        """
+        self.mistakes.append(Mistake(name, wrong, why))
+
+    def outcome_of(self, answer: Callable, i: int) -> object:
+        """The outcome of a right or known wrong answer in the i-th case, computed once."""
+        if (id(answer), i) not in self._outcomes:
+            with quiet():  # the report shows what the student's code prints, not what this does
+                self._outcomes[id(answer), i] = outcome(self.cases[i], answer)
+        return self._outcomes[id(answer), i]
+
     def check(self, answer: object = None, **parts) -> Report:
         """Judge an answer: a class or function, or several named `parts`.
 
-        Runs every probe, also after a failure, each from the same random seed, and catches what the answer raises.
+        Tries every case, also after a failure, each with the same random numbers, and catches what the answer raises.
         Raises LessonError for an answer beside named parts, since it is not clear which of them is meant.
         """
         if parts and answer is not None:
             named = ", ".join(parts)
             raise LessonError(f"Give check() either one answer or named parts, not both (here: {named}).")
-        report = self._judge(parts or answer)
-        passed = report.probes - len(report.findings) if report.attempted else 0
+        report = self._judged(parts or answer)
         hand_in(
             exercise=self.name,
             attempted=report.attempted,
-            passed=passed,
-            checks=report.probes,
+            passed=len(report.right),
+            checks=report.cases,
             mistakes=report.mistakes,
         )
         return report
 
-    def _judge(self, answer: object) -> Report:
+    def _judged(self, answer: object) -> Report:
         if is_unattempted(answer):
-            return Report(self.name, len(self.probes), attempted=False, task=self.task)
-        with contextlib.redirect_stdout(io.StringIO()) as printed:  # a print() in forward would bury the report
-            findings = [self._find(probe, answer) for probe in self.probes]
-        return Report(
-            self.name,
-            len(self.probes),
-            [finding for finding in findings if finding],
-            tried=[probe.tried for probe in self.probes],
-            printed=printed.getvalue().splitlines(),
-        )
-
-    def _find(self, probe: Probe, answer: object) -> Finding | None:
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(0)
-                probe.run(answer)
-        except Wrong as error:
-            wrong = error
-        except (Exception, SystemExit) as error:  # whatever a student's code may raise
-            wrong = _diagnosis(error)
-        else:
-            return None
-        return Finding(probe.tried, probe.expected, wrong.got, wrong.mistake, wrong.why, self.read)
+            return Report(self.name, len(self.cases), attempted=False, task=self.task)
+        with quiet() as printed:  # a print() in forward would bury the report
+            diagnosis = judge(self, outcomes(self.cases, answer))
+        right = [case.tried for i, case in enumerate(self.cases) if i not in diagnosis.failed]
+        return Report(self.name, len(self.cases), diagnosis.findings, right, printed=printed.getvalue().splitlines())
 
     def hint(self) -> Text:
         """The next hint, with those before it."""
         self._shown = min(self._shown + 1, len(self.hints))
         lines = [f"{i}. {hint}" for i, hint in enumerate(self.hints[: self._shown], start=1)]
-        last = (
-            "That was the last hint; ex.solution() shows the course's code." if self._shown == len(self.hints) else ""
-        )
-        return Text("\n".join([f"Hint {self._shown} of {len(self.hints)}:", *lines, *([last] if last else [])]))
+        last = "That was the last hint; ex.solution() shows the course's code."
+        if self._shown == len(self.hints):
+            lines.append(last)
+        return Text("\n".join([f"Hint {self._shown} of {len(self.hints)}:", *lines]))
 
     def solution(self) -> Text:
         """The course's own code for it, as it can be pasted into the exercise's cell."""
@@ -129,59 +159,3 @@ class Exercise:
 
     def __repr__(self) -> str:
         return f"Exercise {self.name}: {self.task}"
-
-
-REMEDIES = {  # what Python or torch says: what to do about it
-    r"Module\.__init__\(\) call": "The first line of `__init__` must be `super().__init__()`.",
-    r"positional arguments? but|missing \d+ required positional|unexpected keyword": "Compare the arguments with those "
-    "that the task names. In a class, `self` comes first.",
-    r"has no attribute '(\w+)'": "Is it spelled the same where you make it, and made in `__init__`?",
-}
-
-
-def _diagnosis(error: BaseException) -> Wrong:
-    """What an exception of the student's code means, with the student's own line."""
-    text = next(iter(str(error).strip().splitlines()), "")
-    if 'missing the required "forward"' in text:
-        why = "Your class has no `forward`. Is it named so, and indented like `__init__`?"
-        return Wrong("no forward", "NotImplementedError", why)
-    if isinstance(error, NotImplementedError):
-        why = "A part of your answer still raises NotImplementedError: write that part too."
-        return Wrong("unfinished", "NotImplementedError", why)
-    name, line = type(error).__name__, student_line(error)
-    where = f"It was raised in your {line}." if line else "It was raised when your code was called."
-    remedy = next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, text)), "")
-    return Wrong(f"your code stopped with {name}", f"{name}: {text}".rstrip(": "), f"{where} {remedy}".rstrip())
-
-
-def is_unattempted(answer: object) -> bool:
-    """Whether nothing was written yet: None, `...`, "", or code that is only `...`, pass or NotImplementedError."""
-    if answer is None or answer is ... or isinstance(answer, str) and not answer:
-        return True
-    if isinstance(answer, dict):
-        return all(is_unattempted(part) for part in answer.values())
-    if inspect.isclass(answer):
-        functions = [value for value in vars(answer).values() if inspect.isfunction(value)]
-        return all(map(_is_stub, functions)) and (bool(functions) or answer.__bases__ in ((object,), (nn.Module,)))
-    return inspect.isfunction(answer) and _is_stub(answer)
-
-
-def _is_stub(function: Callable) -> bool:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):  # no source, or a lambda inside of something: somebody wrote it
-        return False
-    definition = tree.body[0]
-    return isinstance(definition, ast.FunctionDef) and all(map(_says_nothing, definition.body))
-
-
-def _says_nothing(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Expr(value=ast.Constant()):  # `...` or a docstring
-            return True
-        case ast.Assign(targets=[ast.Attribute()], value=ast.Name() | ast.Constant()):  # self.width = width
-            return True
-    # super().__init__ with arguments is an answer: a class that inherits from nn.Sequential and gives it its layers.
-    code = ast.unparse(statement)
-    nothing = r"pass|return( None| \.\.\.)?|super\((\w+, self)?\)\.__init__\(\)|(nn\.)?Module\.__init__\(self\)"
-    return re.fullmatch(nothing, code) is not None or code.startswith("raise NotImplementedError")

@@ -20,7 +20,7 @@ def hand_in(**line: object) -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried and failed."""
+    """One case that went wrong. mistake, why: "" if only what came is known."""
 
     tried: str
     expected: str
@@ -30,34 +30,40 @@ class Finding:
     read: str
 
     def rows(self) -> list[tuple[str, str]]:
+        name = self.mistake if self.mistake.startswith("x ") else self.mistake[:1].upper() + self.mistake[1:]
+        likely = f"{name}. {self.why}"
         return [
             ("Tried", self.tried),
             ("Expected", self.expected),
             ("Got", self.got),
-            ("Likely mistake", f"{self.mistake[:1].upper()}{self.mistake[1:]}. {self.why}"),
+            *([("Likely mistake", likely)] if self.mistake else []),
             ("Read", self.read),
         ]
 
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a check. passed: whether all probes passed; mistakes: the names of what went wrong."""
+    """The result of a check.
+
+    cases: how many there are. findings: what went wrong; right: what was tried and came out right.
+    """
 
     exercise: str
-    probes: int
+    cases: int
     findings: Sequence[Finding] = ()
+    right: Sequence[str] = ()
     attempted: bool = True
     task: str = ""
-    tried: Sequence[str] = ()
     printed: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
-        return self.attempted and not self.findings
+        return self.attempted and len(self.right) == self.cases
 
     @property
     def mistakes(self) -> list[str]:
-        return list(dict.fromkeys(finding.mistake for finding in self.findings))
+        """The names of the mistakes that were found, each once."""
+        return [name for name in dict.fromkeys(finding.mistake for finding in self.findings) if name]
 
     @property
     def headline(self) -> str:
@@ -66,20 +72,32 @@ class Report:
                 f"{self.exercise}: not attempted yet. {self.task} The notebook goes on with the course's own version."
             )
         if self.passed:
-            return f"{self.exercise}: passed, all {self.probes} checks."
-        return f"{self.exercise}: {self.probes - len(self.findings)} of {self.probes} checks passed."
+            return f"{self.exercise}: passed, all {self.cases} checks."
+        return f"{self.exercise}: {len(self.right)} of {self.cases} checks passed."
 
-    def _grouped(self) -> list[tuple[Finding, list[Finding]]]:
-        """The first finding of each mistake, with the others of the same mistake."""
-        groups = [[f for f in self.findings if f.mistake == mistake] for mistake in self.mistakes]
-        return [(group[0], group[1:]) for group in groups]
+    def _tables(self) -> list[list[tuple[str, str]]]:
+        """The rows to show: for each mistake its first finding, and in how many cases it shows besides."""
+        tables = []
+        for mistake in dict.fromkeys(finding.mistake for finding in self.findings):
+            first, *others = [f for f in self.findings if f.mistake == mistake]
+            also = others[0].tried if len(others) == 1 else f"{len(others)} other checks"
+            tables.append(first.rows() + ([("Shows also in", also)] if others else []))
+        return tables
+
+    def _right_so_far(self) -> str:
+        """What was right, in one line; nothing where all was, or nothing."""
+        if self.passed or not self.right:
+            return ""
+        return "Right: " + textwrap.shorten("; ".join(self.right), 160, placeholder=" ...")
 
     def __repr__(self) -> str:
         lines = [self.headline]
-        for finding, others in self._grouped():
+        for rows in self._tables():
             lines.append("")
-            for name, value in finding.rows() + _also(others):
+            for name, value in rows:
                 lines += textwrap.wrap(f"{name + ':':16}{value}", 96, initial_indent="  ", subsequent_indent=" " * 18)
+        if right := self._right_so_far():
+            lines += ["", right]
         return "\n".join([*lines, *self._prints()])
 
     def _prints(self) -> list[str]:
@@ -92,16 +110,17 @@ class Report:
     def _repr_html_(self) -> str:
         first, rest = self.headline.split(".", 1)
         parts = [f"<p><strong>{escape(first)}.</strong>{_html(rest)}</p>"]
-        for finding, others in self._grouped():
-            rows = finding.rows() + _also(others)
+        for rows in self._tables():
             cells = "".join(
                 f'<tr><th scope="row" style="text-align:left;vertical-align:top;white-space:nowrap">{escape(name)}</th>'
                 f'<td style="text-align:left;white-space:normal">{_html(value)}</td></tr>'
                 for name, value in rows
             )
             parts.append(f'<table style="margin:0 0 1em 0">{cells}</table>')
+        if right := self._right_so_far():
+            parts.append(f"<p>{_html(right)}</p>")
         if self.passed:
-            items = "".join(f"<li>{_html(tried)}</li>" for tried in self.tried)
+            items = "".join(f"<li>{_html(tried)}</li>" for tried in self.right)
             parts.append(f"<details><summary>What was checked</summary><ul>{items}</ul></details>")
         if self.printed:
             parts.append(f"<pre>{escape(chr(10).join(self._prints()[1:]))}</pre>")
@@ -111,12 +130,6 @@ class Report:
 def _html(text: str) -> str:
     """Escaped, with `code` as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
-
-
-def _also(others: list[Finding]) -> list[tuple[str, str]]:
-    if not others:
-        return []
-    return [("Shows also in", others[0].tried if len(others) == 1 else f"{len(others)} other checks")]
 
 
 class Text(str):

@@ -1,0 +1,134 @@
+"""From a student's answer to findings: what comes of each case, and which known wrong answers give the same."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .guard import SECONDS, TimeIsUp, guarded
+from .outcomes import Stopped, Wrong, agree, stopped, words
+from .remedies import remedy_for
+from .report import Finding
+
+if TYPE_CHECKING:
+    from .exercise import Case, Exercise, Mistake
+
+
+TOO_LONG = Wrong(
+    "your code does not come to an end",
+    f"no answer within {SECONDS:g} seconds",
+    "Is there a loop whose condition never changes? The cases after this one were not tried.",
+)
+
+
+def outcome(case: "Case", answer: object) -> object:
+    """What comes of a case: what it returns, an exception as `Stopped`, or the `Wrong` that the case raised."""
+    try:
+        with guarded():
+            return case.run(answer)
+    except Wrong as wrong:
+        return wrong
+    except TimeIsUp:
+        return TOO_LONG
+    except (Exception, SystemExit) as error:  # whatever a student's code may raise
+        return stopped(error)
+
+
+def outcomes(cases: Sequence["Case"], answer: object) -> list:
+    """Those of all cases, up to the first one that does not come to an end."""
+    found = []
+    for case in cases:
+        found.append(outcome(case, answer))
+        if found[-1] is TOO_LONG:
+            break
+    return found
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """failed: the cases that went wrong. findings: one for each mistake, with the cases in which it shows."""
+
+    failed: list[int]
+    findings: list[Finding]
+    unexplained: int
+
+
+def judge(exercise: "Exercise", found: list) -> Diagnosis:
+    """Compare an answer's outcomes with those of the right answers, and with those of the known wrong ones.
+
+    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained.
+    """
+    diagnoses = []
+    for right in exercise.right_answers:
+        diagnoses.append(_against(exercise, right, found))
+        if not diagnoses[-1].failed:
+            break
+    return min(diagnoses, key=lambda one: (one.unexplained, len(one.failed)))
+
+
+def _against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
+    expected = [exercise.outcome_of(right, i) for i in range(len(found))]
+    failed = [i for i in range(len(found)) if not agree(found[i], expected[i])]
+    told = [(i, found[i].mistake, found[i].got, found[i].why) for i in failed if isinstance(found[i], Wrong)]
+    open_ = [i for i in failed if not isinstance(found[i], Wrong)]
+    explained = _explained(exercise, right, found, expected, failed) if open_ else {}
+    if explained:
+        told += [(i, mistake.name, words(found[i], expected[i]), mistake.why) for i, mistake in explained.items()]
+    elif open_ and not told:
+        told = [(open_[0], *_in_general(found[open_[0]], expected[open_[0]]))]
+    findings = [
+        Finding(exercise.cases[i].tried, exercise.cases[i].expected, got, name, why, exercise.read)
+        for i, name, got, why in sorted(told, key=lambda one: one[0])
+    ]
+    not_tried = list(range(len(found), len(exercise.cases)))
+    return Diagnosis(failed + not_tried, findings, 0 if explained else len(open_))
+
+
+def _explained(exercise, right, found, expected, failed: list[int]) -> dict[int, "Mistake"]:
+    """The mistake behind each failed case; empty if known mistakes do not explain all that no `Wrong` has told.
+
+    A mistake fits if each case in which it would show has just its outcome. One that shows in many cases comes first,
+    since what fits in a single case may fit by chance.
+    """
+    fitting = []
+    for mistake in exercise.mistakes:
+        shows_in = [
+            _where_it_shows(exercise, wrong, found, expected, failed) for wrong in mistake.answers_beside(right)
+        ]
+        fitting.append((mistake, max(shows_in, key=len, default=[])))
+    explained: dict[int, Mistake] = {}
+    for mistake, cases in sorted(fitting, key=lambda one: -len(one[1])):
+        explained |= {i: mistake for i in cases if i not in explained}
+    return explained if all(i in explained or isinstance(found[i], Wrong) for i in failed) else {}
+
+
+def _where_it_shows(exercise, wrong, found, expected, failed: list[int]) -> list[int]:
+    """The cases in which a wrong answer differs from the right one.
+
+    None if the student's outcomes are not the same there, or if all of these are cases that went right.
+    """
+    shows_in: list[int] = []
+    for i in sorted(range(len(found)), key=lambda i: i not in failed):  # where it fails the search ends soonest
+        if i not in failed and not shows_in:
+            return []
+        if found[i] is None and expected[i] is None:  # only a `Wrong` would tell
+            continue
+        made = exercise.outcome_of(wrong, i)
+        if agree(made, found[i]):
+            if i in failed:
+                shows_in.append(i)
+        elif not isinstance(made, Wrong) and (i not in failed or not agree(made, expected[i])):
+            return []
+    return shows_in
+
+
+def _in_general(got: object, expected: object) -> tuple[str, str, str]:
+    """The mistake, what came and why, for an outcome that no known wrong answer has."""
+    if isinstance(got, Stopped):
+        return remedy_for(got)
+    if isinstance(got, Mapping) and isinstance(expected, Mapping):
+        for key, part in got.items():
+            if isinstance(part, Stopped) and not agree(part, expected.get(key)):
+                return remedy_for(part)
+    if got is None:
+        return "nothing is returned", "None", "Does every way through your code end in `return`?"
+    return "", words(got, expected), ""

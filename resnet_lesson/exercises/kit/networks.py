@@ -1,0 +1,147 @@
+"""A block that writes down how it is made and called: it shows what a stage or network does with any block."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import Planter, count, hidden_layers
+from .calls import numbers, run
+from .exercise import Wrong
+from .outcomes import Stopped, agree, stopped
+
+
+@dataclass(frozen=True)
+class Call:
+    """One block that ran: how it was made, what it received and what it put out."""
+
+    block: nn.Module
+    in_channels: int
+    width: int
+    stride: int
+    x: Tensor
+    y: Tensor
+
+
+def recorder(expansion: int = 1, maps: tuple[int, int] | None = None, hears: float = 0) -> Any:
+    """A block class without convolutions that adds each call of its objects to its list `calls`, which is empty.
+
+    It has one parameter, which learns. With `maps` it puts out maps of that size that do not depend on x, so that what
+    follows the blocks gets the same whatever came before; or only by `hears` times the mean of x.
+    """
+    block: Any = _recorder(expansion, maps, hears)
+    block.calls, block.made = [], 0
+    return block
+
+
+@functools.cache  # one class, so that it also hears of blocks that the student kept from an earlier call
+def _recorder(expansion: int, maps: tuple[int, int] | None, hears: float) -> type[nn.Module]:
+    class Block(nn.Module):
+        calls: list[Call] = []
+        made = 0
+
+        def __init__(self, in_channels, width, stride=1):
+            super().__init__()
+            Block.made += 1
+            self.arguments = in_channels, width, stride
+            self.factor = nn.Parameter(torch.tensor([1.1]))
+
+        def forward(self, x):
+            _, width, stride = self.arguments
+            channels = torch.arange(width * expansion)
+            if maps:
+                y = self.factor * _maps(len(x), len(channels), *maps) + hears * x.mean()
+            else:
+                signs = (1 - 2 * (channels % 2))[:, None, None]
+                y = self.factor * signs * x[:, :, ::stride, ::stride].index_select(1, channels % x.shape[1])
+            self.calls.append(Call(self, *self.arguments, x.detach().clone(), y.detach().clone()))
+            return y
+
+    Block.__qualname__ = "Block"
+    Block.expansion = expansion  # type: ignore[attr-defined]
+    return Block
+
+
+def different(calls: Sequence[Call]) -> int:
+    """How many of the blocks that ran are different objects."""
+    return len({id(call.block) for call in calls})
+
+
+def on_the_way(calls: Sequence[Call]) -> str:
+    """Where a block receives something else than the one before puts out."""
+    changed = [i for i in range(1, len(calls)) if not agree(calls[i].x, calls[i - 1].y)]
+    return ", ".join(f"before block {i + 1}" for i in changed) or "nowhere"
+
+
+def arguments(calls: Sequence[Call]) -> str:
+    """The channels and widths with which the blocks were made."""
+    return ", ".join(f"block({call.in_channels}, {call.width})" for call in calls)
+
+
+def must_run(block: Any) -> None:
+    if not block.calls:
+        why = "Make each block by calling the class that is given, block(in_channels, width, stride), and let it run."
+        raise Wrong("the given block does not run", f"{block.made} made, none of them called", why)
+
+
+def none_hidden(module: nn.Module) -> None:
+    if hidden_layers(module):
+        why = "PyTorch does not look into a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
+        raise Wrong("the blocks are in a Python list", f"{count(module)} parameters", why)
+
+
+_maps = functools.cache(numbers)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a network did with a batch of images: the blocks that ran, and the logits or why there are none."""
+
+    network: nn.Module
+    calls: list[Call]
+    logits: Tensor | Stopped
+
+
+def made(answer: Callable, block: Any, depths: tuple[int, ...], **options: int) -> nn.Module:
+    """The student's network."""
+    if isinstance(answer, nn.Module) or not callable(answer):
+        why = "Give check() the class itself, without calling it."
+        raise Wrong("an object instead of a class", type(answer).__name__, why)
+    network = answer(block, depths, **options)
+    if not isinstance(network, nn.Module):
+        raise Wrong("not a module", type(network).__name__, "Define a class that inherits from nn.Module.")
+    if not block.made:
+        must_run(block)
+    return network
+
+
+def trace(
+    answer: Callable,
+    images: Tensor,
+    depths: tuple[int, ...] = (2, 2, 2, 2),
+    expansion: int = 1,
+    maps: tuple[int, int] | None = None,
+    hears: float = 0,
+    training: bool = False,
+    **options: int,
+) -> Trace:
+    """Build the student's network from recorders, and run it once with planted numbers."""
+    block = recorder(expansion, maps, hears)
+    network = made(answer, block, depths, **({"num_classes": 10} | options))
+    network.train(training)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-5  # it is anybody's choice
+    logits: Tensor | Stopped
+    try:
+        with torch.no_grad(), Planter():
+            logits = run(network, images)
+    except Exception as error:  # whatever a student's code may raise
+        if isinstance(error, Wrong) or not block.calls:
+            raise
+        logits = stopped(error)
+    must_run(block)
+    return Trace(network, block.calls, logits)

@@ -1,0 +1,176 @@
+"""The exercise `the_dose` of notebook 07: the block whose shortcut has a weight, and what the weight will do."""
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..models import controls
+from ..training.study import recorded_study
+from .kit.blocks import count, learning, make_block, planted
+from .kit.calls import numbers, run
+from .kit.exercise import Exercise, Wrong
+from .kit.source import code_of, edited
+from .kit.stub import is_unattempted
+
+
+def _errors() -> dict[float, list[float]]:
+    """The training errors at the end, by dose: one for each seed."""
+    study = recorded_study("doses")
+    doses = sorted({trial["dose"] for trial in study.trials})
+    return {dose: [errors[-1] for errors in study.values("train_errors", dose=dose)] for dose in doses}
+
+
+def _solution() -> str:
+    order = ", ".join(f"{dose:g}" for dose in _errors())
+    return f"""{code_of((controls.DosedBlock,))}
+
+# More shortcut, fewer errors. Three seeds do not tell 0 from 0.25, nor 0.9 from 1: there either order is right.
+ex.check(block=DosedBlock, order=[{order}])"""
+
+
+the_dose = Exercise(
+    "the_dose",
+    "Write the basic block with a weight on its shortcut, and put six weights in the order of their training errors.",
+    solution=_solution,
+    hints=(
+        "BasicBlock has made self.residual, self.shortcut and self.relu, once super().__init__(in_channels, width, "
+        "stride) is called. All that is new is one number.",
+        "Keep it in __init__: self.dose = dose. It is a plain number, since nothing about it is to be learned.",
+        "forward is one line: self.relu(self.residual(x) + self.dose * self.shortcut(x)).",
+        "For the order, think of the two ends, which you know: plain-56 at 0, ResNet-56 at 1. Is the way between them "
+        "likely to turn round?",
+    ),
+    read="notebook 07, section 3",
+    answer=controls.DosedBlock,
+)
+
+
+def _block(answer: Any) -> Any:
+    """The student's class; known answers are classes themselves."""
+    block = answer.get("block") if isinstance(answer, dict) else answer
+    if is_unattempted(block):
+        raise Wrong("the block is not written yet", "nothing", "Write the class, and give it as block=DosedBlock.")
+    return block
+
+
+def _made(answer: Any, dose: float | None = None, out: int = 16, stride: int = 1) -> nn.Module:
+    """The student's block of that dose, 16 channels in, with planted numbers."""
+    block = _block(answer)
+
+    def dosed(in_channels, width, stride=1):
+        return block(in_channels, width, stride, dose=dose)
+
+    plain = dose is None or isinstance(block, nn.Module) or not callable(block)
+    return planted(make_block(block if plain else dosed, 16, out, stride), X)
+
+
+X = numbers(4, 16, 8, 8)
+case, mistake = the_dose.case, the_dose.mistake
+
+
+@case("α = 0.5, where the shape stays", "ReLU(F(x) + 0.5 x)")
+def _half(answer):
+    return run(_made(answer, 0.5), X)
+
+
+@case("α = 0.25, 16 -> 32 channels, stride 2", "ReLU(F(x) + 0.25 shortcut(x))")
+def _quarter(answer):
+    return run(_made(answer, 0.25, 32, 2), X)
+
+
+@case("α = 0, and α = 1", "ReLU(F(x)), the plain block; and ReLU(F(x) + x), the residual one")
+def _ends(answer):
+    return {f"α = {dose:g}": run(_made(answer, dose), X) for dose in (0.0, 1.0)}
+
+
+@case("without the argument `dose`", "α is 1: the basic block")
+def _default(answer):
+    return run(_made(answer), X)
+
+
+@case("a block of α = 0.5, after one of α = 0.75 was made", "still 0.5: each block has its own")
+def _two_blocks(answer):
+    block = _made(answer, 0.5)
+    _made(answer, 0.75)
+    return run(block, X)
+
+
+@case("the numbers that learn, α = 0.5", "those of a basic block: α stays as it is given")
+def _parameters(answer):
+    block = _made(answer, 0.5)
+    return {"parameters": count(block), "of them with a gradient": learning(block, X)}
+
+
+@case("the gradient of x, α = 0.5", "by both ways, half of it by the shortcut")
+def _gradient(answer):
+    asked, block = X.clone().requires_grad_(), _made(answer, 0.5)
+    (block(asked * 1) * numbers(4, 16, 8, 8, seed=3)).sum().backward()
+    return asked.grad
+
+
+@case("x after the forward pass", "unchanged: others may still need it")
+def _leaves_x_alone(answer):
+    given = X.clone()
+    _made(answer, 0.5)(given)
+    if not torch.equal(given, X):
+        raise Wrong("x is changed in place", "other values in x", "`x *= ...` writes into x. Write `... * x` instead.")
+
+
+@case(
+    "the order of the doses, most training errors first", "each dose once; where seeds overlap, either order is right"
+)
+def _order(answer):
+    if getattr(answer, "__module__", None) == controls.__name__:  # the course's block, right or with a known mistake
+        return
+    order, errors = answer.get("order") if isinstance(answer, dict) else None, _errors()
+    if is_unattempted(order):
+        raise Wrong("no order predicted yet", "nothing", "Give order=[...] your best guess, most errors first.")
+    numbers_only = isinstance(order, Sequence) and all(isinstance(one, Real) for one in order)
+    if not numbers_only or sorted(order) != list(errors):
+        doses = ", ".join(f"{dose:g}" for dose in errors)
+        raise Wrong("not the six doses", order, f"Write a list with each of {doses} once.")
+    early = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :] if max(errors[a]) < min(errors[b])]
+    if len(early) > 6:
+        raise Wrong("fewest errors first", order, "Turn it round: the dose with most training errors comes first.")
+    for a, b in early:
+        why = f"In the recorded study each training at {b:g} ended with more errors than any at {a:g}."
+        raise Wrong("two doses the wrong way round", f"{a:g} before {b:g}", why)
+
+
+the_dose.right({"super().__init__(*shape, **options)": 'super().__init__(*shape, **{"shortcut": "A", **options})'})
+SUM, KEPT = "self.residual(x) + self.dose * self.shortcut(x)", "self.dose = dose"
+# fmt: off
+mistake("the dose weighs F", {SUM: "self.dose * self.residual(x) + self.shortcut(x)"},
+        "α is the weight of the shortcut, and F keeps all of its own.")
+mistake("the dose weighs both", {SUM: "self.dose * (self.residual(x) + self.shortcut(x))"},
+        "Only the shortcut is weighed: at α = 0 the block is plain, and not zero.")
+mistake("the dose weighs both", {f"self.relu({SUM})": "self.dose * self.relu(self.residual(x) + self.shortcut(x))"},
+        "Only the shortcut is weighed: at α = 0 the block is plain, and not zero.")
+mistake("F gets what the shortcut does not", {SUM: "(1 - self.dose) * self.residual(x) + self.dose * self.shortcut(x)"},
+        "Then two things change at once. F keeps its whole weight, at every dose.")
+mistake("the dose is not used", {SUM: "self.residual(x) + self.shortcut(x)"}, "This is the block with α = 1, always.")
+mistake("forgotten shortcut", {SUM: "self.residual(x)"}, "This is the block with α = 0, always.")
+mistake("subtracted instead of added", {SUM: "self.residual(x) - self.dose * self.shortcut(x)"}, "There is a plus.")
+mistake("x itself is added where the shape changes", {SUM: "self.residual(x) + self.dose * x"},
+        "There x does not fit F(x): self.shortcut(x) brings it to the new shape.")
+mistake("ReLU before the addition instead of after it",
+        {f"self.relu({SUM})": "self.relu(self.residual(x)) + self.dose * self.shortcut(x)"},
+        "The ReLU comes after the addition, as in the basic block.")
+mistake("missing ReLU after the addition", {f"self.relu({SUM})": SUM}, "The block ends in a ReLU, as the basic block.")
+mistake("the gradient of the shortcut is cut", {SUM: "self.residual(x) + self.dose * self.shortcut(x).detach()"},
+        "The values of x arrive, their gradient does not: leave detach() and .data out.")
+# With option A this would be right, with B it is not: so it is made from B alone.
+inside = edited(controls.DosedBlock, {SUM: "self.residual(x) + self.shortcut(self.dose * x)"})
+assert inside
+mistake("the projection undoes the dose", inside,
+        "The projection ends in BN, which normalises any factor away. Weigh what the shortcut gives, not x.")
+mistake("the dose has no default", {"dose=1.0": "dose"}, "Without the argument it is the basic block: dose=1.0.")
+for default in (0.0, 0.5):
+    mistake("the default is not 1", {"dose=1.0": f"dose={default}"}, "Without the argument it is the basic block.")
+mistake("the dose is learned", {KEPT: "self.dose = nn.Parameter(torch.tensor(float(dose)))"},
+        "As a parameter α would move in training, and nobody could say which dose was given.")
+mistake("one dose for all blocks", {KEPT: "type(self).dose = dose"},
+        "The last block that is made sets the dose of all. Keep it in self.")
