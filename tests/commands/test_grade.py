@@ -83,10 +83,10 @@ def graded(tmp_path_factory):
 def test_a_notebook_is_judged_by_what_it_does_and_never_by_what_is_stored_in_it(graded):
     done, folder = graded
     row = rows(folder / "marks" / "class.csv")["03.김민수"]
-    assert (row["option_a"], row["projection"], row["basic_block"]) == ("10 of 10", "8 of 9", "not attempted")
+    assert (row["option_a"], row["projection"], row["basic_block"]) == ("9 of 9", "5 of 10", "not attempted")
     assert (row["passed"], row["exercises"]) == ("1", "3")
-    assert "option_a     passed, 10 of 10\n" in done.stdout
-    assert "projection   8 of 9: the stride is missing\n" in done.stdout  # the better of two answers
+    assert "option_a     passed, 9 of 9\n" in done.stdout
+    assert "projection   5 of 10: the stride is missing\n" in done.stdout  # the better of two answers
 
 
 def test_cells_that_raise_stop_nothing_and_commands_of_the_shell_are_left_out(graded):
@@ -121,8 +121,8 @@ def test_gradescope_gets_a_point_for_each_exercise(graded):
     results = json.loads((graded[1] / "results.json").read_text())
     assert results["score"] == 1 and "code cell 2: SystemExit" in results["output"]
     points = {test["name"]: (test["score"], test["max_score"], test["output"]) for test in results["tests"]}
-    assert points["03.김민수: option_a"] == (1, 1, "passed, 10 of 10") and len(points) == 3
-    assert points["03.김민수: projection"] == (0, 1, "8 of 9: the stride is missing")
+    assert points["03.김민수: option_a"] == (1, 1, "passed, 9 of 9") and len(points) == 3
+    assert points["03.김민수: projection"] == (0, 1, "5 of 10: the stride is missing")
 
 
 SLEEPER = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)  # {}'])\n"
@@ -141,7 +141,7 @@ def test_a_notebook_that_hangs_or_grows_keeps_what_it_passed_and_leaves_nothing_
     path = write(tmp_path / "a.ipynb", OPTION_A, SLEEPER.format(tmp_path) + cell, STUB)
     status, printed, _ = call(capsys, "grade", str(path), *options)
     assert status == 1 and reason in printed
-    assert "option_a     passed, 10 of 10\n" in printed and "basic_block  not reached\n" in printed
+    assert "option_a     passed, 9 of 9\n" in printed and "basic_block  not reached\n" in printed
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or [])]
 
 
@@ -228,5 +228,5 @@ def test_a_check_hands_its_report_in_where_a_file_is_named(monkeypatch, tmp_path
     exercises.option_a.check(None)
     exercises.option_a.check(lambda *_: None)
     first, second = map(json.loads, (tmp_path / "file").read_text().splitlines())
-    assert first == {"exercise": "option_a", "attempted": False, "passed": 0, "checks": 10, "mistakes": []}
+    assert first == {"exercise": "option_a", "attempted": False, "passed": 0, "checks": 9, "mistakes": []}
     assert second["attempted"] and second["mistakes"]

@@ -53,14 +53,16 @@ def _defined(node: ast.AST):
 
 
 def about_the_exercises(cells: list) -> list:
-    """Of a notebook's code cells those with exercises, those that use what the student writes there, and all before
-    them that define what these need: so that experiments which have nothing to do with an exercise need not run."""
+    """Of a notebook's code cells those with exercises, after each the first one that uses what was written there, and
+    all before them that define what these need: experiments that have nothing to do with an exercise need not run."""
     code = [cell for cell in cells if cell.cell_type == "code"]
     names = [names_in(cell.source) for cell in code]
-    exercise_cells = [defined for cell, (defined, _) in zip(code, names, strict=True) if exercise_in(cell)]
-    written = set().union(*exercise_cells)
-    written -= {"ex", "exercises"}
-    waiting = [i for i, cell in enumerate(code) if exercise_in(cell) or names[i][1] & written]
+    waiting = []
+    for i, cell in enumerate(code):
+        if exercise_in(cell):
+            written = names[i][0] - {"ex", "exercises"}
+            uses = [k for k in range(i + 1, len(code)) if names[k][1] & written and not exercise_in(code[k])]
+            waiting += [i, *uses[:1]]
     kept: set[int] = set()
     while waiting:
         i = waiting.pop()
