@@ -7,7 +7,7 @@ from answers import WRONG
 from support.checks import check
 
 from resnet_lesson import exercises
-from resnet_lesson.exercises.kit.judge import judge
+from resnet_lesson.exercises.kit.judge import against
 from resnet_lesson.exercises.kit.outcomes import Stopped, Wrong
 
 NAMES = exercises.names()
@@ -27,10 +27,11 @@ def diagnoses(name):
     """Of each known mistake, what the judge says to it: (the mistake, Diagnosis)."""
     exercise, made = getattr(exercises, name), []
     for mistake in exercise.mistakes:
-        wrong = next((a for right in exercise.right_answers for a in mistake.answers_beside(right)), None)
-        assert wrong is not None, f"{mistake.name}: nothing to edit for {mistake.wrong}"
-        found = [exercise.outcome_of(wrong, i) for i in range(len(exercise.cases))]
-        made.append((mistake, judge(exercise, found)))
+        wrong = [(right, one) for right in exercise.right_answers for one in mistake.answers_beside(right)]
+        assert wrong, f"{mistake.name}: nothing to edit for {mistake.wrong}"
+        right, one = wrong[0]
+        found = [exercise.outcome_of(one, i) for i in range(len(exercise.cases))]
+        made.append((mistake, against(exercise, right, found)))
     return made
 
 

@@ -54,15 +54,15 @@ def _defined(node: ast.AST):
 
 def about_the_exercises(cells: list) -> list:
     """Of a notebook's code cells those with exercises, after each the first one that uses what was written there, and
-    all before them that define what these need: experiments that have nothing to do with an exercise need not run."""
+    all before them that define what these need: experiments, which are not compared either, need not run for that."""
     code = [cell for cell in cells if cell.cell_type == "code"]
     names = [names_in(cell.source) for cell in code]
     waiting = []
     for i, cell in enumerate(code):
         if exercise_in(cell):
             written = names[i][0] - {"ex", "exercises"}
-            uses = [k for k in range(i + 1, len(code)) if names[k][1] & written and not exercise_in(code[k])]
-            waiting += [i, *uses[:1]]
+            later = [k for k in range(i + 1, len(code)) if "NBVAL_IGNORE_OUTPUT" not in code[k].source]
+            waiting += [i, *[k for k in later if names[k][1] & written and not exercise_in(code[k])][:1]]
     kept: set[int] = set()
     while waiting:
         i = waiting.pop()

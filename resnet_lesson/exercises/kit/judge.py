@@ -59,13 +59,14 @@ def judge(exercise: "Exercise", found: list) -> Diagnosis:
     """
     diagnoses = []
     for right in exercise.right_answers:
-        diagnoses.append(_against(exercise, right, found))
+        diagnoses.append(against(exercise, right, found))
         if not diagnoses[-1].failed:
             break
     return min(diagnoses, key=lambda one: (one.unexplained, len(one.failed)))
 
 
-def _against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
+def against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
+    """Compare outcomes with those of one right answer, and with the mistakes that can be made from it."""
     expected = [exercise.outcome_of(right, i) for i in range(len(found))]
     failed = [i for i in range(len(found)) if not agree(found[i], expected[i])]
     told = [(i, found[i].mistake, found[i].got, found[i].why) for i in failed if isinstance(found[i], Wrong)]
