@@ -61,10 +61,9 @@ visdom: setup
 	$(PY) -m resnet_lesson visdom $(VISDOM_ARGS)
 
 # Both runs go to their end, and either can fail the target. With ARGS: one pytest run, with exactly these arguments.
-# Three processes take a file each at a time, with one thread each: on two cores the third one fills the others' waiting.
-# tests/conftest.py begins with the longest.
-THREE := OMP_NUM_THREADS=1 $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
-FIRST = $(wildcard notebooks/07_* notebooks/02_* notebooks/01_*)  # the longest, so that all processes end together
+# Two processes take a file each at a time, with one thread each; tests/conftest.py begins with the longest.
+TWO := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+FIRST = $(wildcard notebooks/07_* notebooks/02_* notebooks/01_*)  # the longest, so that two processes end together
 ALL = $(or $(strip $(FIRST) $(filter-out $(FIRST),$(NOTEBOOKS))),notebooks/)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
 test: setup
@@ -72,8 +71,8 @@ ifdef ARGS
 	$(PY) -m pytest $(ARGS)
 else
 	@failed=0; set -x; \
-	$(THREE) || failed=1; \
-	$(THREE) $(NBVAL) $(ALL) || failed=1; \
+	$(TWO) || failed=1; \
+	$(TWO) $(NBVAL) $(ALL) || failed=1; \
 	{ set +x; } 2>/dev/null; exit $$failed
 endif
 
@@ -81,7 +80,7 @@ endif
 ELSE := parallel or reproduce or transfer_study or process or kill or ctrl_c or jupyter or compiled or 1202
 CORE := -m "not slow and not every_notebook" -k "not ($(ELSE))" $(addprefix tests/,models datasets training inside)
 quick: setup
-	$(THREE) $(CORE) $(ARGS)
+	$(TWO) $(CORE) $(ARGS)
 
 browser: setup
 	$(PY) -m pytest -m "browser or every_notebook" tests/course/test_browser.py tests/course/test_alone.py $(ARGS)
