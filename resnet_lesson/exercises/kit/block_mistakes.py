@@ -4,8 +4,8 @@ from .exercise import Exercise
 
 SUM = "self.relu(self.residual(x) + self.shortcut(x))"
 RELU = "Between two convolutions come BN and ReLU, and the block ends in a ReLU: nn.ReLU() or torch.relu, nothing else."
-OTHERS = ("relu6", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "softplus")  # of torch.nn.functional
-ACTIVATIONS = ("ReLU6", "LeakyReLU", "ELU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softplus")
+OTHERS = ("relu6", "leaky_relu", "gelu", "silu", "sigmoid", "softplus")  # of torch.nn.functional
+ACTIVATIONS = ("ReLU6", "LeakyReLU", "GELU", "SiLU", "Sigmoid", "Softplus")
 
 
 # fmt: off
