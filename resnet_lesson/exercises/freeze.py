@@ -48,7 +48,7 @@ def switch(network: nn.Module, training: bool) -> object:
     try:
         return network.train() if training else network.eval()
     except TypeError as error:
-        if "argument" not in str(error):
+        if "argument" not in str(error) or "missing" in str(error):
             raise
         why = "network.eval() calls train(False), and train() has True as its default: def train(mode=True)."
         raise Wrong("your train() takes no mode", f"{'train' if training else 'eval'}(): {error}", why) from error

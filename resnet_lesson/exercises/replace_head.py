@@ -174,9 +174,7 @@ def rest(answer):
 @functools.cache
 def torchvisions() -> nn.Module:
     with torch.device("meta"):  # drawing its weights would take most of the check's time
-        network = torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
-    network.fc = nn.Linear(512, OLD)
-    return network
+        return torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], OLD)
 
 
 @replace_head.case("networks with 32 features, and torchvision's ResNet with 512: its head is called fc too", "2 x 12")
@@ -184,7 +182,7 @@ def other_networks(answer):
     of_bottlenecks, theirs = small(Bottleneck, 8), copy.deepcopy(torchvisions())
     return {
         "32 features": shape(replaced(answer, network=of_bottlenecks)(torch.zeros(2, 3, 8, 8))),
-        "512 features": shape(replaced(answer, network=theirs).fc(torch.zeros(2, 512))),
+        "512 features": shape(replaced(answer, network=theirs).fc(torch.zeros(2, 512, device="meta"))),
     }
 
 

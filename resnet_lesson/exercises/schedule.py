@@ -93,6 +93,13 @@ def milestones_after_warm_up(answer):
     return rates(answer, (31_999, 32_001, 47_998, 48_001), 0.1, PAPER, 400)
 
 
+@schedule.case(
+    "a milestone of 20 inside a warm-up of 50 iterations", "0.01 up to iteration 49, and then 0.01 as divided"
+)
+def milestone_in_the_warm_up(answer):
+    return rates(answer, (10, 30, 60), 0.1, (20,), 50)
+
+
 @schedule.case("a list of milestones, afterwards", "as it was")
 def leaves_the_list_alone(answer):
     milestones = [10, 20]
@@ -107,10 +114,12 @@ def leaves_the_list_alone(answer):
 def pops(iteration, lr=0.1, milestones=PAPER, warmup=0):
     if not isinstance(milestones, list):
         milestones = list(milestones)
+    if iteration < warmup:
+        return lr / 10
     while milestones and iteration >= milestones[0]:
         milestones.pop(0)
         lr /= 10
-    return lr if iteration >= warmup else lr / 10
+    return lr
 
 
 def first_condition_only(iteration, lr=0.1, milestones=PAPER, warmup=0):
@@ -190,6 +199,8 @@ for wrong in ({WARM: "warmup"}, {WARM: "warmup", "return lr / 10": "lr = lr / 10
     mistake("the warm-up does not end", wrong, "From iteration 400 on it is lr again.")
 mistake("the warm-up is always on", {WARM: "iteration < 400"},
         "Only the first `warmup` iterations are warm-up, and `warmup` is 0 unless somebody gives another number.")
+mistake("the milestones count in the warm-up, too", {"return lr / 10": "lr = lr / 10"},
+        "In the first `warmup` iterations the rate is lr / 10, whatever the milestones are: return it there.")
 mistake("the warm-up's rate is hard-coded", {"return lr / 10": "return 0.01"},
         "It is lr / 10, which is 0.01 for lr = 0.1 only.")
 mistake("the length of the warm-up is hard-coded", {WARM: "warmup and iteration < 400"},

@@ -178,7 +178,7 @@ def test_notebook_works_in_jupyterlab(path, browser, lab):
         assert len(widths) >= count_images(stored) - explorers  # these show their picture inside the widget
         assert all(width > 0 for width in widths)
         assert move_explorers(page) == explorers
-        assert commit_predictions(page, ran) == len(re.findall(r"= predict\(", code))
+        assert commit_predictions(page, ran) == len(re.findall(r"= predict\(\s*\{", code))
         assert open_answers(page) == sum(cell.source.count("<details>") for cell in stored.cells)
         assert answer_wrongly(page, ran) == len(re.findall(r"^ex = exercises\.", code, re.M))
         assert errors(nbformat.from_dict(page.evaluate(NOTEBOOK))) == []

@@ -150,6 +150,8 @@ def survives_copies(block: nn.Module, x: Tensor) -> None:
             _Pickler(io.BytesIO()).dump(block)
             ghost = run(copy.deepcopy(block).to("meta"), x.to("meta"))
         except (TypeError, AttributeError, RuntimeError, NotImplementedError, pickle.PicklingError) as error:
+            if "on meta tensors" in str(error):
+                return  # it looks at its values, in an assert perhaps: that cannot be done there, and is no mistake
             why = "Keep only modules, parameters, buffers and plain values in the block: no lambda, no loose tensor."
             if "lambda" in str(error):
                 why = "A lambda in a module cannot be pickled, and so not saved whole. "
@@ -189,7 +191,8 @@ def layers_of(block: nn.Module, x: Tensor) -> list[str]:
         if o.name == "convolution":
             wide = f"{o.kernel[2]}x{o.kernel[3]}, {o.kernel[1]} -> {o.kernel[0]}"
             size = f" on {o.result.shape[2]}x{o.result.shape[3]} pixels"
-            found.append(wide + size + (" with a bias" if o.has_bias else ""))
+            groups = f" in {o.inputs[8]} groups" if o.inputs[8] > 1 else ""
+            found.append(wide + groups + size + (" with a bias" if o.has_bias else ""))
         elif o.name in ("mm", "addmm") and o.inputs[-1].ndim == 2:
             side = round((len(o.result) / len(x)) ** 0.5)
             wide = "1x1, {} -> {}".format(*o.inputs[-1].shape)
@@ -220,8 +223,13 @@ def convolutions(answer: Callable, expansion: int) -> list[str]:
 
 
 def parameters(answer: Callable, expansion: int) -> dict:
-    block = planted(keeping(answer, expansion), X)
-    return {"parameters": count(block), "of them with a gradient": learning(block, X)}
+    keeps, changes = planted(keeping(answer, expansion), X), planted(changing(answer, expansion), X)
+    return {
+        "parameters where the shape stays": count(keeps),
+        "of them with a gradient": learning(keeps, X),
+        "parameters where it changes": count(changes),
+        "with a gradient where it changes": learning(changes, X),
+    }
 
 
 def values(answer: Callable, expansion: int) -> Tensor:
@@ -270,7 +278,7 @@ CASES = (  # what is tried, what to expect, what comes of it
     ("the shapes: stride 1 and 2, 16 channels to 16 and to 32, 8x8 and odd 7x9 pixels",
      "the channels asked for; height and width divided by the stride, rounded up", shapes),
     ("the convolutions, 16 -> 32 channels, stride 2", "{layers}", convolutions),
-    ("the numbers that learn, 16 -> 16 channels", "the convolutions' weights; two per channel of each BN", parameters),
+    ("the numbers that learn, where the shape stays and where it changes", "weights, and two per channel of each BN", parameters),
     ("the values of y where the shape stays", "{y}", values),
     ("the values of y where the shape changes", "{y}", values_where_the_shape_changes),
     ("one image alone in eval(), after a batch in train()", "BN uses the statistics that it kept", evaluation),

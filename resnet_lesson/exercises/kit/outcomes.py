@@ -108,7 +108,8 @@ def words(got: object, expected: object = None) -> str:
     if isinstance(got, float):
         return f"{got:g}"
     if isinstance(got, (list, tuple)):
-        return ", ".join(words(one) for one in got) or "nothing"
+        between = "; " if any(isinstance(one, str) for one in got) else ", "
+        return between.join(words(one) for one in got) or "nothing"
     try:
         return printable(str(got)[:LONGEST])
     except Exception:
