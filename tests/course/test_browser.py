@@ -117,7 +117,7 @@ def open_answers(page):
 
 
 def answer_wrongly(page, notebook):
-    """Add a wrong answer to each exercise's cell, run it, and read in its report what the mistake may be."""
+    """Add a wrong answer to each exercise's cell, run it, and read in its report what was expected: not each mistake has a name."""
     stubs = [i for i, cell in enumerate(notebook.cells) if exercise_in(cell)]
     for i in stubs:
         cell = page.locator(".jp-Notebook-cell").nth(i)
@@ -125,7 +125,7 @@ def answer_wrongly(page, notebook):
         page.keyboard.press("Control+End")
         page.keyboard.insert_text(f"\n{WRONG}")
         page.keyboard.press("Shift+Enter")
-        cell.get_by_role("rowheader", name="Likely mistake").first.wait_for(timeout=60_000)
+        cell.get_by_role("rowheader", name="Expected").first.wait_for(timeout=60_000)
         assert "checks passed" in cell.locator(".jp-OutputArea").inner_text()
     return len(stubs)
 
