@@ -117,7 +117,7 @@ def open_answers(page):
 
 
 def answer_wrongly(page, notebook):
-    """Add a wrong answer to each exercise's cell, run it, and read in its report what was expected: not each mistake has a name."""
+    """Add a wrong answer to each exercise's cell, run it, and read the report (not each mistake has a name)."""
     stubs = [i for i, cell in enumerate(notebook.cells) if exercise_in(cell)]
     for i in stubs:
         cell = page.locator(".jp-Notebook-cell").nth(i)
