@@ -1,7 +1,12 @@
 """The basic block of notebook 03."""
 
 from ..models import blocks
-from .kit.block_mistakes import mistakes_of_every_block, mistakes_of_the_sum, mistakes_of_two_convolutions
+from .kit.block_mistakes import (
+    mistakes_of_every_block,
+    mistakes_of_the_shortcut,
+    mistakes_of_the_sum,
+    mistakes_of_two_convolutions,
+)
 from .kit.blocks import try_block
 from .kit.exercise import Exercise
 
@@ -32,4 +37,5 @@ basic_block.right(
 )
 mistakes_of_two_convolutions(basic_block, "residual")
 mistakes_of_every_block(basic_block, "residual")
-mistakes_of_the_sum(basic_block, out="width")
+mistakes_of_the_sum(basic_block)
+mistakes_of_the_shortcut(basic_block, out="width")

@@ -1,7 +1,13 @@
 """The bottleneck block of notebook 04."""
 
 from ..models import blocks
-from .kit.block_mistakes import ACTIVATIONS, RELU, mistakes_of_every_block, mistakes_of_the_sum
+from .kit.block_mistakes import (
+    ACTIVATIONS,
+    RELU,
+    mistakes_of_every_block,
+    mistakes_of_the_shortcut,
+    mistakes_of_the_sum,
+)
 from .kit.blocks import try_block
 from .kit.exercise import Exercise
 
@@ -30,7 +36,8 @@ try_block(
 )
 bottleneck.right({'stride_in: str = "3x3"': 'stride_in: str = "1x1"'})  # as in the paper
 mistakes_of_every_block(bottleneck, "residual")
-mistakes_of_the_sum(bottleneck, out="out_channels")
+mistakes_of_the_sum(bottleneck)
+mistakes_of_the_shortcut(bottleneck, out="out_channels")
 
 mistake = bottleneck.mistake
 DOWN = "conv1x1(in_channels, width, stride_1x1)"

@@ -1,6 +1,6 @@
 """The exercise `cost_by_hand` of notebook 04: parameters and multiply-adds of figure 5's two blocks.
 
-A mistake is known by its number: `wrong_numbers` has what comes of each when one thing goes wrong.
+A mistake is known by its number: `wrong_numbers` has the results when one thing goes wrong.
 """
 
 from collections.abc import Iterator

@@ -144,8 +144,12 @@ def new_weights(answer):
 
 @replace_head.case("a network in float64, on another device (torch's meta)", "a head in float64 and there too")
 def dtype_and_device(answer):
-    head = replaced(answer, network=small().double().to("meta")).fc.parameters()
-    return sorted({f"{p.dtype} on {p.device}".removeprefix("torch.") for p in head})
+    network = replaced(answer, network=small().double().to("meta"))
+    parts = {"the head": network.fc, "the body": nn.ModuleList([network.stem, *network.stages])}
+    return {
+        part: sorted({f"{p.dtype} on {p.device}".removeprefix("torch.") for p in module.parameters()})
+        for part, module in parts.items()
+    }
 
 
 @replace_head.case("the rest of the network", "as before: weights, BN's statistics, requires_grad, mode")
@@ -159,7 +163,9 @@ def rest(answer):
             "the body's weights": {name: p.detach().clone() for name, p in network.named_parameters()},
             "BN's statistics": {name: buffer.clone() for name, buffer in network.named_buffers()},
             "the body's requires_grad": {name: p.requires_grad for name, p in network.named_parameters()},
-            "a mode": {name or "network": module.training for name, module in network.named_modules()},
+            "the mode of a part": {
+                name or "the whole network": module.training for name, module in network.named_modules()
+            },
         }
         return {what: {name: v for name, v in of.items() if name.split(".")[0] != "fc"} for what, of in every.items()}
 
@@ -168,7 +174,7 @@ def rest(answer):
     for what, now in state().items():
         if other := [name for name in before[what] if not agree(now.get(name), before[what][name])]:
             why = "Only network.fc changes here. Anyone who uses the body next needs it as it was."
-            raise Wrong(f"{what} changed", f"another {other[0]}", why)
+            raise Wrong(f"{what} changed", f"something else in {other[0]}", why)
 
 
 @functools.cache

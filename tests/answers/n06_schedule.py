@@ -118,17 +118,6 @@ def warm_until(iteration, lr=0.1, milestones=PAPER, warmup=0):
     return lr / 10 if warmup and iteration <= warmup else recipes.step_schedule(iteration, lr, milestones)
 
 
-def takes_from_the_list(iteration, lr=0.1, milestones=PAPER, warmup=0):
-    if not isinstance(milestones, list):
-        milestones = list(milestones)
-    if iteration < warmup:
-        return lr / 10
-    while milestones and iteration >= milestones[0]:
-        milestones.pop(0)
-        lr /= 10
-    return lr
-
-
 def falls_once(iteration, lr=0.1, milestones=PAPER, warmup=0, state=[9.0]):  # noqa: B006
     """The rate never rises again."""
     state[0] = min(state[0], recipes.step_schedule(iteration, lr, milestones, warmup))
@@ -162,7 +151,6 @@ WRONG = {
         "lr / 20": (slip("half the warm-up"), ""),
         "<= warmup, where there is one": (warm_until, "the warm-up is one iteration too long"),
         "one milestone lost": (slip("lost"), ""),
-        "pop": (takes_from_the_list, "the caller's list is changed"),
         "never rises": (falls_once, "it remembers earlier calls"),
         "no return": (forgotten_return, "nothing is returned"),
         "nan": (lambda *given: math.nan, ""),

@@ -184,6 +184,6 @@ WRONG = {
         "initialised again": (after(initialise), "the body's weights changed"),
         "trial run": (counts_the_features, "BN's statistics changed"),
         "body frozen": (after(body_frozen), "the body's requires_grad changed"),
-        "eval": (after(lambda network: network.eval()), "a mode changed"),
+        "eval": (after(lambda network: network.eval()), "the mode of a part changed"),
     },
 }

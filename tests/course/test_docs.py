@@ -6,6 +6,8 @@ import nbformat
 import pytest
 from support.paths import REPO
 
+from resnet_lesson import exercises
+
 DOCS = sorted((REPO / "docs").glob("*.md"))
 PAGES = [*DOCS, REPO / "README.md", REPO / "CONTRIBUTING.md", REPO / "data" / "README.md"]
 NOTEBOOKS = {path.name: nbformat.read(path, as_version=4) for path in sorted((REPO / "notebooks").glob("*.ipynb"))}
@@ -73,3 +75,12 @@ def test_each_term_is_linked_once_from_the_notebook_that_introduces_it():
 def test_the_teachers_guide_has_a_part_for_each_notebook():
     for name in NOTEBOOKS:
         assert f"(../notebooks/{name})" in TEACHING, name
+
+
+def test_the_guide_names_mistakes_as_the_reports_do():
+    code = "".join(path.read_text() for path in (REPO / "resnet_lesson" / "exercises").rglob("*.py"))
+    known = {mistake.name for name in exercises.names() for mistake in getattr(exercises, name).mistakes}
+    paragraphs = re.findall(r"^\*\*Exercises?\.\*\* .*", TEACHING, re.M)
+    quoted = [name for text in paragraphs for name in re.findall(r'"([a-z@][^"]*)"', text)]
+    assert len(quoted) > 50
+    assert [name for name in quoted if name not in known and f'"{name}"' not in code] == []

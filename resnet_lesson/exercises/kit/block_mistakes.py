@@ -103,10 +103,9 @@ def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
                 "In train() BN takes the mean and variance of the batch. F.batch_norm needs training=self.training.")
 
 
-def mistakes_of_the_sum(exercise: Exercise, out: str) -> None:
-    """Those of y = ReLU(F(x) + shortcut(x)). out: the block's output channels in its source."""
-    mistake, s = exercise.mistake, f"make_shortcut(shortcut, in_channels, {out}, stride)"
-    fits = f"stride == 1 and in_channels == {out}"
+def mistakes_of_the_sum(exercise: Exercise) -> None:
+    """Those of the line y = ReLU(F(x) + shortcut(x))."""
+    mistake = exercise.mistake
     mistake("forgotten shortcut", {SUM: "self.relu(self.residual(x))"},
             "x has no way around the convolutions, so F(x) is all that is left.")
     mistake("forgotten F", {SUM: "self.relu(self.shortcut(x))"}, "The convolutions are not added: y = ReLU(F(x) + x).")
@@ -138,18 +137,24 @@ def mistakes_of_the_sum(exercise: Exercise, out: str) -> None:
             "F(x) is added to x.")
     mistake("a ReLU on the shortcut", {SUM: "self.relu(self.residual(x) + self.relu(self.shortcut(x)))"},
             "The shortcut has no ReLU: the only one outside of F comes after the addition.")
-    mistake("a ReLU on the projection", {s: f"nn.Identity() if {fits} else nn.Sequential({s}, nn.ReLU())"},
-            "The projection is a 1x1 convolution and BN. The only ReLU outside of F comes after the addition.")
     start = "Both terms begin at the block's input. Keep x as it is, and give what F computes another name: out = ..."
     for lines in ("x = self.residual(x)\n        return self.relu(x + self.shortcut(x))",
                   "x = self.residual(x)\n        return self.relu(x + x)"):
         mistake("x is overwritten, so that the shortcut does not start at x", {"return " + SUM: lines}, start)
-    for source in ("nn.Sequential(nn.ReLU(), {})", "nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), {})"):
-        mistake("the shortcut does not start at x", {s: f"nn.Identity() if {fits} else {source.format(s)}"},
-                "The shortcut begins at x, the block's input, not at something that a ReLU or F has computed.")
     mistake("the shortcut does not start at x", {"return " + SUM: "y = self.residual(x)\n        fits = isinstance("
             "self.shortcut, nn.Identity)\n        return self.relu(y + (x if fits else self.shortcut(y)))"},
             "The shortcut gets x, the block's input, not F's answer.")
+
+
+def mistakes_of_the_shortcut(exercise: Exercise, out: str) -> None:
+    """Those of the line that makes the shortcut. out: the block's output channels in its source."""
+    mistake, s = exercise.mistake, f"make_shortcut(shortcut, in_channels, {out}, stride)"
+    fits = f"stride == 1 and in_channels == {out}"
+    mistake("a ReLU on the projection", {s: f"nn.Identity() if {fits} else nn.Sequential({s}, nn.ReLU())"},
+            "The projection is a 1x1 convolution and BN. The only ReLU outside of F comes after the addition.")
+    for source in ("nn.Sequential(nn.ReLU(), {})", "nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), {})"):
+        mistake("the shortcut does not start at x", {s: f"nn.Identity() if {fits} else {source.format(s)}"},
+                "The shortcut begins at x, the block's input, not at something that a ReLU or F has computed.")
     mistake("x itself is added where the shape changes", {s: "nn.Identity()"},
             f"There x does not fit F(x). It needs a projection if stride != 1 or in_channels != {out_in_words(out)}.")
     mistake("projection only where there is a stride", {s: f"{s} if stride != 1 else nn.Identity()"},

@@ -274,7 +274,7 @@ def copies(answer: Callable, expansion: int) -> None:
     survives_copies(planted(changing(answer, expansion), X), X)
 
 
-CASES = (  # what is tried, what to expect, what comes of it
+CASES = (  # what is tried, what to expect, the outcome
     ("the shapes: stride 1 and 2, 16 channels to 16 and to 32, 8x8 and odd 7x9 pixels",
      "the channels asked for; height and width divided by the stride, rounded up", shapes),
     ("the convolutions, 16 -> 32 channels, stride 2", "{layers}", convolutions),

@@ -8,7 +8,7 @@ def of_three(answer):
 
 double.mistake("squared", {"x + x": "x * x"}, "Twice is x + x; this is x * x.")
 
-A case returns what came of the student's answer. It is right if the course's answer, `solution[-1]`, gives the same. A
+A case returns what the student's answer gave. It is right if the course's answer, `solution[-1]`, gives the same. A
 mistake is a wrong answer: the right one with other lines, or a function or class of its own. Where a student's outcomes
 are those of a known wrong answer, the report names it. Where the answer is named parts instead of code, the right
 answer is a dictionary of them, and a mistake the parts that are wrong.
@@ -85,8 +85,8 @@ class Exercise:
     def case(self, tried: str, expected: str) -> Callable:
         """Decorate a function that tries an answer and returns the outcome.
 
-        It may raise `Wrong` where it knows the mistake itself. Its inputs must not hang on random numbers that are
-        drawn after the answer was called: an answer may draw some, too.
+        It may raise `Wrong` where it knows the mistake itself. Its inputs must not depend on random numbers drawn
+        after the answer was called: an answer may draw some, too.
         """
 
         def add(run: Callable) -> Callable:

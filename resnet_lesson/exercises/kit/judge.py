@@ -1,4 +1,4 @@
-"""From a student's answer to findings: what comes of each case, and which known wrong answers give the same."""
+"""From a student's answer to findings: the outcome of each case, and which known wrong answers share it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ TOO_LONG = Wrong(
 
 
 def outcome(case: "Case", answer: object) -> object:
-    """What comes of a case: what it returns, an exception as `Stopped`, or the `Wrong` that the case raised."""
+    """The outcome of a case: what it returns, an exception as `Stopped`, or the `Wrong` that the case raised."""
     try:
         with guarded():
             return case.run(answer)
@@ -74,7 +74,7 @@ def against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
     explained = _explained(exercise, right, found, expected, failed) if open_ else {}
     if explained:
         told += [(i, mistake.name, words(found[i], expected[i]), mistake.why) for i, mistake in explained.items()]
-    elif open_ and not told:
+    elif open_ and not told:  # beside a `Wrong` it would most often be its consequence
         told = [(open_[0], *_in_general(found[open_[0]], expected[open_[0]]))]
     findings = [
         Finding(exercise.cases[i].tried, exercise.cases[i].expected, got, name, why, exercise.read)
@@ -85,7 +85,7 @@ def against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
 
 
 def _explained(exercise, right, found, expected, failed: list[int]) -> dict[int, "Mistake"]:
-    """The mistake behind each failed case; empty if known mistakes do not explain all that no `Wrong` has told.
+    """The mistake behind each failed case; empty unless they explain all cases that raised no `Wrong`.
 
     A mistake fits if each case in which it would show has just its outcome. One that shows in many cases comes first,
     since what fits in a single case may fit by chance.
@@ -123,7 +123,7 @@ def _where_it_shows(exercise, wrong, found, expected, failed: list[int]) -> list
 
 
 def _in_general(got: object, expected: object) -> tuple[str, str, str]:
-    """The mistake, what came and why, for an outcome that no known wrong answer has."""
+    """The mistake, what the student got and why, for an outcome that no known wrong answer has."""
     if isinstance(got, Stopped):
         return remedy_for(got)
     if isinstance(got, Mapping) and isinstance(expected, Mapping):

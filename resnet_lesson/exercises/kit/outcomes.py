@@ -1,4 +1,4 @@
-"""What came of a case: comparing two outcomes, and putting one into words.
+"""The outcome of a case: comparing two outcomes, and putting one into words.
 
 An outcome is a tensor, a number, a text, a list or dictionary of outcomes, or `Stopped`: an exception is one, too.
 """

@@ -14,7 +14,7 @@ REMEDIES = {  # what Python or torch says: what to do about it
 
 
 def remedy_for(error: Stopped) -> tuple[str, str, str]:
-    """The mistake's name, what came, and what to do, with the student's own line."""
+    """The mistake's name, what was raised, and what to do, with the student's own line."""
     if 'missing the required "forward"' in error.text:
         why = "Your class has no `forward`. Is it named so, and indented like `__init__`?"
         return "no forward", "NotImplementedError", why

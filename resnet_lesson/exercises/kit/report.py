@@ -20,7 +20,7 @@ def hand_in(**line: object) -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """One case that went wrong. mistake, why: "" if only what came is known."""
+    """One case that went wrong. mistake, why: "" if no known mistake fits."""
 
     tried: str
     expected: str
