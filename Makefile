@@ -1,7 +1,7 @@
 # Each target sets up .venv first if it has to, and works on a machine that has only Python 3.11, 3.12 or 3.13, git and
 # make. PYTHON=python3.12 make lab   picks the Python.
 
-.PHONY: help setup lab visdom test quick browser bench lowest course colab notebooks lint format requirements clean
+.PHONY: help setup lab visdom test quick browser bench lowest course colab notebooks students lint format requirements clean
 .DELETE_ON_ERROR:
 PY := .venv/bin/python
 
@@ -13,6 +13,7 @@ help:
 	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for one)"
 	@echo "make bench    compare training with the usual pipeline; a few minutes on a machine that does nothing else"
 	@echo "make course   execute the notebooks and write each as a page to build/  (COURSE_ARGS=--stored: as they are stored)"
+	@echo "make students   write the notebooks without outputs to students/, and a zip of them to build/"
 	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
 	@echo "make notebooks   execute notebooks from a clean kernel and store their outputs   (ARGS=\"03 08\")"
 	@echo "make lint     check style, types and complexity; make format repairs what can be repaired"
@@ -104,9 +105,13 @@ build/index.html: $(PAGES)
 build/%.html: notebooks/%.ipynb $(USED) requirements.txt | setup
 	$(PY) tools/course.py $(COURSE_ARGS) $<
 
-# One address in pyproject.toml, README.md and every notebook: make colab REPO=owner/name REVISION=main
+# One address in pyproject.toml, README.md, every notebook and its student copy: make colab REPO=owner/name REVISION=main
 colab: setup
 	$(PY) tools/notebooks.py link $(REPO) $(if $(REVISION),--revision $(REVISION))
+
+# What a class gets: the notebooks without outputs, as a folder and a zip.
+students: setup
+	$(PY) tools/notebooks.py students
 
 # From a clean kernel, for a commit: make notebooks ARGS="03 08"
 notebooks: setup

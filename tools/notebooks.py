@@ -1,14 +1,17 @@
 """Execute notebooks for a commit, and point badges and set-up cells at a repository.
 
     python tools/notebooks.py execute [03 08]         from a clean kernel; all of them if none are named
+    python tools/notebooks.py students                copies without outputs, and a zip of them
     python tools/notebooks.py link [owner/name] [--revision main]     what `make colab` calls
 
-`execute` leaves what the tests ask for: outputs in order, no widget state, no times, each figure with a text.
+`execute` leaves what the tests ask for: outputs in order, no widget state, no times, each figure with a text. It writes
+the student copy, too: the same notebook without outputs, so that no stored result answers a prediction in advance.
 """
 
 import argparse
 import re
 import tomllib
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -16,7 +19,9 @@ from nbclient import NotebookClient
 
 COURSE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9]*.ipynb"))
-LINKED = [COURSE / "pyproject.toml", COURSE / "README.md", *NOTEBOOKS]  # what names the repository
+STUDENTS = COURSE / "students"
+COPIES = [STUDENTS / path.name for path in NOTEBOOKS]
+LINKED = [COURSE / "pyproject.toml", COURSE / "README.md", *NOTEBOOKS, *COPIES]  # what names the repository
 # Without the other two, `jupyter nbconvert --to script` writes a .txt, and leaves the text out.
 LANGUAGE = {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -69,6 +74,29 @@ def execute(path: Path) -> None:
     unfinished.replace(path)
 
 
+def student_copy(path: Path) -> str:
+    """The text of the notebook's copy without outputs."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return nbformat.writes(notebook) + "\n"
+
+
+def write_student_copies(paths: list[Path]) -> None:
+    STUDENTS.mkdir(exist_ok=True)
+    for path in paths:
+        (STUDENTS / path.name).write_text(student_copy(path), encoding="utf-8")
+
+
+def pack(archive: Path) -> None:
+    """All student copies as one zip, to hand out."""
+    archive.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for copy in COPIES:
+            packed.write(copy, f"students/{copy.name}")
+
+
 def address() -> tuple[str, str]:
     """Repository (owner/name) and revision (a branch or tag), as pyproject.toml says."""
     urls = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]["urls"]
@@ -103,6 +131,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("execute", help="run notebooks from a clean kernel, for a commit")
     one.add_argument("numbers", nargs="*", help="of the notebooks, as 03 (default: all)")
+    commands.add_parser("students", help="write students/ and build/students.zip")
     two = commands.add_parser("link", help="point badges and set-up cells at a repository")
     two.add_argument("repository", nargs="?", help="owner/name (default: as it is)")
     two.add_argument("--revision", help="branch, tag or commit (default: as it is)")
@@ -114,10 +143,15 @@ def main() -> None:
         except ValueError as error:
             parser.error(str(error))
         print(f"{len(changed)} files now point at {'@'.join(address())}.")
+    elif args.command == "students":
+        write_student_copies(NOTEBOOKS)
+        pack(COURSE / "build" / "students.zip")
+        print(f"{len(COPIES)} notebooks without outputs are in students/, and in build/students.zip.")
     else:
         for path in NOTEBOOKS:
             if not args.numbers or path.name[:2] in args.numbers:
                 execute(path)
+                write_student_copies([path])
                 print(path.name, flush=True)
 
 

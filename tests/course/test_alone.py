@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import nbclient
@@ -36,7 +37,7 @@ def set_up(path):
 def test_badge_and_set_up_cell_point_at_the_address_of_pyproject(path):
     repository, revision = tool.address()
     card = nbformat.read(path, as_version=4).cells[0].source
-    colab = f"https://colab.research.google.com/github/{repository}/blob/{revision}/notebooks/{path.name}"
+    colab = f"https://colab.research.google.com/github/{repository}/blob/{revision}/students/{path.name}"
     assert re.findall(r"\]\((https://colab\.research\.google\.com/github/.*?)\)", card) == [colab]
     assert f"git+https://github.com/{repository}@{revision}" in set_up(path)
     assert set_up(path) == set_up(PATHS[0])
@@ -46,10 +47,24 @@ def test_badge_and_set_up_cell_point_at_the_address_of_pyproject(path):
 
 def test_readme_has_a_badge_for_each_notebook():
     repository, revision = tool.address()
-    start = f"https://colab.research.google.com/github/{repository}/blob/{revision}/notebooks/"
+    start = f"https://colab.research.google.com/github/{repository}/blob/{revision}/students/"
     readme = (REPO / "README.md").read_text(encoding="utf-8")
     assert sorted(re.findall(rf"\({re.escape(start)}(.*?)\)", readme)) == [path.name for path in PATHS]
     assert f"git clone https://github.com/{repository}\n" in readme
+
+
+@each
+def test_the_student_copy_is_the_notebook_without_outputs(path):
+    """make notebooks and make students write it; whoever edits a notebook by hand runs make students."""
+    copy = (REPO / "students" / path.name).read_text(encoding="utf-8")
+    assert copy == tool.student_copy(path), f"students/{path.name} is out of date: make students"
+    assert all(cell.outputs == [] for cell in nbformat.reads(copy, as_version=4).cells if cell.cell_type == "code")
+
+
+def test_make_students_packs_every_copy(tmp_path):
+    tool.pack(tmp_path / "build" / "students.zip")
+    with zipfile.ZipFile(tmp_path / "build" / "students.zip") as packed:
+        assert packed.namelist() == [f"students/{path.name}" for path in PATHS]
 
 
 @pytest.fixture
@@ -57,6 +72,7 @@ def copies(tmp_path, monkeypatch):
     """The linked files, in a folder that counts as the course."""
     monkeypatch.setattr(tool, "COURSE", tmp_path)
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "students").mkdir()
     return [Path(shutil.copy(path, tmp_path / path.relative_to(REPO))) for path in tool.LINKED]
 
 
@@ -69,7 +85,7 @@ def test_make_colab_points_everything_at_another_repository_and_back(copies):
         assert old[0] not in text, path
         if path.suffix == ".ipynb":
             assert "git+https://github.com/ada/nets.2@v1.0-b" in text
-            assert f"github/ada/nets.2/blob/v1.0-b/notebooks/{path.name}" in text
+            assert f"github/ada/nets.2/blob/v1.0-b/students/{path.name}" in text
     tool.link(*old, copies)
     assert [path.read_bytes() for path in copies] == before
 

@@ -84,3 +84,29 @@ def test_the_guide_names_mistakes_as_the_reports_do():
     quoted = [name for text in paragraphs for name in re.findall(r'"([a-z@][^"]*)"', text)]
     assert len(quoted) > 50
     assert [name for name in quoted if name not in known and f'"{name}"' not in code] == []
+
+
+def seen_in(notebook):
+    """All text of a notebook, with what its cells printed, without the commas of thousands."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = [output.get("text", "") + str(output.get("data", {}).get("text/html", "")) for output in outputs]
+    plain = [str(output.get("data", {}).get("text/plain", "")) for output in outputs]
+    return "\n".join([*(cell.source for cell in notebook.cells), *printed, *plain]).replace(",", "")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_measured_numbers_of_the_guide_are_those_of_the_notebook(name):
+    """Percentages and decimals in the guide's part on a notebook are in that notebook."""
+    part = TEACHING.split(f"## Notebook {name[:2]}: ")[1].split("\n## ")[0].replace(",", "")
+    number = r"(?<![\w.])\d+(?:\.\d+)?%|(?<![\w.])\d+\.\d+(?![\w.])"
+    known = set(re.findall(number, seen_in(NOTEBOOKS[name])))
+    assert sorted(set(re.findall(number, part)) - known) == []
+
+
+def test_sections_that_the_guide_names_exist():
+    named = re.findall(r"\b(0\d), sections? (\d+)(?: (?:to|and) (\d+))?", TEACHING)
+    assert len(named) > 40
+    for number, *sections in named:
+        text = words(next(notebook for name, notebook in NOTEBOOKS.items() if name.startswith(number)))
+        for section in filter(None, sections):
+            assert re.search(rf"^## {section}\. ", text, re.M), f"{number}, section {section}"

@@ -1,4 +1,4 @@
-"""The Python and commands of README and CONTRIBUTING work, links lead somewhere, runs are as in their records."""
+"""The Python and commands of README, docs/ and CONTRIBUTING work; runs are as in their records."""
 
 import re
 import shlex
@@ -11,15 +11,16 @@ from resnet_lesson.commands import cli
 from resnet_lesson.training.runs import list_runs
 
 README = (REPO / "README.md").read_text()
-CONTRIBUTING = (REPO / "CONTRIBUTING.md").read_text()
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README + CONTRIBUTING, re.M | re.S)
-COMMANDS = re.findall(r"^(?:make|python -m resnet_lesson) .*", README + CONTRIBUTING, re.M)
+PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S)
+COMMANDS = sorted(set(re.findall(r"^(?:make|python -m resnet_lesson) .*", TEXT, re.M)))
 
 
 @pytest.mark.parametrize("code", SNIPPETS, ids=range(len(SNIPPETS)))
 def test_python_snippets_run(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "a page", "exec"), {})
 
 
 def test_there_are_snippets_and_commands():
@@ -46,7 +47,8 @@ def test_pictures_have_alt_texts():
 
 
 def test_the_table_of_runs_is_what_the_records_say():
+    table = (REPO / "docs" / "runs.md").read_text().splitlines()
     for run in list_runs(REPO / "data" / "runs"):
-        row = next(line for line in README.splitlines() if line.startswith(f"| `{run.name}`"))
+        row = next(line for line in table if line.startswith(f"| `{run.name}`"))
         for column in ("train_error", "test_error"):
             assert f"{run.final(column):.1%}" in row
