@@ -5,7 +5,6 @@ one: each takes a trial that is not made yet and that no other process is making
 """
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tqdm.auto import tqdm
 from .. import machine
 from ..errors import LessonError, unknown
 from ..files import replace_file
-from .runs import lock_of, shipped, writing
+from .runs import lock_of, readable, refuse_shipped, shipped, writing
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,9 @@ def grid(**values: Iterable) -> list[dict]:
 def record(plan: Plan, folder: Path) -> Study:
     """Make the trials that are missing in `folder`, each recorded as soon as it is made; return the study.
 
-    Raises LessonError where the folder holds another study.
+    Raises LessonError where the folder holds another study, or is among the course's own records.
     """
+    refuse_shipped(folder)
     here = {
         "machine": machine.describe(machine.pick_device()),
         "threads": torch.get_num_threads(),
@@ -140,11 +140,5 @@ def recorded_study(name: str) -> Study:
 
 
 def list_studies(root: Path) -> list[Study]:
-    """All studies recorded under `root`, by name. One that cannot be read is left out, and a line on stderr says so."""
-    studies = []
-    for path in sorted(root.glob("*/study.json")):
-        try:
-            studies.append(load(path.parent))
-        except LessonError as error:
-            print(error, file=sys.stderr)
-    return studies
+    """All studies recorded under `root`, by name, as `list_runs` lists runs."""
+    return readable(load, root.glob("*/study.json"))

@@ -249,7 +249,7 @@ def test_recorded_run_can_be_repeated_by_its_command(folder):
     run = load(folder)
     program, words = run.command.split(" train ")
     assert program == "python -m resnet_lesson"
-    args = cli.parser()[0].parse_args(["train", *words.split()])
+    args = cli.parser().parse_args(["train", *words.split()])
     assert (args.network, args.recipe, args.seed) == (run.network["name"], run.recipe["name"], run.seed)
     assert (args.dataset, args.shortcut) == ("cifar10", None)
     assert args.iterations in (None, run.recipe["iterations"])
