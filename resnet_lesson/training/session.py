@@ -14,7 +14,7 @@ from ..datasets.batches import Batches, Normalisation
 from ..datasets.dataset import Dataset
 from . import parallel
 from .captured import Captured
-from .checkpoints import resume, save_checkpoint, try_folder
+from .checkpoints import resume, save_checkpoint
 from .evaluation import predict, score
 from .identity import answer_of
 from .loop import Diverged, Meter, iterate, sgd, step, training_batches
@@ -66,7 +66,7 @@ class Session:
             run.folder = None
             self.meter.reset()
         elif run.folder and run.status != "finished":
-            try_folder(run, network)
+            run.save()  # what cannot be written is known before the first step
 
     def _make_batches(self, train_set: Dataset, test_set: Dataset, device: torch.device) -> None:
         recipe = self.recipe
@@ -144,7 +144,9 @@ class Session:
         if save:
             self.saved = now
             if run.folder and not last:
-                self._save(sums)
+                answer, seconds = answer_of(self.network, self.batches.shape), time.monotonic() - self.began
+                now_at = dict(iteration=done, seconds=seconds, answer=answer, sums=sums)
+                save_checkpoint(run, self.network, self.optimiser, **now_at)
         return last or stop
 
     def _images(self, iterations: int) -> int:
@@ -199,18 +201,6 @@ class Session:
         )
         for observer in self.observers:
             observer(self.run)
-
-    def _save(self, sums: Sequence[float]) -> None:
-        """All that is needed to go on."""
-        save_checkpoint(
-            self.run,
-            self.network,
-            self.optimiser,
-            answer=answer_of(self.network, self.batches.shape),
-            sums=sums,
-            iteration=self.done,
-            seconds=time.monotonic() - self.began,
-        )
 
     def end(self) -> None:
         """Keep the results of a finished run, or say how an interrupted one goes on."""

@@ -36,12 +36,6 @@ def test_an_ensemble_is_the_mean_of_probabilities_not_of_logits():
     assert ensemble(networks[:1]).tolist() == networks[0].softmax(1).tolist()
 
 
-@pytest.mark.parametrize("predictions", [[], [torch.zeros(2, 10), torch.zeros(3, 10)]], ids=["none", "other images"])
-def test_an_ensemble_of_nothing_or_of_other_images_is_refused(predictions):
-    with pytest.raises(ValueError, match="logits of one shape"):
-        ensemble(predictions)
-
-
 def test_predicting_is_in_evaluation_mode_and_leaves_the_modes_even_after_an_error():
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5))
     network[1].eval()

@@ -94,14 +94,7 @@ def test_another_study_is_not_mixed_in(lab, tmp_path):
     assert (tmp_path / "toy" / "study.json").read_bytes() == before and len(lab.made) == 4
 
 
-def test_where_nothing_can_be_written_no_trial_is_made(lab, tmp_path):
-    (tmp_path / "toy").write_text("a file")
-    with pytest.raises(LessonError, match="cannot be recorded in"):
-        record(lab.plan, tmp_path / "toy")
-    assert lab.made == []
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"name": "toy"}'])
+@pytest.mark.parametrize("text", ["{", '{"name": "toy"}'])
 def test_a_damaged_record_is_named_and_does_not_hide_the_others(lab, tmp_path, text, capsys):
     record(lab.plan, tmp_path / "good")
     (tmp_path / "toy").mkdir()
@@ -132,3 +125,10 @@ def test_the_courses_studies_say_where_they_come_from(name):
     assert {trial["session"] for trial in study.trials} <= set(range(len(study.sessions)))
     parts = [part for part in (study.shared.get("pool"), study.shared["data"].get("train")) if part]
     assert parts and all(len(part["sha256"]) == 64 for part in parts)
+
+
+def test_where_nothing_can_be_written_no_trial_is_made(lab, tmp_path):
+    (tmp_path / "toy").write_text("a file")
+    with pytest.raises(LessonError, match="cannot be recorded in"):
+        record(lab.plan, tmp_path / "toy")
+    assert lab.made == []
