@@ -23,7 +23,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 
 def command(args: argparse.Namespace) -> int:
-    """Make the trials that are missing. The same command in a second terminal takes a share of them."""
+    """Make the trials that are missing."""
     if machine.pick_device().type == "cpu":
         machine.keep_freed_memory()  # this process does nothing else
     plan = PLANS[args.name](args.root)

@@ -46,30 +46,23 @@ COLUMNS = {  # of history.csv, in order
 }
 
 
-def lock_of(folder: Path, part: str = "", timeout: float = 0) -> FileLock:
-    """The lock of a folder of records, or of one part of it; it waits for `timeout` seconds.
+@contextmanager
+def claimed(folder: Path | None) -> Iterator[None]:
+    """The folder for this process alone. Raises LessonError while another one has it.
 
     The system gives the lock back when its process ends, however that happens.
     """
-    key = hashlib.sha256(os.fsencode(folder.resolve()) + part.encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=timeout, mode=0o666)
-
-
-@contextmanager
-def claimed(folder: Path | None) -> Iterator[None]:
-    """The folder for this process alone, as long as it trains. Raises LessonError while another one has it."""
     if folder is None:
         yield
         return
-    lock = lock_of(folder)
+    key = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0, mode=0o666)
     try:
         lock.acquire()
     except Timeout:
         raise LessonError(
             f"Another process is already training into {folder}: wait for it, or choose another folder."
         ) from None
-    except OSError as error:
-        raise LessonError(f"{folder} cannot be locked for this training: {error}.") from error
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """Recorded studies: what is made, how it is kept, what happens when it is stopped, and several processes at once."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -8,8 +7,8 @@ import pytest
 
 from resnet_lesson import LessonError, machine
 from resnet_lesson.training import study as study_module
-from resnet_lesson.training.runs import shipped
-from resnet_lesson.training.study import Plan, grid, list_studies, load, lock_of, record
+from resnet_lesson.training.runs import claimed, shipped
+from resnet_lesson.training.study import Plan, grid, list_studies, load, record
 
 SETTINGS = grid(seed=(0, 1), lr=(0.3, 0.003))
 
@@ -78,11 +77,10 @@ def test_a_plan_may_grow(lab, tmp_path):
     assert len(record(more, tmp_path / "toy").trials) == 6 and lab.made[4:] == [(2, 0.3), (2, 0.003)]
 
 
-def test_a_trial_that_another_process_is_making_is_left_to_it(lab, tmp_path):
-    with lock_of(tmp_path / "toy", json.dumps(SETTINGS[1])):
-        assert len(record(lab.plan, tmp_path / "toy").trials) == 3
-    assert (0, 0.003) not in lab.made
-    assert len(record(lab.plan, tmp_path / "toy").trials) == 4
+def test_one_process_records_at_a_time(lab, tmp_path):
+    with claimed(tmp_path / "toy"), pytest.raises(LessonError, match="Another process"):
+        record(lab.plan, tmp_path / "toy")
+    assert lab.made == []
 
 
 def test_another_study_is_not_mixed_in(lab, tmp_path):
