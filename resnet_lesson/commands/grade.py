@@ -160,10 +160,19 @@ def run(cells: list[str], limits: argparse.Namespace) -> tuple[list[dict], str, 
         here, job, handed_in = Path(folder, "notebooks"), Path(folder, "cells.json"), Path(folder, "handed-in.jsonl")
         here.mkdir()
         job.write_text(json.dumps(cells), encoding="utf-8")
+        surroundings = {  # as everywhere, but: a file to report to, no GPU, no windows
+            HANDED_IN: str(handed_in),
+            "CUDA_VISIBLE_DEVICES": "",
+            "IPYTHONDIR": str(Path(folder, "ipython")),
+            "MPLBACKEND": "Agg",
+            "PYTHONIOENCODING": "utf-8",  # whatever this console takes, a print of the course must not fail
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+            "RESNET_LESSON_FULL": "0",
+        }
         process = psutil.Popen(
             [sys.executable, "-m", f"{__package__}.grade_cells", str(job), str(limits.cell_seconds)],
             cwd=here,
-            env=environment(here, handed_in),
+            env=os.environ | surroundings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -182,19 +191,6 @@ def run(cells: list[str], limits: argparse.Namespace) -> tuple[list[dict], str, 
         stopped = "its process was killed by the system, most often for want of memory"
     stopped = stopped or f"its process ended itself (status {process.returncode})"
     return lines, f"{stopped}, in code cell {max(line.get('cell', 0) for line in lines)}", seconds
-
-
-def environment(here: Path, handed_in: Path) -> dict[str, str]:
-    """This environment, but: a file to report to, no GPU, no windows."""
-    return os.environ | {
-        HANDED_IN: str(handed_in),
-        "CUDA_VISIBLE_DEVICES": "",
-        "IPYTHONDIR": str(here.parent / "ipython"),
-        "MPLBACKEND": "Agg",
-        "PYTHONIOENCODING": "utf-8",  # a print of the course must not fail in a notebook, whatever this console takes
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
-        "RESNET_LESSON_FULL": "0",
-    }
 
 
 def watch(process: "psutil.Popen", handed_in: Path, limits: argparse.Namespace) -> tuple[str, float]:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from threading import Event
 
 import torch
@@ -24,33 +25,31 @@ from .runs import Run
 TEST_PIXELS = 1000 * 32 * 32  # in a batch of test images on a GPU
 
 
+@dataclass
 class Session:
     """From where the record in `run.folder` ends (or from the first step) to the recipe's end, or until `stop` is set.
 
     run: filled in as training goes on. Where the record is of a finished run, `run.status` says so at once.
+    sets: of training and of test images.
     observers, record_every, checkpoint_every: as in `train`.
     Raises LessonError where the folder holds another run, or cannot be written.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        network: nn.Module,
-        train_set: Dataset,
-        test_set: Dataset,
-        recipe: Recipe,
-        device: torch.device,
-        stop: Event,
-        *,
-        observers: Sequence[Callable[[Run], object]],
-        record_every: int | None,
-        checkpoint_every: float,
-    ):
-        self.run, self.network, self.recipe, self.stop = run, network, recipe, stop
-        self.observers, self.checkpoint_every = observers, checkpoint_every
+    run: Run
+    network: nn.Module
+    sets: tuple[Dataset, Dataset]
+    recipe: Recipe
+    device: torch.device
+    stop: Event
+    observers: Sequence[Callable[[Run], object]]
+    record_every: int | None
+    checkpoint_every: float
+
+    def __post_init__(self):
+        run, network, recipe, device = self.run, self.network, self.recipe, self.device
         network.to(device, memory_format=torch.channels_last)
-        self._make_batches(train_set, test_set, device)
-        self.record_every = record_every or len(self.batches)
+        self._make_batches(*self.sets)
+        self.record_every = self.record_every or len(self.batches)
         self.bar: tqdm = None  # while steps are taken
         self.predictions: tuple[Tensor, Tensor] = None  # of the last row
         # A captured step reads its learning rate from a place on the GPU, and needs other kernels.
@@ -68,8 +67,8 @@ class Session:
         elif run.folder and run.status != "finished":
             run.save()  # what cannot be written is known before the first step
 
-    def _make_batches(self, train_set: Dataset, test_set: Dataset, device: torch.device) -> None:
-        recipe = self.recipe
+    def _make_batches(self, train_set: Dataset, test_set: Dataset) -> None:
+        recipe, device = self.recipe, self.device
         normalisation = Normalisation.of(train_set, recipe.normalisation)
         share = (parallel.rank(), parallel.size())
         self.batches = training_batches(

@@ -69,18 +69,8 @@ def train(
     run = _record(network, train_set, test_set, recipe, device, **how)
     first, observers = parallel.rank() == 0, list(observers)
     with claimed(run.folder if first else None), stop_requests() as stop:
-        session = Session(
-            run,
-            network,
-            train_set,
-            test_set,
-            recipe,
-            device,
-            stop,
-            observers=observers,
-            record_every=record_every,
-            checkpoint_every=checkpoint_every,
-        )
+        sets = train_set, test_set
+        session = Session(run, network, sets, recipe, device, stop, observers, record_every, checkpoint_every)
         if run.status == "finished":
             for observer in observers if first else ():
                 observer(run)
