@@ -96,11 +96,10 @@ class Session:
             return graph(choice) if choice.shape[1] == self.recipe.batch_size else take_step(choice)
 
         self.bar = tqdm(
-            total=self._images(self.recipe.iterations),
-            initial=self._images(self.done),
+            total=self.recipe.iterations,
+            initial=self.done,
             desc=self.run.network["name"],
-            unit="img",
-            unit_scale=True,
+            unit="step",
             disable=not progress,
             leave=False,
         )
@@ -126,7 +125,7 @@ class Session:
         save_due = run.folder is not None and now - self.saved > self.checkpoint_every
         stop, save, look = parallel.agreed(done, self.stop.is_set(), save_due, now - self.looked > 1)
         save = save or row or stop
-        self.bar.update(self._images(done) - self._images(done - 1))
+        self.bar.update()
         sums = [0.0, 0.0, 0.0]
         if save or look:  # nothing is kept unmeasured
             self.looked = now
@@ -147,11 +146,6 @@ class Session:
                 now_at = dict(iteration=done, seconds=seconds, answer=answer, sums=sums)
                 save_checkpoint(run, self.network, self.optimiser, **now_at)
         return last or stop
-
-    def _images(self, iterations: int) -> int:
-        """How many images that many iterations see (the last batch of an epoch may be smaller)."""
-        epochs, rest = divmod(iterations, len(self.batches))
-        return epochs * len(self.batches.dataset) + rest * self.batches.batch_size
 
     def _measure(self, loss: Tensor, show: bool) -> list[float]:
         """The sums since the last row, over all processes: loss, wrong answers, images. The bar shows their means.

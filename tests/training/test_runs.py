@@ -1,9 +1,7 @@
 """The record of a run: written whole or not at all, read back as it was; and the recorded runs of the course."""
 
 import math
-import os
 import re
-from contextlib import nullcontext
 from dataclasses import asdict
 
 import pytest
@@ -11,12 +9,10 @@ import torch
 from safetensors.torch import load_file
 from support.paths import REPO
 
-from resnet_lesson import files
 from resnet_lesson.commands import cli
 from resnet_lesson.datasets.batches import Batches, Normalisation
 from resnet_lesson.datasets.cifar10 import CIFAR10_MD5, cifar10
 from resnet_lesson.errors import LessonError
-from resnet_lesson.files import replace_file
 from resnet_lesson.inside.record import SURFACES
 from resnet_lesson.models.networks import build
 from resnet_lesson.training import runs
@@ -132,44 +128,6 @@ def test_list_runs_lists_by_name_what_can_be_read(tmp_path, capsys):
     (tmp_path / "begun" / "run.json").write_text("{}")
     assert [run.name for run in list_runs(tmp_path)] == ["a", "b"]
     assert "broken cannot be read" in capsys.readouterr().err
-
-
-# --- whole files only
-
-
-def test_a_write_that_fails_midway_leaves_the_old_file(tmp_path):
-    path = tmp_path / "folder" / "file"
-    replace_file(path, lambda file: file.write(b"old and whole"))
-
-    def fails(file):
-        file.write(b"new and ha")
-        assert path.read_bytes() == b"old and whole"
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        replace_file(path, fails)
-    assert path.read_bytes() == b"old and whole"
-    assert [file.name for file in path.parent.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize("system, times, replaced", [("nt", 3, True), ("nt", 99, False), ("posix", 1, False)])
-def test_on_windows_a_reader_of_the_old_file_is_waited_for(tmp_path, monkeypatch, system, times, replaced):
-    path, refused, replace = tmp_path / "file", [], os.replace
-    path.write_bytes(b"old")
-
-    def busy(*files):
-        monkeypatch.setattr(os, "name", system)
-        refused.append(1)
-        if len(refused) <= times:
-            raise PermissionError
-        replace(*files)
-
-    monkeypatch.setattr(os, "replace", busy)
-    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
-    with nullcontext() if replaced else pytest.raises(PermissionError):
-        replace_file(path, lambda file: file.write(b"new"))
-    monkeypatch.undo()
-    assert path.read_bytes() == (b"new" if replaced else b"old")
 
 
 # --- weights
