@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from ..errors import LessonError, unknown
+from ..errors import LessonError
 from ..inside.record import measure
-from ..training.runs import Run, list_runs, load, own, shipped
+from ..training.runs import Run, load, own, shipped
 from .shared import DATASETS, add_device, add_root
 
 
@@ -34,14 +34,11 @@ def find(name: str) -> Run:
 
     Raises LessonError where there is none, and for one that cannot be measured here.
     """
-    for folder in (Path(name), shipped() / name, own() / name):
-        if (folder / "run.json").exists():
-            run = load(folder)
-            if run.status != "finished" or run.data["name"] not in DATASETS:
-                raise LessonError(
-                    f"{name} is {run.status}, trained on {run.data['name']}: this command measures finished runs on "
-                    f"{' or '.join(DATASETS)}."
-                )
-            return run
-    known = [run.name for folder in (shipped(), own()) for run in list_runs(folder)]
-    raise LessonError(unknown("recorded run", name, known))
+    places = (Path(name), shipped() / name, own() / name)
+    run = load(next((folder for folder in places if (folder / "run.json").exists()), places[1]))
+    if run.status != "finished" or run.data["name"] not in DATASETS:
+        raise LessonError(
+            f"{name} is {run.status}, trained on {run.data['name']}: this command measures finished runs on "
+            f"{' or '.join(DATASETS)}."
+        )
+    return run

@@ -96,7 +96,7 @@ def command(args: argparse.Namespace) -> int:
         end = time.monotonic() + 60 * args.minutes
         DATASETS["cifar10"](machine.DATA)  # fetched once, before several processes want it
         with ended_by_ctrl_c():
-            whole = train_all(missing, args.jobs, end)
+            whole = train_all(missing, max(args.jobs, 1), end)
     runs = list(filter(None, (job.run() for job in jobs)))
     print(table6(runs, args.recipe, args.networks))
     if not whole:

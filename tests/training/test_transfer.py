@@ -13,7 +13,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from resnet_lesson import Batches, Normalisation, build, evaluate, machine, shapes10
 from resnet_lesson.inside.measures import gradient_norms, unchanged
-from resnet_lesson.models.family import stochastic_depth
 from resnet_lesson.training.evaluation import predict
 from resnet_lesson.training.loop import Diverged, step
 from resnet_lesson.training.recipes import Recipe
@@ -146,18 +145,6 @@ def test_it_lasts_through_copies_measurements_and_modes():
     assert [part.training for part in network.modules()] == modes and changed(network, before) == set()
     steps(network)
     assert changed(network, before) == learns
-
-
-def test_dropout_and_stochastic_depth_do_not_act_in_frozen_parts():
-    network = stochastic_depth(build("resnet8", seed=0), survival=0.2)
-    network.stages[1].add_module("dropout", nn.Dropout(0.5))
-    images = random_images()
-    with torch.no_grad():
-        expected = network.eval()(images)
-        freeze(network)
-        assert all(torch.equal(network.train()(images), expected) for _ in range(5))
-        freeze(network, ("stages.1", "fc"))
-        assert len({network.train()(images).sum().item() for _ in range(5)}) > 1
 
 
 def test_a_name_that_does_not_exist_changes_nothing():
