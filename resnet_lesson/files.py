@@ -1,15 +1,12 @@
 """Files that are there whole or not at all, whatever happens to the process that writes them."""
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-
-ABANDONED = 86_400  # s after which an unfinished folder is nobody's: no download takes a day
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -41,14 +38,8 @@ def _put(partial: Path, path: Path) -> None:
 def private_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, on the same disk, to prepare in what is then moved there; gone afterwards.
 
-    It has a name of its own, so that two processes do not meet in it. One that a killed process left behind is
-    removed by a later one, after a day.
+    It has a name of its own, so that two processes do not meet in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix, suffix = f"{path.name}.", ".partial"
-    with tempfile.TemporaryDirectory(suffix, prefix, path.parent, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(".partial", f"{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
-    for left in path.parent.glob(f"{prefix}*{suffix}"):
-        with suppress(OSError):  # its owner has just removed it
-            if left.stat().st_mtime < time.time() - ABANDONED:
-                shutil.rmtree(left)

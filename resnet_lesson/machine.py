@@ -1,7 +1,6 @@
 """What this machine can do: device, number format, and a description for the record."""
 
 import ctypes
-import operator
 import os
 import platform
 import re
@@ -14,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -24,7 +24,6 @@ from .errors import LessonError
 COURSE = Path(__file__).parents[1] if (Path(__file__).parents[1] / "environment.yml").exists() else Path.cwd()
 DATA = COURSE / "data"
 
-PLACES = ("--out", "--root")  # options that take a folder of this machine
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -151,9 +150,9 @@ def command() -> str | None:
         return None
     several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
     start = "python" if several == "1" else f"torchrun --nproc-per-node {several}"
-    words = []
+    words, places = [], ("--out", "--root")
     for before, word in pairwise(sys.argv):
-        if before not in PLACES and word.partition("=")[0] not in PLACES:
+        if before not in places and word.partition("=")[0] not in places:
             words.append(re.split(r"[/\\]", word.rstrip("/\\"))[-1])
     return f"{start} -m resnet_lesson {shlex.join(words)}"
 
@@ -193,13 +192,9 @@ def here() -> str:
 
 def checked_seed(seed: int) -> int:
     """The seed as a Python number. Raises ValueError for anything but a whole number of 32 bits, 0 or more."""
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        number = -1
-    if not 0 <= number < 2**32:
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"A seed is a whole number from 0 to {2**32 - 1:,}, not {seed!r}.")
-    return number
+    return int(seed)
 
 
 @contextmanager

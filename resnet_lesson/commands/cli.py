@@ -4,22 +4,18 @@ import argparse
 import os
 import shlex
 import sys
-from itertools import takewhile
 
-from ..errors import LessonError, unknown
-from . import cost, data, doctor, grade, inside, reproduce, runs, study, train, transfer, visdom_server
+from ..errors import LessonError
+from . import cost, data, doctor, grade, inside, reproduce, runs, study, train, visdom_server
 
 PROGRAM = "python -m resnet_lesson"
-
-
 COMMANDS = {  # what each does, and the function that adds its options
     "train": ("Train a network and record the run. The same command goes on after an interruption.", train.options),
     "reproduce": ("Train all that a table of the paper needs, and print it.", reproduce.options),
     "data": ("Put CIFAR-10 in place (170 MB), or QuickDraw, or a class set; or make a class set.", data.options),
     "runs": ("List the recorded runs with their final errors, or draw their curves.", runs.options),
     "inside": ("Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.", inside.options),
-    "study": ("Record one of the experiments with controls that notebooks 01, 02 and 05 to 07 show.", study.options),
-    "transfer": ("Compare training from scratch, a new head and all layers, for notebook 08.", transfer.options),
+    "study": ("Record one of the experiments with controls that notebooks 01, 02 and 05 to 08 show.", study.options),
     "cost": ("Print a network's parameters, multiply-adds and shapes, layer by layer.", cost.options),
     "visdom": ("Run visdom's server, where training curves are drawn, for this computer only.", visdom_server.options),
     "grade": ("Run students' notebooks, each in a process of its own, and count the checks they pass.", grade.options),
@@ -34,29 +30,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{message.removesuffix('.')}. The options: {self.prog} --help\n")
 
 
-def parser() -> tuple[Parser, dict[str, Parser]]:
-    """The whole command line, and each command's own part; their `--help` is the documentation."""
+def parser() -> Parser:
+    """The whole command line; its `--help` and each command's are the documentation."""
     top = Parser(prog=PROGRAM, description="Residual networks: train, record, measure.", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (does, options) in COMMANDS.items():
         options(commands.add_parser(name, help=does, description=does, allow_abbrev=False))
-    return top, commands.choices
-
-
-def check_names(argv: list[str]) -> None:
-    """Raise ValueError, with the nearest name, for a command or an option that does not exist.
-
-    For a mistyped option argparse would only say that the right one is missing.
-    """
-    commands = parser()[1]
-    if argv and not argv[0].startswith("-"):
-        if argv[0] not in commands:
-            raise ValueError(unknown("command", argv[0], commands))
-        options = [option for option in commands[argv[0]]._option_string_actions if option.startswith("--")]
-        for word in takewhile(lambda word: word != "--", argv[1:]):
-            option = word.partition("=")[0]
-            if option.startswith("--") and option not in options:
-                raise ValueError(unknown("option", option, options))
+    return top
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -66,8 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):  # a "?" for what the encoding of a redirected output lacks
             stream.reconfigure(errors="replace")
     try:
-        check_names(argv)
-        args = parser()[0].parse_args(argv)
+        args = parser().parse_args(argv)
         status = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # `... | head` has read enough; Python's own last flush must not fail either
@@ -78,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
         print(error, file=sys.stderr)
     except OSError as error:  # a file or folder that cannot be written or read, a connection that broke
         status = 2
-        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        name = error.filename2 or error.filename
+        print(f"{name}: {error.strerror}" if name else error, file=sys.stderr)
     except KeyboardInterrupt:
         status = 130
         print(f"Stopped. The same command goes on: {PROGRAM} {shlex.join(argv)}", file=sys.stderr)

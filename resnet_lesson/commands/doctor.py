@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ import torch
 
 from .. import machine
 from ..datasets import cifar10
-from ..datasets.download import SLOW, Unusable, answer, fault, host_of
+from ..datasets.download import fault
 from ..datasets.quickdraw import STUDY, kept
 from ..training.runs import list_runs, shipped
 from .shared import add_root
@@ -26,8 +25,7 @@ NEEDED, EXTRA = ("torch", "torchvision", "matplotlib"), ("jupyterlab", "ipywidge
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
     add_root(p)
-    p.add_argument("--network", action="store_true", help="also measure how fast CIFAR-10's mirrors send (seconds)")
-    p.set_defaults(run=lambda args: report(args.root, args.network))
+    p.set_defaults(run=lambda args: report(args.root))
 
 
 class Check(NamedTuple):
@@ -121,32 +119,9 @@ def _runs() -> Check:
     return Check(OK, f"{len(runs)} recorded runs in {folder}")
 
 
-def mirrors(seconds: float = 3) -> list[Check]:
-    """How fast each address of CIFAR-10 sends, measured for some seconds."""
-    return [_mirror(url, seconds) for url in cifar10.mirrors_of_class() or cifar10.CIFAR10_MIRRORS]
-
-
-def _mirror(url: str, seconds: float) -> Check:
-    fix = "a class set from a USB stick, data --from FILE, is faster"
-    start, done = time.monotonic(), 0
-    try:
-        with answer(url) as response:
-            while time.monotonic() - start < seconds and (chunk := response.raw.read1(1 << 16)):
-                done += len(chunk)
-    except Unusable as why:
-        return Check(OPTIONAL, f"{host_of(url)}: {why}", fix)
-    rate = done / (time.monotonic() - start)
-    found = f"{host_of(url)} sends {rate / 1e6:.1f} MB/s, CIFAR-10 in {170e6 / max(rate, 1) / 60:.0f} minutes"
-    return Check(OK if rate >= SLOW else OPTIONAL, found, fix)
-
-
-def report(root: Path = machine.DATA, network: bool = False) -> int:
-    """Print the checks, with `network` those of the mirrors too, and what follows for the notebooks.
-
-    Returns 0 if all that is needed works, else 1.
-    """
+def report(root: Path = machine.DATA) -> int:
+    """Print the checks, and what follows for the notebooks; return 0 if all that is needed works, else 1."""
     rows = checks(Path(os.path.relpath(root)))  # shorter to read, and no user's name in a stored output
-    rows += mirrors() if network else []
     print(*rows, "", sep="\n")
     print("The notebooks train small networks live on shapes10, which is generated: no download, no GPU needed.")
     if machine.full_scale():

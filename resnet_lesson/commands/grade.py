@@ -19,17 +19,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 
 from .. import exercises
 from ..errors import LessonError
 from ..exercises.kit.report import HANDED_IN
 from ..files import replace_file
-from .shared import number
 
 try:
     import psutil
@@ -59,18 +56,15 @@ class Graded:
     def score(self) -> int:
         return sum(map(self.passed, self.exercises))
 
-    def share(self, name: str) -> str:
-        """ "8 of 9", in words because a spreadsheet takes 8/9 for a date; or why there is no number."""
+    def verdict(self, name: str) -> str:
+        """ "8 of 9: the stride is missing", in words because a spreadsheet takes 8/9 for a date."""
         report = self.reports.get(name)
         if report is None:
             return "not reached" if self.stopped else "not attempted"
-        return f"{report['passed']} of {report['checks']}" if report["attempted"] else "not attempted"
-
-    def verdict(self, name: str) -> str:
-        """ "8 of 9: the stride is missing"."""
-        mistakes = "; ".join(self.reports.get(name, {}).get("mistakes", []))
-        share = f"passed, {self.share(name)}" if self.passed(name) else self.share(name)
-        return f"{share}: {mistakes}" if mistakes else share
+        if not report["attempted"]:
+            return "not attempted"
+        share = f"{report['passed']} of {report['checks']}"
+        return f"passed, {share}" if self.passed(name) else ": ".join(filter(None, [share, *report["mistakes"]]))
 
     def __str__(self) -> str:
         head = f"{self.path}: {self.score} of {len(self.exercises)} exercises passed, {self.seconds:.0f} s"
@@ -81,41 +75,34 @@ class Graded:
 def options(parser: argparse.ArgumentParser) -> None:
     """What `python -m resnet_lesson grade` takes, and what it does."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="NOTEBOOK_OR_FOLDER", help="what students handed in")
-    parser.add_argument("--csv", type=Path, default=None, metavar="FILE", help="write a table with a row per notebook")
-    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write results.json for Gradescope")
-    above_0, memory_help = number(float, 0.01), "limit for one notebook (default: 6)"
-    parser.add_argument("--seconds", type=above_0, default=600, help="time limit for one notebook (default: 600)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with a row per notebook")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write results.json for Gradescope")
+    parser.add_argument("--seconds", type=float, default=600, help="time limit for one notebook (default: 600)")
     cell_help = "limit for one cell, after which the next one runs; not on Windows (default: 120)"
-    parser.add_argument("--cell-seconds", type=above_0, default=120, metavar="SECONDS", help=cell_help)
-    parser.add_argument("--memory", type=above_0, default=6, metavar="GB", help=memory_help)
-    parser.add_argument("--jobs", type=number(int, 1), default=1, help="notebooks at a time (default: 1)")
+    parser.add_argument("--cell-seconds", type=float, default=120, metavar="SECONDS", help=cell_help)
+    parser.add_argument("--memory", type=float, default=6, metavar="GB", help="limit for one notebook (default: 6)")
     parser.set_defaults(run=command)
 
 
 def command(args: argparse.Namespace) -> int:
     """Grade the notebooks; after each one, write the files again and print a report.
 
-    Returns 1 if one could not be read, has no exercise, or did not run to its end.
-
-    Raises LessonError where Jupyter is missing, a path does not exist, no notebook is found, or a file cannot be
-    written.
+    Returns 1 if one could not be read, has no exercise, or did not run to its end. Raises LessonError where Jupyter is
+    missing, a path does not exist, or no notebook is found, and OSError where a file cannot be written.
     """
     if psutil is None:
         raise LessonError("Grading needs psutil, which comes with Jupyter: pip install jupyterlab")
-    paths, results, stopping = find(args.paths), [], Event()
+    paths, results = find(args.paths), []
     write(args, results)  # a file that cannot be written is better found now than after thirty notebooks
-    with ThreadPoolExecutor(args.jobs) as pool:
-        try:
-            for graded in pool.map(lambda path: grade(path, args, stopping), paths):
-                results.append(graded)
-                with suppress(LessonError):  # open in Excel just now, perhaps; the last time counts
-                    write(args, results)
-                print(graded, flush=True)
-        except KeyboardInterrupt:
-            print(f"Stopped after {len(results)} of {len(paths)} notebooks. The files you asked for hold those.")
-            return 130
-        finally:
-            stopping.set()  # no notebook goes on running
+    try:
+        for path in paths:
+            results.append(grade(path, args))
+            with suppress(OSError):  # open in Excel just now, perhaps; the last time counts
+                write(args, results)
+            print(results[-1], flush=True)
+    except KeyboardInterrupt:
+        print(f"Stopped after {len(results)} of {len(paths)} notebooks. The files you asked for hold those.")
+        return 130
     write(args, results)
     if len(results) > 1:
         print("\nThe class, exercise by exercise:", *summary(results), sep="\n")
@@ -138,7 +125,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def grade(path: Path, limits: argparse.Namespace, stopping: Event) -> Graded:
+def grade(path: Path, limits: argparse.Namespace) -> Graded:
     """Run a notebook and collect the best report on each exercise. Whatever the file holds, this raises nothing."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -149,10 +136,9 @@ def grade(path: Path, limits: argparse.Namespace, stopping: Event) -> Graded:
     if not (names := expected("\n".join(cells))):
         return Graded(path, remarks=["no exercise of the course in it: is it the right notebook?"])
     last = max((number for number, cell in enumerate(cells, start=1) if "check" in cell), default=0)
-    lines, stopped, seconds = run(cells[:last], limits, stopping)  # what follows the last check changes no result
+    lines, stopped, seconds = run(cells[:last], limits)  # what follows the last check changes no result
     remarks = [line["remark"] for line in lines if "remark" in line]
-    more = [f"and {len(remarks) - MOST} more remarks"] if len(remarks) > MOST else []
-    remarks = [*remarks[:MOST], *more, *filter(None, [stopped])]
+    remarks = [*remarks[:MOST], *filter(None, [stopped])]
     reports = sorted((line for line in lines if "exercise" in line), key=lambda one: (one["attempted"], one["passed"]))
     best = {report["exercise"]: report for report in reports}  # the last one stays
     return Graded(path, names, best, remarks, seconds, stopped)
@@ -165,7 +151,7 @@ def expected(code: str) -> list[str]:
     return [name for name, chapter in chapters.items() if chapter in mentioned]
 
 
-def run(cells: list[str], limits: argparse.Namespace, stopping: Event) -> tuple[list[dict], str, float]:
+def run(cells: list[str], limits: argparse.Namespace) -> tuple[list[dict], str, float]:
     """Run the cells in a process of their own; return what it handed in, why it did not end ("" if it did), seconds.
 
     No process that the cells started is left then, nor the folder they worked in.
@@ -174,16 +160,25 @@ def run(cells: list[str], limits: argparse.Namespace, stopping: Event) -> tuple[
         here, job, handed_in = Path(folder, "notebooks"), Path(folder, "cells.json"), Path(folder, "handed-in.jsonl")
         here.mkdir()
         job.write_text(json.dumps(cells), encoding="utf-8")
+        surroundings = {  # as everywhere, but: a file to report to, no GPU, no windows
+            HANDED_IN: str(handed_in),
+            "CUDA_VISIBLE_DEVICES": "",
+            "IPYTHONDIR": str(Path(folder, "ipython")),
+            "MPLBACKEND": "Agg",
+            "PYTHONIOENCODING": "utf-8",  # whatever this console takes, a print of the course must not fail
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+            "RESNET_LESSON_FULL": "0",
+        }
         process = psutil.Popen(
             [sys.executable, "-m", f"{__package__}.grade_cells", str(job), str(limits.cell_seconds)],
             cwd=here,
-            env=environment(here, handed_in, limits.jobs),
+            env=os.environ | surroundings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        stopped, seconds = watch(process, handed_in, limits, stopping)
+        stopped, seconds = watch(process, handed_in, limits)
         lines: list[dict] = []
         with suppress(OSError, ValueError):  # no file, or a last line that is not whole
             for line in handed_in.read_text(encoding="utf-8").splitlines():
@@ -198,21 +193,7 @@ def run(cells: list[str], limits: argparse.Namespace, stopping: Event) -> tuple[
     return lines, f"{stopped}, in code cell {max(line.get('cell', 0) for line in lines)}", seconds
 
 
-def environment(here: Path, handed_in: Path, jobs: int) -> dict[str, str]:
-    """This environment, but: a file to report to, no GPU, no windows, a fair share of the cores."""
-    return os.environ | {
-        HANDED_IN: str(handed_in),
-        "CUDA_VISIBLE_DEVICES": "",
-        "IPYTHONDIR": str(here.parent / "ipython"),
-        "MPLBACKEND": "Agg",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs)),
-        "PYTHONIOENCODING": "utf-8",  # a print of the course must not fail in a notebook, whatever this console takes
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
-        "RESNET_LESSON_FULL": "0",
-    }
-
-
-def watch(process: "psutil.Popen", handed_in: Path, limits: argparse.Namespace, stopping: Event) -> tuple[str, float]:
+def watch(process: "psutil.Popen", handed_in: Path, limits: argparse.Namespace) -> tuple[str, float]:
     """Wait for the process's end, or end it at a limit, together with all that it started; say why, and the seconds."""
     family, began, stopped = {process}, time.monotonic(), ""
     try:
@@ -222,9 +203,7 @@ def watch(process: "psutil.Popen", handed_in: Path, limits: argparse.Namespace, 
                 family.update(process.children(recursive=True))
             if not handed_in.exists():  # until the first cell it imports torch: that is not the student's time
                 began = time.monotonic()
-            if stopping.is_set():
-                stopped = "the grading was stopped"
-            elif time.monotonic() - began > limits.seconds:
+            if time.monotonic() - began > limits.seconds:
                 stopped = f"it took longer than {limits.seconds:g} s"
             elif sum(map(memory, family)) > limits.memory * 1e9:
                 stopped = f"it took more than {limits.memory:g} GB of memory"
@@ -247,15 +226,11 @@ def memory(process: "psutil.Process") -> int:
 
 
 def write(args: argparse.Namespace, results: list[Graded]) -> None:
-    """Write the files that were asked for. Raises LessonError where one cannot be written."""
-    try:
-        if path := args.csv:
-            replace_file(path, lambda file: file.write(table(results)))
-        if path := args.json:
-            replace_file(path, lambda file: file.write(gradescope(results)))
-    except OSError as error:
-        why = f"{path} cannot be written ({error.strerror}). Close it in other programs, or give another name."
-        raise LessonError(why) from error
+    """Write the files that were asked for."""
+    if args.csv:
+        replace_file(args.csv, lambda file: file.write(table(results)))
+    if args.json:
+        replace_file(args.json, lambda file: file.write(gradescope(results)))
 
 
 def table(results: list[Graded]) -> bytes:
@@ -263,27 +238,14 @@ def table(results: list[Graded]) -> bytes:
     names = [name for name in exercises.names() if any(name in one.exercises for one in results)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["notebook", "student", *names, "passed", "exercises", "seconds", "remarks"])
-    for one, student in zip(results, students(results), strict=True):
-        shares = [one.share(name) if name in one.exercises else "" for name in names]
-        mistakes = [f"{name}: {one.verdict(name)}" for name in one.exercises if ": " in one.verdict(name)]
-        row = [one.path, student, *shares, one.score, len(one.exercises), round(one.seconds)]
-        writer.writerow([cell(value) for value in [*row, "; ".join([*one.remarks, *mistakes])]])
+    writer.writerow(["notebook", *names, "passed", "exercises", "seconds", "remarks"])
+    for one in results:
+        path = str(one.path)
+        path = f"'{path}" if path.startswith(("=", "+", "-", "@")) else path  # which a spreadsheet would compute
+        verdicts = [one.verdict(name) if name in one.exercises else "" for name in names]
+        remarks = "; ".join(one.remarks)
+        writer.writerow([path, *verdicts, one.score, len(one.exercises), round(one.seconds), remarks])
     return text.getvalue().encode("utf-8-sig")
-
-
-def students(results: list[Graded]) -> list[str]:
-    """A name for each notebook: that of its file, or with its folder, "ann/03", where two files have the same name."""
-    stems = Counter(one.path.stem for one in results)
-    return [
-        one.path.stem if stems[one.path.stem] == 1 else f"{one.path.resolve().parent.name}/{one.path.stem}"
-        for one in results
-    ]
-
-
-def cell(value: object) -> str:
-    """A value as a cell of the table that no spreadsheet computes: the name of a file may begin like a formula."""
-    return f"'{value}" if str(value).startswith(("=", "+", "-", "@")) else str(value)
 
 
 def gradescope(results: list[Graded]) -> bytes:
@@ -293,18 +255,17 @@ def gradescope(results: list[Graded]) -> bytes:
     """
     tests = [
         {
-            "name": f"{student}: {name}",
+            "name": f"{one.path.stem}: {name}",
             "score": int(one.passed(name)),
             "max_score": 1,
             "output": one.verdict(name),
         }
-        for one, student in zip(results, students(results), strict=True)
+        for one in results
         for name in one.exercises
     ]
     remarks = "\n".join(f"{one.path.name}: {remark}" for one in results for remark in one.remarks)
-    return json.dumps(
-        {"score": sum(one.score for one in results), "output": remarks, "tests": tests}, indent=2
-    ).encode()
+    total = sum(one.score for one in results)
+    return json.dumps({"score": total, "output": remarks, "tests": tests}, indent=2).encode()
 
 
 def summary(results: list[Graded]) -> list[str]:

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from ..errors import LessonError, unknown
+from ..errors import LessonError
 from ..inside.record import measure
-from ..training.runs import Run, list_runs, load, own, shipped
-from .shared import add_device, add_root, data_of
+from ..training.runs import Run, load, own, shipped
+from .shared import DATASETS, add_device, add_root
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def options(p: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace) -> int:
     """Measure each run and say what was found. Nothing is measured before all of the runs have been found."""
     for run in [find(name) for name in args.names]:
-        found = measure(run, *data_of(run, args.root), device=args.device)
+        found = measure(run, *DATASETS[run.data["name"]](args.root), device=args.device)
         worst = max(found.drop_each, key=found.drop_each.get)
         print(
             f"{found.folder}: error {found.error:.1%} on {found.about['lesion_images']}; without {worst} "
@@ -30,12 +30,15 @@ def command(args: argparse.Namespace) -> int:
 
 
 def find(name: str) -> Run:
-    """The run in the folder of that name, or the recorded one, the course's or else the reader's."""
-    for folder in (Path(name), shipped() / name, own() / name):
-        if (folder / "run.json").exists():
-            run = load(folder)
-            if run.status != "finished":
-                raise LessonError(f"{run.name} is {run.status}: its training has to be finished before it is measured.")
-            return run
-    known = [run.name for folder in (shipped(), own()) for run in list_runs(folder)]
-    raise LessonError(unknown("recorded run", name, known))
+    """The run in the folder of that name, or the recorded one, the course's or else the reader's.
+
+    Raises LessonError where there is none, and for one that cannot be measured here.
+    """
+    places = (Path(name), shipped() / name, own() / name)
+    run = load(next((folder for folder in places if (folder / "run.json").exists()), places[1]))
+    if run.status != "finished" or run.data["name"] not in DATASETS:
+        raise LessonError(
+            f"{name} is {run.status}, trained on {run.data['name']}: this command measures finished runs on "
+            f"{' or '.join(DATASETS)}."
+        )
+    return run

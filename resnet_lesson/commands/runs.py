@@ -4,29 +4,24 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import LessonError, unknown
+from ..errors import unknown
 from ..figures.curves import error_curves
-from ..files import replace_file
 from ..training.runs import Run, list_runs, own, shipped
-from ..training.study import Study, list_studies
+from ..training.study import list_studies
 
-FORMATS = ("png", "svg", "pdf")
 HEAD = ("run", "network", "recipe", "data", "epochs", "train", "test", "minutes", "status")
 
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
     p.add_argument("names", nargs="*", metavar="NAME", help="only these runs (default: all)")
-    p.add_argument("--figure", type=Path, help=f"write the error curves to this file (.{', .'.join(FORMATS)})")
+    p.add_argument("--figure", type=Path, help="write the error curves to this file (.png, .svg or .pdf)")
     p.add_argument("--root", type=Path, help="folder of the records (default: data/runs and data/my-runs)")
     p.set_defaults(run=command)
 
 
 def command(args: argparse.Namespace) -> int:
     """Print a table for each folder of records, its studies, and draw the curves of all runs into one figure."""
-    kind = args.figure.suffix[1:].lower() if args.figure else None
-    if kind is not None and kind not in FORMATS:
-        raise LessonError(f"{args.figure}: the figure's file ends in .{', .'.join(FORMATS)}.")
     places = {args.root: "Runs"} if args.root else {shipped(): "Runs that come with the course", own(): "Your runs"}
     there = {folder: list_runs(folder) for folder in places}
     known = [run.name for runs in there.values() for run in runs]
@@ -40,7 +35,10 @@ def command(args: argparse.Namespace) -> int:
             print(f"{what}, in {folder}:\n{table(runs)}\n")
         studies = [] if args.names else list_studies(folder)
         if studies:
-            print(f"Studies there (trials, question):\n{lines_of(studies)}\n")
+            width = max(len(study.folder.name) for study in studies)
+            print("Studies there (trials, question):")
+            for study in studies:
+                print(f"{study.folder.name:{width}}  {len(study.trials):3}  {study.question}")
         chosen += runs
     if not chosen:
         print(
@@ -48,15 +46,8 @@ def command(args: argparse.Namespace) -> int:
             "`python -m resnet_lesson train --help` says how to make one."
         )
     elif args.figure:
-        figure = error_curves(chosen)
-        replace_file(args.figure, lambda file: figure.savefig(file, format=kind, dpi=150))
+        error_curves(chosen).savefig(args.figure, dpi=150)
     return 0
-
-
-def lines_of(studies: Sequence[Study]) -> str:
-    """A line for each study."""
-    width = max(len(study.folder.name) for study in studies)
-    return "\n".join(f"{study.folder.name:{width}}  {len(study.trials):3}  {study.question}" for study in studies)
 
 
 def table(runs: Sequence[Run]) -> str:

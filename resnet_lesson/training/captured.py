@@ -50,8 +50,6 @@ class Captured:
         outside = torch.cuda.current_stream(argument.device)
         if self.stream is None:
             self.stream, self.argument = torch.cuda.Stream(argument.device), torch.empty_like(argument)
-        if argument.shape != self.argument.shape:
-            raise ValueError(f"This step was made for {tuple(self.argument.shape)}, not for {tuple(argument.shape)}.")
         self.stream.wait_stream(outside)
         with torch.cuda.stream(self.stream):  # recording needs a stream of its own, on which the warm-up ran, too
             self.argument.copy_(argument)

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
 
@@ -14,7 +12,7 @@ from torch import nn
 
 from ..errors import LessonError
 from ..files import replace_file
-from .identity import Answer, OtherNetwork, put_state, state_of
+from .identity import OtherNetwork, put_state, state_of
 from .loop import Meter
 from .runs import Run, load, writing
 
@@ -25,9 +23,6 @@ SAME = ("network", "recipe", "data", "seed", "precision", "processes")  # what m
 def stop_requests() -> Iterator[Event]:
     """Within it, Ctrl-C only sets the event, so that a step is never left half done; a second one stops at once."""
     stop = Event()
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
-        yield stop
-        return
 
     def ask(signum, frame):
         if stop.is_set():
@@ -41,51 +36,15 @@ def stop_requests() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def try_folder(run: Run, network: nn.Module) -> None:
-    """Write the record of the training that begins.
-
-    Raises LessonError where it cannot be written, or the disk has too little room for weights and momentum, and for
-    both once more while a checkpoint takes the place of the one before.
-    """
-    new = not (run.folder / "run.json").exists()
-    run.save()
-    needed = 4 * sum(tensor.nbytes for tensor in network.state_dict().values())
-    free = shutil.disk_usage(run.folder).free
-    if free < needed:
-        if new:  # a record of a training that never began
-            (run.folder / "run.json").unlink()
-            (run.folder / "history.csv").unlink()
-        raise LessonError(
-            f"{run.folder} has {free / 1e6:,.0f} MB free, and the checkpoints of this training need "
-            f"{needed / 1e6:,.0f} MB: free some space there, or choose another folder."
-        )
-
-
-def save_checkpoint(
-    run: Run,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    *,
-    answer: Answer | None,
-    sums: Sequence[float],
-    iteration: int,
-    seconds: float,
-) -> None:
+def save_checkpoint(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, **more) -> None:
     """Write run.json, history.csv and checkpoint.pt, each replaced atomically.
 
-    answer: as `answer_of` gives it. sums: of loss, wrong answers and images since the last row.
+    more: iteration and seconds so far; answer, as `answer_of` gives it; sums, of loss, wrong answers and images since
+        the last row.
     Raises LessonError where they cannot be written.
     """
-    content = {
-        "network": state_of(network),
-        "answer": answer,
-        "optimiser": optimiser.state_dict(),
-        "history": run.history,
-        "started": run.started,
-        "iteration": iteration,
-        "seconds": seconds,
-        "sums": list(sums),
-    }
+    state = {"network": state_of(network), "optimiser": optimiser.state_dict()}
+    content = {**state, "history": run.history, "started": run.started, **more}
     run.save()
     with writing(run.folder):
         replace_file(run.folder / "checkpoint.pt", lambda file: torch.save(content, file))
@@ -115,7 +74,7 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
         return 0, 0.0
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-        put_state(network, saved["network"], saved.get("answer"))
+        put_state(network, saved["network"], saved["answer"])
         optimiser.load_state_dict(saved["optimiser"])
         meter.reset(saved["sums"])
     except OtherNetwork:
@@ -134,16 +93,10 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
 def _refuse_another(run: Run, old: Run) -> None:
     """Raise LessonError where the record in the folder is of another run than the one that is about to begin."""
     here = json.loads(json.dumps({key: getattr(run, key) for key in SAME}))  # tuples become lists, as in the file
-    if "digest" not in old.network:  # recorded before there was one
-        here["network"].pop("digest")
     different = [key for key in SAME if here[key] != getattr(old, key)]
-    if different == ["precision"]:
-        raise LessonError(
-            f"{run.folder} was trained in {old.precision}: precision={old.precision!r} goes on with it "
-            f"(--precision {old.precision} at the command line)."
-        )
     if different:
+        names = [f"precision ({old.precision})" if key == "precision" else key for key in different]
         raise LessonError(
-            f"{run.folder} holds another run, with another {' and '.join(different)}. "
+            f"{run.folder} holds another run, with another {' and '.join(names)}. "
             "Choose another folder, or delete that one."
         )

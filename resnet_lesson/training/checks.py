@@ -58,10 +58,7 @@ def _check_outputs(network: nn.Module, data: Dataset) -> None:
 
 def _check_last_batch(network: nn.Module, data: Dataset, recipe: Recipe) -> None:
     """BN cannot normalise a single value, which is what a last batch of one image with maps of 1x1 would give it."""
-    batch_size, rest = recipe.batch_size, len(data) % recipe.batch_size
-    met = recipe.iterations > len(data) // batch_size  # a shorter training never comes to it
-    smallest = rest if rest and met else min(batch_size, len(data))
-    if smallest // parallel.size() != 1:
+    if (len(data) % recipe.batch_size or recipe.batch_size) // parallel.size() != 1:
         return
     try:
         copy.deepcopy(network).train()(_image(network, data))
@@ -69,7 +66,6 @@ def _check_last_batch(network: nn.Module, data: Dataset, recipe: Recipe) -> None
         if "more than 1 value per channel" not in str(error):
             raise
         raise LessonError(
-            f"{len(data):,} images in batches of {batch_size} leave a last batch of one image, and BN has nothing to "
-            f"normalise in its maps of 1x1: take one image away (train_set.take({len(data) - 1})), or another "
-            "batch size."
+            f"{len(data):,} images in batches of {recipe.batch_size} leave a last batch of one image, and BN has "
+            f"nothing to normalise in its maps of 1x1: take({len(data) - 1}) of them, or another batch size."
         ) from error

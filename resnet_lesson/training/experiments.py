@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ from ..models.networks import build
 from .evaluation import evaluate
 from .loop import Diverged, fit
 from .recipes import Recipe, recipe
+from .runs import Run
 from .study import Plan, grid
 from .train import train
 
@@ -34,16 +36,14 @@ def outcome(
     network: nn.Module, train_set: Dataset, test_set: Dataset, recipe: Recipe, seed: int, precision: str
 ) -> dict:
     """Train, and return the training and test errors (0 to 1) after each epoch, and where it diverged, or None."""
-    rows: list[dict] = []
-
-    def keep(run) -> None:
-        rows[:] = run.history
-
+    runs: list[Run] = []
     diverged = None
+    keep = [runs.append]  # its history grows row by row
     try:
-        train(network, train_set, test_set, recipe, seed=seed, precision=precision, progress=False, observers=[keep])
+        train(network, train_set, test_set, recipe, seed=seed, precision=precision, progress=False, observers=keep)
     except Diverged as error:
         diverged = error.iteration
+    rows = runs[0].history if runs else []
     return {
         "train_errors": [round(row["train_error"], 5) for row in rows],
         "test_errors": [round(row["test_error"], 5) for row in rows],
@@ -51,101 +51,99 @@ def outcome(
     }
 
 
-def trained_plan(
-    name: str,
-    question: str,
-    sets: tuple[Dataset, Dataset],
-    recipe: Recipe,
-    precision: str,
-    settings: Sequence[dict],
-    make: Callable[..., nn.Module],
-) -> Plan:
-    """A study whose trials each train a network by the recipe at the trial's `lr` and `seed`.
+class Experiment(NamedTuple):
+    """A study whose trials each train a network at the trial's `lr` and `seed`.
 
-    make: called with the seed and with the other settings of a trial, by name.
+    make: called with the seed and with the other settings of a trial, by name. chosen: the recipe.
     """
 
-    def trial(lr: float, seed: int, **others) -> dict:
-        return outcome(make(seed=seed, **others), *sets, replace(recipe, lr=lr), seed, precision)
+    question: str
+    settings: Sequence[dict]
+    make: Callable[..., nn.Module]
+    chosen: Recipe = recipe("demo")
 
-    images = [{"images": len(part), "sha256": part.sha256} for part in sets]
-    shared = {
-        "data": {"name": sets[0].name, "train": images[0], "test": images[1]},
-        "recipe": {key: value for key, value in asdict(recipe).items() if key != "lr"},
-        "precision": precision,
-    }
-    return Plan(name, question, shared, settings, trial)
+    def plan(self, name: str, sets: tuple[Dataset, Dataset], precision: str) -> Plan:
+        def trial(lr: float, seed: int, **others) -> dict:
+            return outcome(self.make(seed=seed, **others), *sets, replace(self.chosen, lr=lr), seed, precision)
 
-
-def on_shapes(
-    name: str,
-    question: str,
-    settings: Sequence[dict],
-    make: Callable[..., nn.Module],
-    chosen: Recipe = recipe("demo"),  # noqa: B008 (a recipe never changes)
-) -> Plan:
-    """A study on the images and in the precision of the live experiments, and by their recipe unless given another."""
-    sets = shapes10(4096, seed=0), shapes10(1024, seed=1)
-    return trained_plan(name, question, sets, chosen, "float32", settings, make)
+        shared = {
+            "data": {"name": sets[0].name, "train": _images(sets[0]), "test": _images(sets[1])},
+            "recipe": {key: value for key, value in asdict(self.chosen).items() if key != "lr"},
+            "precision": precision,
+        }
+        return Plan(name, self.question, shared, self.settings, trial)
 
 
-def rates_shapes10(root: Path) -> Plan:
-    settings = grid(seed=SEEDS, lr=(0.03, 0.01, 0.1, 0.003, 0.3), network=NETWORKS)
-    question = "Is it the learning rate? Four networks at five rates."
-    return on_shapes("rates-shapes10", question, settings, lambda network, seed: build(network, seed=seed))
+def _images(part: Dataset) -> dict:
+    return {"images": len(part), "sha256": part.sha256}
+
+
+def by_name(network: str, seed: int) -> nn.Module:
+    return build(network, seed=seed)
+
+
+def mixed_with_copies(share: float, seed: int) -> nn.Module:
+    return start_near_identity(build("plain56", seed=seed), share)
+
+
+def with_a_broken_line(seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return broken.ResNet(9)
 
 
 WARM = replace(recipe("demo"), name="demo with warm-up", schedule="one-cycle", warmup=128, milestones=())
 
+ON_SHAPES = {  # on the images and in the precision of the live experiments
+    "rates-shapes10": Experiment(
+        "Is it the learning rate? Four networks at five rates.",
+        grid(seed=SEEDS, lr=(0.03, 0.01, 0.1, 0.003, 0.3), network=NETWORKS),
+        by_name,
+    ),
+    "warmup-shapes10": Experiment(
+        "Is it the violent first step? Plain networks whose rate climbs from nearly 0 to its peak in two epochs.",
+        grid(lr=(LIVE_RATE, 0.1), seed=SEEDS, network=("plain20", "plain56")),
+        by_name,
+        WARM,
+    ),
+    "doses": Experiment(
+        "How much shortcut does it take? y = ReLU(F(x) + dose * shortcut(x)) in 56 layers.",
+        grid(seed=SEEDS, lr=(LIVE_RATE,), dose=(0.0, 0.25, 0.5, 0.75, 0.9, 1.0)),
+        partial(dosed, "resnet56"),
+    ),
+    "starts": Experiment(
+        "Is a start near the identity enough? Plain-56, its first weights mixed with copies of the input.",
+        grid(seed=SEEDS, lr=(LIVE_RATE, 0.01), share=(0.1, 1.0, 0.3, 0.03)),
+        mixed_with_copies,
+    ),
+    "skipinit": Experiment(
+        "What does BN do for the residual function? ResNet-56 without BN, with and without SkipInit.",
+        grid(seed=SEEDS, lr=(LIVE_RATE, 0.01, 0.1, 0.003), skipinit=(True, False)),
+        partial(unnormalised, "resnet56"),
+    ),
+    "zero-start": Experiment(
+        "Is the identity itself the best start? ResNet-56 whose every F begins at zero, by its last BN.",
+        grid(seed=SEEDS, lr=(LIVE_RATE, 0.01)),
+        partial(build, "resnet56", zero_init_residual=True),
+    ),
+    "broken-line": Experiment(
+        "What does one wrong line cost? ResNet-56 with BN after the addition.",
+        grid(seed=SEEDS, lr=(LIVE_RATE,)),
+        with_a_broken_line,
+    ),
+}
 
-def warmup_shapes10(root: Path) -> Plan:
-    settings = grid(lr=(LIVE_RATE, 0.1), seed=SEEDS, network=("plain20", "plain56"))
-    question = "Is it the violent first step? Plain networks whose rate climbs from nearly 0 to its peak in two epochs."
-    return on_shapes("warmup-shapes10", question, settings, lambda network, seed: build(network, seed=seed), WARM)
+
+def on_shapes(name: str, root: Path) -> Plan:
+    """One of `ON_SHAPES`; its images are generated, and nothing is read from `root`."""
+    return ON_SHAPES[name].plan(name, (shapes10(4096, seed=0), shapes10(1024, seed=1)), "float32")
 
 
 def rates_cifar10(root: Path) -> Plan:
-    settings = grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS)
     question = "Is it the learning rate, on photographs? Four networks at four peak rates."
+    settings = grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS)
     precision = machine.pick_precision(machine.pick_device())
-    make = lambda network, seed: build(network, seed=seed)  # noqa: E731
-    return trained_plan("rates-cifar10", question, cifar10(root), recipe("short"), precision, settings, make)
-
-
-def doses(root: Path) -> Plan:
-    settings = grid(seed=SEEDS, lr=(LIVE_RATE,), dose=(0.0, 0.25, 0.5, 0.75, 0.9, 1.0))
-    question = "How much shortcut does it take? y = ReLU(F(x) + dose * shortcut(x)) in 56 layers."
-    return on_shapes("doses", question, settings, partial(dosed, "resnet56"))
-
-
-def starts(root: Path) -> Plan:
-    settings = grid(seed=SEEDS, lr=(LIVE_RATE, 0.01), share=(0.1, 1.0, 0.3, 0.03))
-    question = "Is a start near the identity enough? Plain-56, its first weights mixed with copies of the input."
-    make = lambda share, seed: start_near_identity(build("plain56", seed=seed), share)  # noqa: E731
-    return on_shapes("starts", question, settings, make)
-
-
-def skipinit(root: Path) -> Plan:
-    settings = grid(seed=SEEDS, lr=(LIVE_RATE, 0.01, 0.1, 0.003), skipinit=(True, False))
-    question = "What does BN do for the residual function? ResNet-56 without BN, with and without SkipInit."
-    return on_shapes("skipinit", question, settings, partial(unnormalised, "resnet56"))
-
-
-def zero_start(root: Path) -> Plan:
-    settings = grid(seed=SEEDS, lr=(LIVE_RATE, 0.01))
-    question = "Is the identity itself the best start? ResNet-56 whose every F begins at zero, by its last BN."
-    make = partial(build, "resnet56", zero_init_residual=True)
-    return on_shapes("zero-start", question, settings, make)
-
-
-def broken_line(root: Path) -> Plan:
-    def make(seed):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            return broken.ResNet(9)
-
-    question = "What does one wrong line cost? ResNet-56 with BN after the addition."
-    return on_shapes("broken-line", question, grid(seed=SEEDS, lr=(LIVE_RATE,)), make)
+    return Experiment(question, settings, by_name, recipe("short")).plan("rates-cifar10", cifar10(root), precision)
 
 
 MISTAKES = {  # of training code that raises no error
@@ -190,10 +188,8 @@ def mistaken(mistake: str, seed: int) -> dict:
 
 
 def mistakes(root: Path) -> Plan:
-    parts = {name: shapes10(size, seed=seed) for name, size, seed in (("train", 1024, 0), ("test", 512, 1))}
-    data = {name: {"images": len(part), "sha256": part.sha256} for name, part in parts.items()}
     shared = {
-        "data": {"name": "shapes10", **data},
+        "data": {"name": "shapes10", "train": _images(shapes10(1024, seed=0)), "test": _images(shapes10(512, seed=1))},
         "recipe": asdict(recipe("demo").scaled(128)),
         "precision": "float32",
     }
@@ -202,13 +198,7 @@ def mistakes(root: Path) -> Plan:
 
 
 EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
-    "rates-shapes10": rates_shapes10,
-    "warmup-shapes10": warmup_shapes10,
+    **{name: partial(on_shapes, name) for name in ON_SHAPES},
     "rates-cifar10": rates_cifar10,
-    "doses": doses,
-    "starts": starts,
-    "skipinit": skipinit,
-    "zero-start": zero_start,
-    "broken-line": broken_line,
     "mistakes": mistakes,
 }

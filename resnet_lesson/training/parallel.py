@@ -27,18 +27,12 @@ T = TypeVar("T")
 def processes(device: str | None = None) -> Iterator[str | None]:
     """Join the processes that torchrun started, and leave them at the end; yields this process's device.
 
-    Without torchrun, one process trains alone, and `device` comes back as it was. Raises LessonError where there are
-    fewer GPUs than processes.
+    Without torchrun, one process trains alone, and `device` comes back as it was.
     """
     if not dist.is_available() or not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         yield device
         return
     if (device or ("cuda" if torch.cuda.is_available() else "cpu")).startswith("cuda"):
-        wanted, there = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-        if wanted > there:
-            raise LessonError(
-                f"{wanted} processes need {wanted} GPUs, and there are {there}: start fewer, or --device cpu."
-            )
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
         dist.init_process_group("nccl")

@@ -1,7 +1,7 @@
 """Recipes: everything about a training run except the network, the data and the seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from ..errors import unknown
 
@@ -16,9 +16,6 @@ def step_schedule(
     if iteration < warmup:
         return lr / 10
     return lr * 0.1 ** sum(iteration >= milestone for milestone in milestones)
-
-
-NUMBERS = (int, float, bool)
 
 
 @dataclass(frozen=True)
@@ -51,26 +48,18 @@ class Recipe:
     flip: bool = True
 
     def __post_init__(self):
-        for name, value, known in (
-            ("schedule", self.schedule, ("step", "one-cycle")),
-            ("normalisation", self.normalisation, ("channel", "pixel")),
+        for name, known in (("schedule", ("step", "one-cycle")), ("normalisation", ("channel", "pixel"))):
+            if getattr(self, name) not in known:
+                raise ValueError(unknown(name, getattr(self, name), known))
+        for name, fits, rule in (
+            ("iterations", self.iterations >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("lr", 0 < self.lr < float("inf"), "above 0"),
+            ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
+            ("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more"),
         ):
-            if value not in known:
-                raise ValueError(unknown(name, value, known))
-        for name, least in (("iterations", 1), ("batch_size", 1), ("warmup", 0), ("padding", 0)):
-            value = getattr(self, name)
-            if not hasattr(value, "__index__") or value < least:
-                raise ValueError(f"{name} of the recipe {self.name!r} is a whole number from {least}, not {value}.")
-        for field in fields(self):  # a record is JSON, which has no numbers of numpy
-            if field.type in NUMBERS:  # frozen, so set in the one way that is left
-                object.__setattr__(self, field.name, field.type(getattr(self, field.name)))
-        object.__setattr__(self, "milestones", tuple(map(int, self.milestones)))
-        if not 0 <= self.weight_decay < float("inf"):
-            raise ValueError(f"The weight decay of the recipe {self.name!r} is 0 or more, not {self.weight_decay}.")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"The learning rate of the recipe {self.name!r} is above 0, not {self.lr}.")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"The momentum of the recipe {self.name!r} is from 0 to below 1, not {self.momentum}.")
+            if not fits:
+                raise ValueError(f"{name} of the recipe {self.name!r} is {rule}, not {getattr(self, name)}.")
 
     def lr_at(self, iteration: int) -> float:
         """The learning rate of step `iteration` (the first is 0): a function of nothing else."""
@@ -82,8 +71,6 @@ class Recipe:
 
     def scaled(self, iterations: int) -> "Recipe":
         """The same recipe in another number of iterations: milestones and warm-up move along."""
-        if iterations < 1:
-            raise ValueError(f"A training needs at least 1 iteration, not {iterations}.")
         factor = iterations / self.iterations
         return replace(
             self,

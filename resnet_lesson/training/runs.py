@@ -13,12 +13,13 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from filelock import FileLock, Timeout
@@ -32,6 +33,7 @@ from ..errors import LessonError, unknown
 from ..files import replace_file
 from .identity import answer_of, put_state, state_of
 
+T = TypeVar("T")
 COLUMNS = {  # of history.csv, in order
     "epoch": int,
     "iteration": int,  # steps done
@@ -44,30 +46,23 @@ COLUMNS = {  # of history.csv, in order
 }
 
 
-def lock_of(folder: Path, part: str = "", timeout: float = 0) -> FileLock:
-    """The lock of a folder of records, or of one part of it; it waits for `timeout` seconds.
+@contextmanager
+def claimed(folder: Path | None) -> Iterator[None]:
+    """The folder for this process alone. Raises LessonError while another one has it.
 
     The system gives the lock back when its process ends, however that happens.
     """
-    key = hashlib.sha256(os.fsencode(folder.resolve()) + part.encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=timeout, mode=0o666)
-
-
-@contextmanager
-def claimed(folder: Path | None) -> Iterator[None]:
-    """The folder for this process alone, as long as it trains. Raises LessonError while another one has it."""
     if folder is None:
         yield
         return
-    lock = lock_of(folder)
+    key = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"resnet-lesson-{key}.lock", timeout=0, mode=0o666)
     try:
         lock.acquire()
     except Timeout:
         raise LessonError(
             f"Another process is already training into {folder}: wait for it, or choose another folder."
         ) from None
-    except OSError as error:
-        raise LessonError(f"{folder} cannot be locked for this training: {error}.") from error
     try:
         yield
     finally:
@@ -204,24 +199,12 @@ class Run:
             raise LessonError(f"{path} is damaged ({error}): copy it again, or train again.") from error
 
 
-def name_of(
-    network: str,
-    recipe: str,
-    seed: int,
-    *,
-    dataset: str = "cifar10",
-    iterations: int | None = None,
-    shortcut: str | None = None,
-) -> str:
+def name_of(network: str, recipe: str, seed: int, dataset: str = "cifar10", iterations: int | None = None) -> str:
     """The name of a run's folder: recipe, network and seed, and what else is not as usual."""
     name = f"{recipe}-{network}-seed{seed}"
     if dataset != "cifar10":
         name += f"-{dataset}"
-    if iterations:
-        name += f"-{iterations}steps"
-    if shortcut:
-        name += f"-shortcut{shortcut}"
-    return name
+    return f"{name}-{iterations}steps" if iterations else name
 
 
 def load(folder: Path | str) -> Run:
@@ -278,10 +261,15 @@ def list_runs(root: Path | str | None = None) -> list[Run]:
 
     One that cannot be read is left out, and a line on stderr says so.
     """
-    runs = []
-    for path in sorted(Path(root or shipped()).glob("*/run.json")):
+    return readable(load, Path(root or shipped()).glob("*/run.json"))
+
+
+def readable(read: Callable[[Path], T], files: Iterable[Path]) -> list[T]:
+    """What `read` makes of the folders of these files, by name; a line on stderr for each that it cannot read."""
+    found = []
+    for path in sorted(files):
         try:
-            runs.append(load(path.parent))
+            found.append(read(path.parent))
         except LessonError as error:
             print(error, file=sys.stderr)
-    return runs
+    return found

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from threading import Event
 
 import torch
@@ -14,7 +15,7 @@ from ..datasets.batches import Batches, Normalisation
 from ..datasets.dataset import Dataset
 from . import parallel
 from .captured import Captured
-from .checkpoints import resume, save_checkpoint, try_folder
+from .checkpoints import resume, save_checkpoint
 from .evaluation import predict, score
 from .identity import answer_of
 from .loop import Diverged, Meter, iterate, sgd, step, training_batches
@@ -24,33 +25,31 @@ from .runs import Run
 TEST_PIXELS = 1000 * 32 * 32  # in a batch of test images on a GPU
 
 
+@dataclass
 class Session:
     """From where the record in `run.folder` ends (or from the first step) to the recipe's end, or until `stop` is set.
 
     run: filled in as training goes on. Where the record is of a finished run, `run.status` says so at once.
+    sets: of training and of test images.
     observers, record_every, checkpoint_every: as in `train`.
     Raises LessonError where the folder holds another run, or cannot be written.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        network: nn.Module,
-        train_set: Dataset,
-        test_set: Dataset,
-        recipe: Recipe,
-        device: torch.device,
-        stop: Event,
-        *,
-        observers: Sequence[Callable[[Run], object]],
-        record_every: int | None,
-        checkpoint_every: float,
-    ):
-        self.run, self.network, self.recipe, self.stop = run, network, recipe, stop
-        self.observers, self.checkpoint_every = observers, checkpoint_every
+    run: Run
+    network: nn.Module
+    sets: tuple[Dataset, Dataset]
+    recipe: Recipe
+    device: torch.device
+    stop: Event
+    observers: Sequence[Callable[[Run], object]]
+    record_every: int | None
+    checkpoint_every: float
+
+    def __post_init__(self):
+        run, network, recipe, device = self.run, self.network, self.recipe, self.device
         network.to(device, memory_format=torch.channels_last)
-        self._make_batches(train_set, test_set, device)
-        self.record_every = record_every or len(self.batches)
+        self._make_batches(*self.sets)
+        self.record_every = self.record_every or len(self.batches)
         self.bar: tqdm = None  # while steps are taken
         self.predictions: tuple[Tensor, Tensor] = None  # of the last row
         # A captured step reads its learning rate from a place on the GPU, and needs other kernels.
@@ -66,10 +65,10 @@ class Session:
             run.folder = None
             self.meter.reset()
         elif run.folder and run.status != "finished":
-            try_folder(run, network)
+            run.save()  # what cannot be written is known before the first step
 
-    def _make_batches(self, train_set: Dataset, test_set: Dataset, device: torch.device) -> None:
-        recipe = self.recipe
+    def _make_batches(self, train_set: Dataset, test_set: Dataset) -> None:
+        recipe, device = self.recipe, self.device
         normalisation = Normalisation.of(train_set, recipe.normalisation)
         share = (parallel.rank(), parallel.size())
         self.batches = training_batches(
@@ -97,11 +96,10 @@ class Session:
             return graph(choice) if choice.shape[1] == self.recipe.batch_size else take_step(choice)
 
         self.bar = tqdm(
-            total=self._images(self.recipe.iterations),
-            initial=self._images(self.done),
+            total=self.recipe.iterations,
+            initial=self.done,
             desc=self.run.network["name"],
-            unit="img",
-            unit_scale=True,
+            unit="step",
             disable=not progress,
             leave=False,
         )
@@ -127,7 +125,7 @@ class Session:
         save_due = run.folder is not None and now - self.saved > self.checkpoint_every
         stop, save, look = parallel.agreed(done, self.stop.is_set(), save_due, now - self.looked > 1)
         save = save or row or stop
-        self.bar.update(self._images(done) - self._images(done - 1))
+        self.bar.update()
         sums = [0.0, 0.0, 0.0]
         if save or look:  # nothing is kept unmeasured
             self.looked = now
@@ -144,13 +142,10 @@ class Session:
         if save:
             self.saved = now
             if run.folder and not last:
-                self._save(sums)
+                answer, seconds = answer_of(self.network, self.batches.shape), time.monotonic() - self.began
+                now_at = dict(iteration=done, seconds=seconds, answer=answer, sums=sums)
+                save_checkpoint(run, self.network, self.optimiser, **now_at)
         return last or stop
-
-    def _images(self, iterations: int) -> int:
-        """How many images that many iterations see (the last batch of an epoch may be smaller)."""
-        epochs, rest = divmod(iterations, len(self.batches))
-        return epochs * len(self.batches.dataset) + rest * self.batches.batch_size
 
     def _measure(self, loss: Tensor, show: bool) -> list[float]:
         """The sums since the last row, over all processes: loss, wrong answers, images. The bar shows their means.
@@ -199,18 +194,6 @@ class Session:
         )
         for observer in self.observers:
             observer(self.run)
-
-    def _save(self, sums: Sequence[float]) -> None:
-        """All that is needed to go on."""
-        save_checkpoint(
-            self.run,
-            self.network,
-            self.optimiser,
-            answer=answer_of(self.network, self.batches.shape),
-            sums=sums,
-            iteration=self.done,
-            seconds=time.monotonic() - self.began,
-        )
 
     def end(self) -> None:
         """Keep the results of a finished run, or say how an interrupted one goes on."""

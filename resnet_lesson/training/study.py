@@ -1,11 +1,9 @@
 """Recorded studies: one measurement, made at every point of a grid and with several seeds.
 
-A study is one file, study.json, in a folder of its own beside the recorded runs. Several processes may fill in the same
-one: each takes a trial that is not made yet and that no other process is making.
+A study is one file, study.json, in a folder of its own beside the recorded runs.
 """
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,13 +11,12 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from filelock import Timeout
 from tqdm.auto import tqdm
 
 from .. import machine
 from ..errors import LessonError, unknown
 from ..files import replace_file
-from .runs import lock_of, shipped, writing
+from .runs import claimed, readable, refuse_shipped, shipped, writing
 
 
 @dataclass(frozen=True)
@@ -77,49 +74,42 @@ def grid(**values: Iterable) -> list[dict]:
 def record(plan: Plan, folder: Path) -> Study:
     """Make the trials that are missing in `folder`, each recorded as soon as it is made; return the study.
 
-    Raises LessonError where the folder holds another study.
+    Raises LessonError where the folder holds another study, is among the course's own records, cannot be written, or
+    while another process records there.
     """
+    refuse_shipped(folder)
     here = {
         "machine": machine.describe(machine.pick_device()),
         "threads": torch.get_num_threads(),
         "commit": machine.commit(),
         "command": machine.command(),
     }
-    _add(plan, folder, here)
-    for settings in tqdm(plan.settings, desc=folder.name):
-        try:
-            with lock_of(folder, json.dumps(settings)):
-                if settings not in [_settings(plan, trial) for trial in load(folder).trials]:
-                    began = time.monotonic()
-                    made = plan.trial(**settings)
-                    _add(plan, folder, here, {**settings, **made, "seconds": round(time.monotonic() - began, 1)})
-        except Timeout:  # another process is making this trial
-            continue
+    with claimed(folder):
+        study = Study(plan.name, plan.question, json.loads(json.dumps(plan.shared)), [], [], folder)
+        if (folder / "study.json").exists():
+            begun = load(folder)
+            if (begun.name, begun.shared) != (study.name, study.shared):
+                raise LessonError(f"{folder} holds another study, or one with other data: choose another --out.")
+            study = begun
+        _save(study)
+        for settings in tqdm(plan.settings, desc=folder.name):
+            if not any(settings.items() <= trial.items() for trial in study.trials):
+                began = time.monotonic()
+                made = plan.trial(**settings)
+                if here not in study.sessions:
+                    study.sessions.append(here)
+                took = {"seconds": round(time.monotonic() - began, 1), "session": study.sessions.index(here)}
+                study.trials.append({**settings, **made, **took})
+                _save(study)
     return load(folder)
 
 
-def _settings(plan: Plan, trial: dict) -> dict:
-    names = {name for settings in plan.settings for name in settings}
-    return {name: value for name, value in trial.items() if name in names}
-
-
-def _add(plan: Plan, folder: Path, session: dict, trial: dict | None = None) -> None:
-    """Add a trial to the record, or begin the record. Raises LessonError where it is another study's."""
-    ours = Study(plan.name, plan.question, json.loads(json.dumps(plan.shared)), [], [], folder)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with lock_of(folder, "study", timeout=60):
-            study = load(folder) if (folder / "study.json").exists() else ours
-            if (study.name, study.shared) != (ours.name, ours.shared):
-                raise LessonError(f"{folder} holds another study, or one with other data: choose another --out.")
-            if trial is not None:
-                if session not in study.sessions:
-                    study.sessions.append(session)
-                study.trials.append({**trial, "session": study.sessions.index(session)})
-            head = {key: getattr(study, key) for key in ("name", "question", "shared", "sessions")}
-            trials = ",\n".join(json.dumps(one) for one in study.trials)  # a line for each
-            text = f'{json.dumps(head, indent=1)[:-2]},\n "trials": [\n{trials}\n]}}\n'
-            replace_file(folder / "study.json", lambda file: file.write(text.encode()))
+def _save(study: Study) -> None:
+    head = {key: getattr(study, key) for key in ("name", "question", "shared", "sessions")}
+    trials = ",\n".join(json.dumps(one) for one in study.trials)  # a line for each
+    text = f'{json.dumps(head, indent=1)[:-2]},\n "trials": [\n{trials}\n]}}\n'
+    with writing(study.folder):
+        replace_file(study.folder / "study.json", lambda file: file.write(text.encode()))
 
 
 def load(folder: Path) -> Study:
@@ -140,11 +130,5 @@ def recorded_study(name: str) -> Study:
 
 
 def list_studies(root: Path) -> list[Study]:
-    """All studies recorded under `root`, by name. One that cannot be read is left out, and a line on stderr says so."""
-    studies = []
-    for path in sorted(root.glob("*/study.json")):
-        try:
-            studies.append(load(path.parent))
-        except LessonError as error:
-            print(error, file=sys.stderr)
-    return studies
+    """All studies recorded under `root`, by name, as `list_runs` lists runs."""
+    return readable(load, root.glob("*/study.json"))

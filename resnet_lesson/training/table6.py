@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from ..errors import LessonError
 from ..models.networks import build, label
 from .evaluation import ensemble
-from .recipes import PAPER, Recipe
+from .recipes import Recipe
 from .recipes import recipe as recipe_by_name
 from .runs import Run, list_runs
 
@@ -34,40 +34,32 @@ class Table(str):
     __repr__ = _repr_markdown_ = str.__str__
 
 
-def recipe_of(network: str, recipe: Recipe) -> Recipe:
+def recipe_of(network: str, recipe: str) -> Recipe:
     """The recipe for one network of the table: with the paper's, 110 layers get its warm-up (section 4.2)."""
-    if (network, recipe.name) != ("resnet110", "paper"):
-        return recipe
-    return recipe_by_name("paper110").scaled(recipe.iterations)
+    return recipe_by_name("paper110" if (network, recipe) == ("resnet110", "paper") else recipe)
 
 
-def counts(run: Run, network: str, recipe: Recipe, dataset: str) -> bool:
-    """Whether a run counts as that network's: finished, with shortcut A, by the whole recipe, on that data set."""
+def counts(run: Run, network: str, recipe: str) -> bool:
+    """Whether a run counts as that network's: finished, with shortcut A, by the whole recipe, on CIFAR-10."""
+    wanted = recipe_of(network, recipe)
     return (
         run.status == "finished"
-        and (run.network["name"], run.data["name"]) == (network, dataset)
-        and (run.recipe["name"], run.recipe["iterations"]) == (recipe.name, recipe.iterations)
+        and (run.network["name"], run.data["name"]) == (network, "cifar10")
+        and (run.recipe["name"], run.recipe["iterations"]) == (wanted.name, wanted.iterations)
         and run.network["options"] in ({}, {"shortcut": "A"})
     )
 
 
-def table6(
-    runs: Iterable[Run] | None = None,
-    recipe: Recipe | str = "paper",
-    networks: Sequence[str] = NETWORKS,
-    dataset: str = "cifar10",
-) -> Table:
+def table6(runs: Iterable[Run] | None = None, recipe: str = "paper", networks: Sequence[str] = NETWORKS) -> Table:
     """The paper's table 6 beside the finished `runs` by that recipe (default: those that come with the course).
 
-    Only runs of the recipe's whole length count, with shortcut A, on that data set, and each seed once. A network
-    without any keeps its row. Raises ValueError for a recipe or network that does not exist.
+    Only runs of the recipe's whole length count, with shortcut A, and each seed once. A network without any keeps its
+    row. Raises ValueError for a recipe that does not exist.
     """
-    recipe = recipe_by_name(recipe) if isinstance(recipe, str) else recipe
     runs = list_runs() if runs is None else list(runs)
     rows, used = [], []
     for network in networks:
-        wanted = recipe_of(network, recipe)
-        mine = list({run.seed: run for run in runs if counts(run, network, wanted, dataset)}.values())
+        mine = list({run.seed: run for run in runs if counts(run, network, recipe)}.values())
         rows.append(_row(network, mine))
         used += mine
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
@@ -96,18 +88,18 @@ def _row(network: str, runs: Sequence[Run]) -> tuple[str, ...]:
     return label(network), parameters, PUBLISHED.get(network, NONE), ours, str(len(runs)), training, together
 
 
-def _note(runs: Sequence[Run], recipe: Recipe) -> str:
+def _note(runs: Sequence[Run], recipe: str) -> str:
     """What the numbers are, and where ours come from."""
     paper = "Paper: He et al. 2015, table 6; it prints no number for plain nets."
     if not runs:
-        return f"{paper} Ours: no finished run by the recipe {recipe.name} yet."
+        return f"{paper} Ours: no finished run by the recipe {recipe} yet."
     epochs = ", ".join(sorted({str(run.history[-1]["epoch"]) for run in runs}))
     hardware = "; ".join(sorted({f"{run.hardware}, {run.precision}" for run in runs}))
     ours = (
-        f"Ours: recipe {recipe.name}, {epochs} epochs of {runs[0].data['name']}, {hardware}; error after the last "
+        f"Ours: recipe {recipe}, {epochs} epochs of cifar10, {hardware}; error after the last "
         "epoch, mean ± standard deviation (n - 1) over the seeds. Training error: on the augmented images, while "
         "training. Ensemble: of the mean of the seeds' softmax probabilities."
     )
-    if (recipe.name, recipe.iterations) != (PAPER.name, PAPER.iterations):
+    if recipe != "paper":
         ours += " This is not the paper's recipe (164 epochs): compare ours with each other, not with the paper's."
     return f"{paper} {ours}"

@@ -60,30 +60,17 @@ def train(
     precision = precision or machine.pick_precision(device)
     machine.autocast(device, precision)  # an unknown precision is said before anything is started
     captured = _is_captured(captured, network, device)
-    if record_every is not None and record_every < 1:
-        raise ValueError(f"record_every is a number of iterations, at least 1, not {record_every}.")
-    if out is not None and not str(out):
-        raise ValueError("out is a folder for the record, and '' names none: leave it out to record nothing.")
     parallel.check_shares(len(train_set), recipe.batch_size)
     check_sets(network, train_set, test_set, recipe)
-    refuse_shipped(Path(out) if out else None)
+    folder = None if out is None else Path(out)
+    refuse_shipped(folder)
 
-    how = dict(seed=seed, precision=precision, captured=captured, folder=Path(out) if out else None)
+    how = dict(seed=seed, precision=precision, captured=captured, folder=folder)
     run = _record(network, train_set, test_set, recipe, device, **how)
     first, observers = parallel.rank() == 0, list(observers)
     with claimed(run.folder if first else None), stop_requests() as stop:
-        session = Session(
-            run,
-            network,
-            train_set,
-            test_set,
-            recipe,
-            device,
-            stop,
-            observers=observers,
-            record_every=record_every,
-            checkpoint_every=checkpoint_every,
-        )
+        sets = train_set, test_set
+        session = Session(run, network, sets, recipe, device, stop, observers, record_every, checkpoint_every)
         if run.status == "finished":
             for observer in observers if first else ():
                 observer(run)

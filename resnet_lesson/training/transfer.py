@@ -33,13 +33,9 @@ def replace_head(network: nn.Module, num_classes: int, *, seed: int | None = Non
     """Exchange the head for a new one with `num_classes` outputs, in place, and return the network.
 
     Takes networks of the course and torchvision's. With a `seed` the head is always the same, and torch's own random
-    state stays. Raises ValueError for less than two classes and for a network without a linear layer.
+    state stays. Raises ValueError for a network without a linear layer.
     """
-    if not isinstance(num_classes, int) or num_classes < 2:
-        raise ValueError(f"num_classes is a whole number of at least 2 classes, not {num_classes!r}.")
     name, old = head_of(network)
-    if not name:
-        raise ValueError("This is a linear layer alone, a head without a body: make another nn.Linear.")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(machine.checked_seed(seed))
@@ -104,8 +100,6 @@ def parameter_groups(network: nn.Module, decay: float = 1.0) -> list[dict]:
         raise ValueError(
             f"The head {head} is frozen: a new one would stay as random as it is. freeze(network, '{head}')."
         )
-    if not 0 < decay <= 1:
-        raise ValueError(f"decay is a factor above 0 and up to 1, not {decay}.")
     backwards = sorted(reversed(parts.items()), key=lambda part: not f"{head}.".startswith(f"{part[0]}."))
     return [{"params": ours, "name": name, "scale": decay**i} for i, (name, ours) in enumerate(backwards)]
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from statistics import mean, stdev
 
 import torch
 
 from .. import machine
 from ..datasets.dataset import Dataset
+from ..datasets.quickdraw import quickdraw
 from ..models.networks import build
-from .pretrained import pretrained
+from .pretrained import as_photographs, pretrained
 from .recipes import Recipe
 from .study import Plan, grid
 from .transfer import FINE_TUNING, fine_tune, freeze, replace_head
@@ -19,6 +21,7 @@ WAYS = {  # each with the rate of 0.03, 0.1, 0.3 and 1 that did best on other dr
     "new head": 1.0,
     "all layers": 0.1,
 }
+DRAWN = ("apple", "bicycle", "cat", "diamond", "eye", "fish")
 SIZES, SEEDS = (10, 50, 500), (0, 1, 2)  # examples per class; trials of each kind
 
 
@@ -61,10 +64,12 @@ def compare(
         yield settings | one_trial(network, pool, test_set, **settings, recipe=recipe)
 
 
-def plan(network: str, pool: Dataset, test_set: Dataset, recipe: Recipe = FINE_TUNING) -> Plan:
-    """The recorded form of `compare`."""
+def on_quickdraw(root: Path) -> Plan:
+    """The recorded form of `compare`: ResNet-20, on people's drawings of six things."""
+    pool, test_set = map(as_photographs, quickdraw(DRAWN, 1500, root).split(1000))
+    recipe = FINE_TUNING.scaled(300)
     shared = {
-        "network": pretrained(network).source,
+        "network": pretrained("resnet20").source,
         "data": {"name": pool.name, "classes": list(pool.classes)},
         "pool": {"images": len(pool), "sha256": pool.sha256},
         "test": {"images": len(test_set), "sha256": test_set.sha256},
@@ -72,12 +77,11 @@ def plan(network: str, pool: Dataset, test_set: Dataset, recipe: Recipe = FINE_T
         "learning_rates": WAYS,
         "precision": machine.pick_precision(machine.pick_device()),
     }
-
-    def trial(**settings) -> dict:
-        return one_trial(network, pool, test_set, **settings, recipe=recipe)
-
     question = "From scratch, a new head, or all layers: what does a trained network give a new task?"
-    return Plan("transfer", question, shared, grid(per_class=SIZES, way=WAYS, seed=SEEDS), trial)
+    settings = grid(per_class=SIZES, way=WAYS, seed=SEEDS)
+    return Plan(
+        "transfer", question, shared, settings, lambda **of: one_trial("resnet20", pool, test_set, recipe=recipe, **of)
+    )
 
 
 def table(trials: Sequence[Mapping]) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from jupyter_client import kernelspec
-from support import web
 from support.commands import call
 from support.paths import REPO
 
@@ -115,14 +114,3 @@ def test_data_that_is_missing_damaged_or_there(tmp_path, monkeypatch):
     for name in STUDY:
         (tmp_path / "quickdraw" / f"{name}.npy").write_bytes(one.getvalue())
     assert found("QuickDraw", tmp_path).level == "ok"
-
-
-def test_mirrors_fast_slow_and_gone(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "*")
-    with web.serving(x=bytes(10_000_000)) as server:
-        addresses = (f"{server.url}/{behaviour}/x" for behaviour in ("good", "slow", "missing"))
-        monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", " ".join(addresses))
-        fast, slow, gone = doctor.mirrors(seconds=0.2)
-    assert fast.level == "ok" and "MB/s" in fast.found
-    assert slow.level == "--" and "minutes" in slow.found and "data --from" in slow.fix
-    assert gone.level == "--" and "404" in gone.found

@@ -7,7 +7,7 @@ import torch
 
 from resnet_lesson import build, shapes10
 from resnet_lesson.training import experiments
-from resnet_lesson.training.experiments import EXPERIMENTS, outcome
+from resnet_lesson.training.experiments import EXPERIMENTS, ON_SHAPES, outcome
 from resnet_lesson.training.recipes import recipe
 from resnet_lesson.training.runs import shipped
 from resnet_lesson.training.study import list_studies, recorded_study
@@ -15,9 +15,6 @@ from resnet_lesson.training.train import train
 
 SETS = shapes10(64, 8, seed=0), shapes10(32, 8, seed=1)
 SHORT = recipe("demo").scaled(3)
-NAMES = ("rates-shapes10", "doses", "starts", "skipinit", "zero-start", "broken-line")
-ON_SHAPES = dict.fromkeys(NAMES, recipe("demo"))
-ON_SHAPES["warmup-shapes10"] = experiments.WARM
 
 
 def test_an_outcome_is_the_errors_of_a_training_by_epoch():
@@ -43,7 +40,9 @@ def test_each_trial_trains_its_network_at_its_rate_with_its_seed(name, monkeypat
     for settings in (first, last):
         plan.trial(**settings)
     (network, train_set, _, chosen, seed, precision), (other, *_) = seen
-    assert chosen == replace(ON_SHAPES[name], lr=first["lr"]) and seed == first["seed"] and precision == "float32"
+    assert (
+        chosen == replace(ON_SHAPES[name].chosen, lr=first["lr"]) and seed == first["seed"] and precision == "float32"
+    )
     assert plan.shared["data"]["train"]["sha256"] == train_set.sha256 and "lr" not in plan.shared["recipe"]
     x = torch.randn(2, 3, 16, 16)
     assert network(x).shape == (2, 10) and not torch.equal(network(x), other(x))

@@ -1,11 +1,8 @@
 """The recipes: the learning rate at every step, and the numbers of the paper's section 4.2."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-import numpy as np
 import pytest
-import torch
 
 from resnet_lesson.training.recipes import PAPER, RECIPES, Recipe, recipe, step_schedule
 
@@ -53,12 +50,6 @@ def test_every_recipe_has_a_positive_rate_at_every_step_and_milestones_within_it
     assert one.schedule in ("step", "one-cycle") and one.normalisation in ("channel", "pixel")
 
 
-def test_lab10_6_is_twenty_epochs_of_batches_of_256_without_flips():
-    lab = recipe("lab10_6")
-    assert (lab.batch_size, lab.padding, lab.flip, lab.normalisation) == (256, 4, False, "channel")
-    assert lab.iterations == 20 * -(-CIFAR10_TRAIN // 256)
-
-
 @pytest.mark.parametrize("iterations", [1, 64, 6_400, 128_000])
 def test_scaled_moves_milestones_and_warm_up_along(iterations):
     paper, scaled = recipe("paper110"), recipe("paper110").scaled(iterations)
@@ -68,45 +59,18 @@ def test_scaled_moves_milestones_and_warm_up_along(iterations):
     assert replace(paper, iterations=iterations, milestones=scaled.milestones, warmup=scaled.warmup) == scaled
 
 
-@pytest.mark.parametrize("one", RECIPES.values(), ids=lambda one: one.name)
-@pytest.mark.parametrize("iterations", [1, 2, 3, 7])
-def test_recipe_scaled_to_a_few_steps_still_has_a_rate_at_each(one, iterations):
-    few = one.scaled(iterations)
-    assert all(0 < few.lr_at(i) <= one.lr * (1 + 1e-12) for i in range(iterations))
-
-
-def test_scaled_refuses_less_than_one_iteration():
-    with pytest.raises(ValueError, match="at least 1 iteration, not 0"):
-        recipe("paper").scaled(0)
-
-
-@pytest.mark.parametrize("wrong, near", [("papr", "paper"), ("lab10-6", "lab10_6")])
-def test_unknown_recipe_suggests_the_nearest(wrong, near):
-    with pytest.raises(ValueError, match=f"Did you mean '{near}'"):
-        recipe(wrong)
-
-
 @pytest.mark.parametrize(
     "change, says",
     [
         ({"schedule": "one-cycel"}, "Did you mean 'one-cycle'"),
         ({"normalisation": "pixels"}, "Did you mean 'pixel'"),
-        ({"iterations": 0}, "iterations .* from 1, not 0"),
-        ({"batch_size": -4}, "batch_size .* from 1"),
-        ({"lr": 0.0}, "learning rate .* above 0"),
-        ({"lr": float("nan")}, "learning rate .* above 0"),
+        ({"iterations": 0}, "iterations .* at least 1, not 0"),
+        ({"batch_size": -4}, "batch_size .* at least 1"),
+        ({"lr": float("nan")}, "lr .* above 0"),
         ({"momentum": 1.0}, "below 1"),
-        ({"iterations": 1.5}, "whole number"),
-        ({"weight_decay": float("nan")}, "weight decay .* 0 or more"),
+        ({"weight_decay": -1.0}, "weight_decay .* 0 or more"),
     ],
 )
 def test_a_recipe_that_makes_no_training_is_refused(change, says):
     with pytest.raises(ValueError, match=says):
         replace(PAPER, **change)
-
-
-def test_numbers_of_numpy_and_torch_become_pythons():
-    made = Recipe("mine", np.int64(3), lr=np.float32(0.5), milestones=[np.int32(2)], flip=np.bool_(True))
-    made = replace(made, weight_decay=torch.tensor(0.25).numpy())
-    assert json.loads(json.dumps(asdict(made)))["milestones"] == [2] and made.lr == 0.5 and made.weight_decay == 0.25
-    assert made == Recipe("mine", 3, lr=0.5, milestones=(2,), weight_decay=0.25)

@@ -1,6 +1,5 @@
 """Recorded studies: what is made, how it is kept, what happens when it is stopped, and several processes at once."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -8,8 +7,8 @@ import pytest
 
 from resnet_lesson import LessonError, machine
 from resnet_lesson.training import study as study_module
-from resnet_lesson.training.runs import shipped
-from resnet_lesson.training.study import Plan, grid, list_studies, load, lock_of, record
+from resnet_lesson.training.runs import claimed, shipped
+from resnet_lesson.training.study import Plan, grid, list_studies, load, record
 
 SETTINGS = grid(seed=(0, 1), lr=(0.3, 0.003))
 
@@ -78,11 +77,10 @@ def test_a_plan_may_grow(lab, tmp_path):
     assert len(record(more, tmp_path / "toy").trials) == 6 and lab.made[4:] == [(2, 0.3), (2, 0.003)]
 
 
-def test_a_trial_that_another_process_is_making_is_left_to_it(lab, tmp_path):
-    with lock_of(tmp_path / "toy", json.dumps(SETTINGS[1])):
-        assert len(record(lab.plan, tmp_path / "toy").trials) == 3
-    assert (0, 0.003) not in lab.made
-    assert len(record(lab.plan, tmp_path / "toy").trials) == 4
+def test_one_process_records_at_a_time(lab, tmp_path):
+    with claimed(tmp_path / "toy"), pytest.raises(LessonError, match="Another process"):
+        record(lab.plan, tmp_path / "toy")
+    assert lab.made == []
 
 
 def test_another_study_is_not_mixed_in(lab, tmp_path):
@@ -94,14 +92,7 @@ def test_another_study_is_not_mixed_in(lab, tmp_path):
     assert (tmp_path / "toy" / "study.json").read_bytes() == before and len(lab.made) == 4
 
 
-def test_where_nothing_can_be_written_no_trial_is_made(lab, tmp_path):
-    (tmp_path / "toy").write_text("a file")
-    with pytest.raises(LessonError, match="cannot be recorded in"):
-        record(lab.plan, tmp_path / "toy")
-    assert lab.made == []
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"name": "toy"}'])
+@pytest.mark.parametrize("text", ["{", '{"name": "toy"}'])
 def test_a_damaged_record_is_named_and_does_not_hide_the_others(lab, tmp_path, text, capsys):
     record(lab.plan, tmp_path / "good")
     (tmp_path / "toy").mkdir()
@@ -132,3 +123,10 @@ def test_the_courses_studies_say_where_they_come_from(name):
     assert {trial["session"] for trial in study.trials} <= set(range(len(study.sessions)))
     parts = [part for part in (study.shared.get("pool"), study.shared["data"].get("train")) if part]
     assert parts and all(len(part["sha256"]) == 64 for part in parts)
+
+
+def test_where_nothing_can_be_written_no_trial_is_made(lab, tmp_path):
+    (tmp_path / "toy").write_text("a file")
+    with pytest.raises(LessonError, match="cannot be recorded in"):
+        record(lab.plan, tmp_path / "toy")
+    assert lab.made == []

@@ -5,8 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +25,6 @@ from resnet_lesson.models.networks import build
 from resnet_lesson.training.evaluation import evaluate, predict, score
 from resnet_lesson.training.identity import digest_of
 from resnet_lesson.training.loop import Diverged
-from resnet_lesson.training.recipes import RECIPES
 from resnet_lesson.training.runs import COLUMNS, claimed, load
 
 PATH = os.pathsep.join(filter(None, [str(REPO), str(REPO / "tests"), os.environ.get("PYTHONPATH")]))
@@ -137,16 +134,6 @@ def test_the_network_is_trained_in_place_and_tested_once_per_epoch_in_evaluation
     assert run.final("test_error") == pytest.approx(error, abs=1e-9)
 
 
-def test_bfloat16_runs_on_a_cpu_and_is_recorded(tmp_path):
-    network, dtypes = build("resnet8", seed=0), set()
-    network.register_forward_hook(lambda module, inputs, logits: dtypes.add(logits.dtype) if len(logits) > 1 else None)
-    recipe = replace(RECIPE, iterations=2, batch_size=8)
-    _, run = go(tmp_path / "run", recipe=recipe, network=network, precision="bfloat16", test_set=TEST.take(4))
-    assert dtypes == {torch.bfloat16}
-    assert (run.status, load(run.folder).precision) == ("finished", "bfloat16")
-    assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in network.parameters())
-
-
 # --- what it says and writes
 
 
@@ -210,7 +197,7 @@ def test_precision_and_device_are_picked_and_recorded(monkeypatch):
 def test_the_bar_shows_loss_error_speed_and_can_be_switched_off(capfd):
     go(progress=True)
     shown = capfd.readouterr()
-    assert re.search(r"resnet8: .*\d+:\d\d<.*img/s, loss \d\.\d+, error \d+\.\d%", shown.err), shown.err
+    assert re.search(r"resnet8: .*\d+:\d\d<.*step/s, loss \d\.\d+, error \d+\.\d%", shown.err), shown.err
     go()
     assert capfd.readouterr() == ("", "")
 
@@ -220,20 +207,13 @@ def test_the_bar_shows_loss_error_speed_and_can_be_switched_off(capfd):
     [
         ({"recipe": "demos"}, "There is no recipe 'demos'. Did you mean 'demo'?"),
         ({"precision": "bfloat"}, "precision is one of float32, bfloat16, not 'bfloat'"),
-        ({"record_every": 0}, "at least 1, not 0"),
         ({"captured": True}, "captured only on a GPU"),
-        ({"out": ""}, "'' names none: leave it out"),
     ],
 )
 def test_a_wrong_argument_is_answered_before_anything_is_written(tmp_path, options, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         go(**{"out": tmp_path / "run"} | options)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_recipe_may_be_given_by_name():
-    _, run = go(recipe="demo", network=hooked(2, ctrl_c))
-    assert run.recipe == asdict(RECIPES["demo"])
 
 
 # --- stopping with Ctrl-C
@@ -257,11 +237,10 @@ def test_ctrl_c_finishes_the_step_and_saves_and_the_same_call_goes_on(tmp_path, 
     assert sorted(content_of(folder)) == FINISHED and load(folder).column("epoch") == [1, 2, 3]
 
 
-@pytest.mark.parametrize("recipe", SCHEDULES, ids=lambda recipe: recipe.schedule)
-def test_a_training_stopped_by_ctrl_c_at_every_single_step_ends_as_if_never_interrupted(tmp_path, recipe):
+def test_a_training_stopped_by_ctrl_c_at_every_single_step_ends_as_if_never_interrupted(tmp_path, uninterrupted):
     for _ in range(8):  # in the last step it finishes the run
-        result = go(tmp_path / "run", recipe=recipe, network=hooked(1, ctrl_c))
-    assert_same_end(result, go(recipe=recipe))
+        result = go(tmp_path / "run", network=hooked(1, ctrl_c))
+    assert_same_end(result, uninterrupted)
 
 
 def test_a_run_that_went_on_elsewhere_says_where_it_began(tmp_path, monkeypatch, uninterrupted):
@@ -278,22 +257,14 @@ def test_a_run_that_went_on_elsewhere_says_where_it_began(tmp_path, monkeypatch,
 
 
 def test_ctrl_c_while_the_test_error_is_measured_loses_nothing(tmp_path, uninterrupted):
-    def stopped_while_testing(out, **options):
-        network = build("resnet8", seed=0)
-        network.register_forward_pre_hook(  # with one image it is only tried out
-            lambda module, inputs: ctrl_c() if not module.training and len(inputs[0]) > 1 else None
-        )
-        return go(out, network=network, **options)
-
+    network = build("resnet8", seed=0)
+    network.register_forward_pre_hook(  # with one image it is only tried out
+        lambda module, inputs: ctrl_c() if not module.training and len(inputs[0]) > 1 else None
+    )
     # There are two test batches: the first Ctrl-C asks, the second one stops in the middle of the evaluation.
     with pytest.raises(KeyboardInterrupt):
-        stopped_while_testing(tmp_path / "run")
+        go(tmp_path / "run", network=network)
     assert_same_end(go(tmp_path / "run"), uninterrupted)
-    # With one test batch, the evaluation and the next step are finished.
-    few = TEST.take(10)
-    _, run = stopped_while_testing(tmp_path / "one", test_set=few)
-    assert (run.status, run.column("epoch")) == ("interrupted", [1])
-    assert_same_end(go(tmp_path / "one", test_set=few), go(test_set=few))
 
 
 def test_without_a_folder_nothing_is_written_and_ctrl_c_says_so(tmp_path, monkeypatch, capsys):
@@ -328,26 +299,6 @@ def test_the_old_signal_handler_is_back_however_the_training_ends():
         assert signal.getsignal(signal.SIGINT) is own
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_it_trains_in_another_thread_where_no_signal_can_be_handled(tmp_path, uninterrupted):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(go(tmp_path / "run")))
-    thread.start()
-    thread.join()
-    assert_same_end(results[0], uninterrupted)
-
-
-def test_after_an_error_in_an_observer_the_same_call_goes_on(tmp_path, uninterrupted):
-    def breaks(run):
-        if len(run.history) == 2:
-            raise RuntimeError("the plot broke")
-
-    with pytest.raises(RuntimeError, match="the plot broke"):
-        go(tmp_path / "run", observers=[breaks])
-    again, _ = result = go(tmp_path / "run", network=hooked(0, None))
-    assert_same_end(result, uninterrupted)
-    assert again.steps == 5  # from the end of the first epoch
 
 
 # --- killed
@@ -422,43 +373,11 @@ def test_after_kill_9_the_same_call_ends_as_if_never_interrupted(killed, uninter
         assert run.status == "finished"
 
 
-LONG = replace(RECIPE, iterations=60)
-FROM_OUTSIDE = """
-import sys, time
-from dataclasses import replace
-from resnet_lesson import build
-from support.training import RECIPE, go
-
-network = build("resnet8", seed=0)
-network.register_forward_pre_hook(lambda module, _: time.sleep(0.03))
-go(sys.argv[1], network=network, recipe=replace(RECIPE, iterations=60), checkpoint_every=0)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no kill -9")
-def test_after_kill_9_from_outside_at_any_moment_the_same_call_ends_the_same(tmp_path):
-    folder = tmp_path / "run"
-    process = subprocess.Popen([sys.executable, "-c", FROM_OUTSIDE, str(folder)], env=ENVIRONMENT)
-    try:
-        while not ((folder / "checkpoint.pt").exists() and len((folder / "history.csv").read_text().splitlines()) > 1):
-            assert process.poll() is None
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.wait()
-    assert load(folder).status == "running"
-    network, run = go(folder, recipe=LONG, network=hooked(0, None))
-    assert 0 < network.steps < 60
-    assert_same_end((network, run), go(recipe=LONG))
-
-
-@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
-def test_a_damaged_checkpoint_is_named_and_nothing_is_touched(tmp_path, damage):
+def test_a_damaged_checkpoint_is_named_and_nothing_is_touched(tmp_path):
     folder = tmp_path / "run"
     go(folder, network=hooked(4, ctrl_c))
     path = folder / "checkpoint.pt"
-    whole = path.read_bytes()
-    path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "other": b"not a checkpoint at all"}[damage])
+    path.write_bytes(path.read_bytes()[:10_000])
     before, network = content_of(folder), build("resnet8", seed=0)
     with pytest.raises(LessonError, match=f"{re.escape(str(path))}.* train again"):
         go(folder, network=network)
@@ -469,38 +388,22 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_touched(tmp_path, damage):
 # --- what is in the folder already
 
 
-def other_train_set():
-    images = TRAIN.images.clone()
-    images[7, 3, 2, 1] += 1
-    return replace(TRAIN, images=images)
-
-
-@pytest.mark.parametrize("status", ["interrupted", "finished"])
-def test_another_run_in_the_folder_is_left_alone_and_what_differs_is_named(tmp_path, status):
+def test_another_run_in_the_folder_is_left_alone_and_what_differs_is_named(tmp_path):
     folder, recipe = tmp_path / "run", replace(RECIPE, iterations=2)
-    go(folder, recipe=recipe, network=hooked(1 if status == "interrupted" else 0, ctrl_c))
-    assert load(folder).status == status
+    go(folder, recipe=recipe, network=hooked(1, ctrl_c))
     before = content_of(folder)
     for differs, options in (
         ("seed", {"seed": 4}),
         ("recipe", {"recipe": replace(recipe, lr=0.06)}),
         ("network", {"network": build("plain8", seed=0)}),
-        ("network", {"network": build("resnet8", seed=1)}),
         ("network", {"network": build("resnet8", seed=0, shortcut="B")}),
-        ("data", {"train_set": other_train_set()}),
         ("data", {"test_set": shapes10(20, 8, seed=2)}),
-        ("seed and precision", {"seed": 4, "precision": "bfloat16"}),
+        ("seed and precision (float32)", {"seed": 4, "precision": "bfloat16"}),
     ):
         says = f"{folder} holds another run, with another {differs}. Choose another folder, or delete that one."
         with pytest.raises(LessonError, match=f"^{re.escape(says)}$"):
             go(folder, **{"recipe": recipe} | options)
     assert content_of(folder) == before
-
-
-def test_a_run_in_another_precision_is_told_how_to_go_on(tmp_path):
-    go(tmp_path / "run", network=hooked(4, ctrl_c), precision="bfloat16")
-    with pytest.raises(LessonError, match="was trained in bfloat16: precision='bfloat16' goes on"):
-        go(tmp_path / "run")
 
 
 def test_an_unfinished_record_without_its_checkpoint_is_left_alone(tmp_path):
@@ -555,13 +458,8 @@ def test_divergence_stops_with_a_sentence_and_can_be_tried_again(tmp_path):
         go(folder, recipe=replace(RECIPE, lr=0.01))
 
 
-def test_without_a_folder_and_in_bfloat16_the_sentence_also_proposes_float32():
-    with pytest.raises(Diverged, match="or precision='float32'"):
-        go(recipe=replace(RECIPE, lr=1e6), precision="bfloat16")
-
-
 @pytest.mark.parametrize("broken", ["the loss was nan", "the weights were no longer numbers"])
-@pytest.mark.parametrize("step", [2, 5, 8])
+@pytest.mark.parametrize("step", [2, 8])
 def test_what_is_no_number_is_noticed_before_it_is_kept(tmp_path, uninterrupted, step, broken):
     folder, network = tmp_path / "run", hooked(0, None)
     if broken == "the loss was nan":

@@ -1,6 +1,8 @@
 """The comparison of notebook 08: what is trained, on what, in which order; its plan; its table."""
 
+import json
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,19 +13,9 @@ from resnet_lesson.training.pretrained import as_photographs, pretrained
 from resnet_lesson.training.recipes import Recipe
 from resnet_lesson.training.study import recorded_study
 from resnet_lesson.training.transfer import FINE_TUNING
-from resnet_lesson.training.transfer_study import (
-    SEEDS,
-    SIZES,
-    WAYS,
-    compare,
-    one_trial,
-    plan,
-    sample,
-    table,
-)
+from resnet_lesson.training.transfer_study import compare, on_quickdraw, one_trial, sample, table
 
 POOL, TEST = as_photographs(doodles10(60, seed=0)), as_photographs(doodles10(20, seed=1))
-OTHERS = as_photographs(doodles10(60, seed=5))
 TINY = FINE_TUNING.scaled(2)
 
 
@@ -102,20 +94,20 @@ def test_the_table_is_mean_and_standard_deviation():
     ]
 
 
-def test_its_plan_says_what_is_trained_on_what(trained):
-    made = plan("resnet8", POOL, TEST, TINY)
-    assert made.shared["network"] == pretrained("resnet8").source
-    assert made.shared["data"] == {"name": "doodles10", "classes": list(POOL.classes)}
-    assert made.shared["pool"] == {"images": 60, "sha256": POOL.sha256}
-    assert made.shared["test"] == {"images": 20, "sha256": TEST.sha256}
-    assert made.shared["recipe"] == {key: value for key, value in vars(TINY).items() if key != "lr"}
-    assert made.shared["learning_rates"] == WAYS
-    outcomes = [made.trial(**settings) for settings in made.settings]
-    assert trained == list(product(SIZES, WAYS, SEEDS)) and outcomes[0] == {"train_error": 0.25, "test_error": 0.49}
+def test_the_courses_record_is_whole_and_is_what_the_plan_makes(trained, monkeypatch):
+    asked = []
 
+    def quickdraw(*what):
+        asked.append(what)
+        return SimpleNamespace(split=lambda per_class: (doodles10(60), doodles10(20)))
 
-def test_the_courses_record_is_whole():
-    study = recorded_study("transfer-resnet20-quickdraw6")
-    assert study.shared["network"] == pretrained("resnet20").source and study.shared["learning_rates"] == WAYS
-    assert sorted((t["per_class"], t["way"], t["seed"]) for t in study.trials) == sorted(product(SIZES, WAYS, SEEDS))
+    monkeypatch.setattr(transfer_study, "quickdraw", quickdraw)
+    study, made = recorded_study("transfer-resnet20-quickdraw6"), on_quickdraw(None)
+    assert asked == [(tuple(study.shared["data"]["classes"]), 1500, None)] and made.name == study.name
+    for part in ("network", "recipe", "learning_rates"):
+        assert json.loads(json.dumps(made.shared[part])) == study.shared[part]
+    assert made.shared["pool"]["images"] == 60 and made.shared.keys() == study.shared.keys()
+    recorded = sorted((t["per_class"], t["way"], t["seed"]) for t in study.trials)
+    assert recorded == sorted(tuple(settings.values()) for settings in made.settings)
+    assert made.trial(**made.settings[0]) == {"train_error": 0.25, "test_error": 0.49}
     assert all(0 <= error <= 1 for t in study.trials for error in (t["train_error"], t["test_error"]))
