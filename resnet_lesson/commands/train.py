@@ -5,7 +5,6 @@ from pathlib import Path
 
 from .. import machine
 from ..figures.visdom_windows import PORT, VisdomWindows
-from ..models.memory import recompute
 from ..models.networks import IMAGENET_NAMES, build, names
 from ..training import parallel
 from ..training.recipes import recipe
@@ -28,7 +27,6 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--record-every", type=int, metavar="N", help="evaluate and record every N steps, not every epoch")
     windows = f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})"
     p.add_argument("--visdom", nargs="?", type=number(int, 1, 65535), const=PORT, metavar="PORT", help=windows)
-    p.add_argument("--recompute", action="store_true", help="activation checkpointing: less memory, more time")
     p.add_argument("--precision", choices=machine.PRECISIONS, help="default: what the hardware does best")
     add_root(p)
     p.set_defaults(run=command)
@@ -46,8 +44,6 @@ def command(args: argparse.Namespace) -> int:
     if machine.pick_device(args.device).type == "cpu":
         machine.keep_freed_memory()  # this process does nothing else
     network = build(args.network, seed=args.seed, **options)
-    if args.recompute:
-        recompute(network)
     unusual = dict(dataset=args.dataset, iterations=args.iterations, shortcut=args.shortcut)
     out = args.out or own() / name_of(args.network, args.recipe, args.seed, **unusual)
     with parallel.processes(args.device) as device:

@@ -46,19 +46,17 @@ def test_train_records_the_run_and_does_it_once(capsys, tmp_path):
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == written
 
 
-def test_rows_every_step_recomputation_and_visdom_are_asked_for(capsys, tmp_path, monkeypatch):
-    recomputed, drawn, ports = [], [], []
-    monkeypatch.setattr(train, "recompute", recomputed.append)
+def test_rows_every_step_and_visdom_are_asked_for(capsys, tmp_path, monkeypatch):
+    drawn, ports = [], []
 
     def windows(port):
         ports.append(port)
         return lambda run: drawn.append(run.history[-1]["iteration"])
 
     monkeypatch.setattr(train, "VisdomWindows", windows)
-    words = ["--visdom", "9000", "--record-every", "1", "--recompute", "--out", str(tmp_path / "run")]
+    words = ["--visdom", "9000", "--record-every", "1", "--out", str(tmp_path / "run")]
     assert call(capsys, *TINY, *words)[0] == 0
     assert load(tmp_path / "run").column("iteration") == drawn == [1, 2, 3] and ports == [9000]
-    assert [network.spec["name"] for network in recomputed] == ["resnet8"]
 
 
 def test_the_lines_of_the_readme_and_contributing_train_into_the_readers_folder(capsys, mine, monkeypatch):

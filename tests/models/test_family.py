@@ -14,7 +14,6 @@ from resnet_lesson.models.family import (
     StochasticResidual,
     dilate,
 )
-from resnet_lesson.models.memory import recompute
 
 # Trainable parameters of the same networks in osmr/imgclsmob (https://github.com/osmr/imgclsmob), with projections as
 # shortcuts, and of resnet50d in timm.
@@ -199,17 +198,6 @@ def test_training_with_it_repeats_with_the_seed_and_leaves_torchs_random_state()
         assert torch.equal(torch.get_rng_state(), before)
         weights.append(network.fc.weight.detach())
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
-
-
-def test_recompute_leaves_the_same_blocks_out_again():
-    gradients = []
-    for change in (lambda network: network, recompute):
-        network = change(build("sdresnet20", seed=0).train())
-        torch.manual_seed(3)
-        F.cross_entropy(network(pictures(8)), torch.arange(8)).backward()
-        gradients.append([p.grad for p in network.parameters()])
-    for one, other in zip(*gradients, strict=True):
-        assert (one is None) == (other is None) and (one is None or torch.equal(one, other))
 
 
 @pytest.mark.parametrize("survival", [0, 1.5])
