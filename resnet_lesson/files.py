@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from .errors import LessonError
+
 ABANDONED = 86_400  # s after which an unfinished folder is nobody's: no download takes a day
 
 
@@ -42,12 +44,17 @@ def private_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, on the same disk, to prepare in what is then moved there; gone afterwards.
 
     It has a name of its own, so that two processes do not meet in it. One that a killed process left behind is
-    removed by a later one, after a day.
+    removed by a later one, after a day. Raises LessonError where the disk is full or may not be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     prefix, suffix = f"{path.name}.", ".partial"
-    with tempfile.TemporaryDirectory(suffix, prefix, path.parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(suffix, prefix, path.parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise LessonError(
+            f"{path.parent} cannot be written ({error.strerror or error}): free some room, or name another folder."
+        ) from error
     for left in path.parent.glob(f"{prefix}*{suffix}"):
         with suppress(OSError):  # its owner has just removed it
             if left.stat().st_mtime < time.time() - ABANDONED:

@@ -96,7 +96,6 @@ def test_a_full_disk_and_a_folder_of_somebody_else(monkeypatch, tmp_path):
 
 
 def test_data_that_is_missing_damaged_or_there(tmp_path, monkeypatch):
-    monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", "http://127.0.0.1:9/x")  # the doctor only looks
     assert found("CIFAR-10", tmp_path).level == "--"
     (tmp_path / cifar10.CIFAR10_FOLDER).mkdir()
     (tmp_path / cifar10.CIFAR10_FOLDER / "data_batch_1").write_bytes(b"half")
@@ -120,8 +119,8 @@ def test_data_that_is_missing_damaged_or_there(tmp_path, monkeypatch):
 def test_mirrors_fast_slow_and_gone(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
     with web.serving(x=bytes(10_000_000)) as server:
-        addresses = (f"{server.url}/{behaviour}/x" for behaviour in ("good", "slow", "missing"))
-        monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", " ".join(addresses))
+        addresses = [f"{server.url}/{behaviour}/x" for behaviour in ("good", "slow", "missing")]
+        monkeypatch.setattr(cifar10, "CIFAR10_MIRRORS", addresses)
         fast, slow, gone = doctor.mirrors(seconds=0.2)
     assert fast.level == "ok" and "MB/s" in fast.found
     assert slow.level == "--" and "minutes" in slow.found and "data --from" in slow.fix
