@@ -146,13 +146,6 @@ def test_a_wrong_python_gets_one_line_and_leaves_venv_alone(make, python):
     assert log == make("setup")[1] == []
 
 
-@pytest.mark.parametrize("fails", ["nothing", "--nbval", "pytest -n"])
-def test_make_test_runs_tests_and_notebooks_and_fails_if_either_does(make, fails):
-    done, log = make("test", when=f'case "$*" in *"{fails}"*) exit 1 ;; esac')
-    assert [("--nbval" in line, "notebooks/" in line) for line in log[4:]] == [(False, False), (True, True)]
-    assert (done.returncode == 0) == (fails == "nothing")
-
-
 def test_course_makes_a_page_again_only_when_something_changed(make):
     (make.project / "notebooks").mkdir()
     (make.project / "notebooks" / "00_first.ipynb").touch()
@@ -162,12 +155,3 @@ def test_course_makes_a_page_again_only_when_something_changed(make):
     assert make("course", when=page)[1] == []
     (make.project / "resnet_lesson" / "new.py").touch()
     assert make("course", when=page)[1] == both
-
-
-def test_clean_leaves_data_alone(make):
-    for name in (".venv/x", "build/x", "data/cifar"):
-        (make.project / name).parent.mkdir(parents=True)
-        (make.project / name).touch()
-    make("clean")
-    assert (make.project / "data/cifar").exists()
-    assert not (make.project / ".venv").exists() and not (make.project / "build").exists()

@@ -4,7 +4,6 @@ import io
 import pickle
 import re
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -145,14 +144,6 @@ def test_on_a_full_disk_the_file_in_place_is_never_half_written(serve, tmp_path,
     with pytest.raises(LessonError, match=r"cannot be written \(No space left on device\): free some room"):
         quickdraw(["apple"], 500, tmp_path)
     assert np.load(folder / "apple.npy").shape == (100, 784) and listing(folder) == ["apple.npy"]
-
-
-def test_two_at_once_do_not_meet(serve, server, tmp_path):
-    serve("together")
-    with ThreadPoolExecutor(2) as pool:
-        for data in pool.map(lambda n: quickdraw(["apple", "spoon"], n, tmp_path), (200, 300)):
-            assert_right(data, ["apple", "spoon"], len(data) // 2)
-    assert listing(tmp_path) == ["quickdraw", "quickdraw/apple.npy", "quickdraw/spoon.npy"]
 
 
 def test_the_345_published_classes_are_known():
