@@ -1,9 +1,10 @@
 """How many images a second does training take in? Run: python benchmarks/throughput.py
 
-Trains the same networks at batch 128 in two ways, and prints the medians of several rounds in images a second:
+Trains the same networks in two ways, on as many images as CIFAR-10 has (noise: only the time counts), and prints the
+medians of several rounds in images a second:
 
-usual   what most tutorials do: torchvision's CIFAR10, PIL transforms, a DataLoader with two workers, float32, plain
-        SGD, and the loss as a number at every step.
+usual   what most tutorials do: PIL transforms, a DataLoader with two workers, float32, plain SGD, and the loss as a
+        number at every step.
 ours    the package: `Batches` and `step` in the precision that `train` picks, on a GPU captured as one graph.
 ratio   ours to usual. input: the share of our step that goes into making its batch.
 
@@ -12,26 +13,21 @@ so that what slows the machine for a while slows both. Exits with 1 where a boun
 docs/performance.md shows what was measured.
 """
 
-import argparse
-import pickle
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from itertools import chain, count, repeat
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 
 import torch
-import torchvision
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from resnet_lesson import Batches, Normalisation, build, machine, shapes10
+from resnet_lesson import Batches, Normalisation, build, machine
 from resnet_lesson.datasets.dataset import Dataset
 from resnet_lesson.training.captured import WARM_UP, Captured
 from resnet_lesson.training.loop import step
@@ -43,40 +39,29 @@ RATIO = {
     ("cuda", "bfloat16"): {20: 5.0},
 }
 INPUT = {"cpu": 0.02, "cuda": 0.08}
+IMAGES, BATCH = 50_000, 128
+DEPTHS = {"cpu": (20, 56), "cuda": (20, 56, 110)}
+STEPS, ROUNDS = {"cpu": 4, "cuda": 100}, {"cpu": 7, "cuda": 3}  # steps of each way in a round
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What is measured, and for how long."""
-
-    depths: tuple[int, ...] = (20, 56)
-    batch_size: int = 128
-    steps: int = 4  # of each way in a round
-    rounds: int = 7
-    images: int = 50_000  # to generate where CIFAR-10 is not in data/
+def noise(images: int) -> Dataset:
+    """Images of random bytes, 32x32 like CIFAR-10's; both ways take the same."""
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (images, 32, 32, 3), generator=random, dtype=torch.uint8)
+    return Dataset("noise", pixels, torch.randint(10, (images,), generator=random), tuple("0123456789"))
 
 
-CPU, GPU = Setting(), Setting(depths=(20, 56, 110), steps=100, rounds=3)
-QUICK = Setting(depths=(8,), batch_size=8, steps=2, rounds=2, images=100)
+class Pictures(torch.utils.data.Dataset):
+    """The images one by one, as torchvision's CIFAR10 hands them out."""
 
+    def __init__(self, data: Dataset, transform: Callable):
+        self.images, self.labels, self.transform = data.images.numpy(), data.labels.tolist(), transform
 
-class Files(torchvision.datasets.CIFAR10):
-    """torchvision's CIFAR10, for files that need not be the published ones."""
+    def __len__(self) -> int:
+        return len(self.labels)
 
-    train_list = [(f"data_batch_{i}", None) for i in range(1, 6)]
-    test_list = [("test_batch", None)]
-    meta = {"filename": "batches.meta", "key": "label_names", "md5": None}
-
-
-def write_files(root: Path, images: int) -> None:
-    """Write shapes10 in the format of CIFAR-10's files, for `Files`."""
-    data = shapes10(images, size=32)
-    rows, labels = data.images.permute(0, 3, 1, 2).flatten(1).numpy(), data.labels.tolist()
-    content = {name: {"data": rows[i::5], "labels": labels[i::5]} for i, (name, _) in enumerate(Files.train_list)}
-    content |= {"test_batch": {"data": rows[:10], "labels": labels[:10]}, "batches.meta": {"label_names": data.classes}}
-    (root / Files.base_folder).mkdir(parents=True)
-    for name, value in content.items():
-        (root / Files.base_folder / name).write_bytes(pickle.dumps(value))
+    def __getitem__(self, i: int) -> tuple:
+        return self.transform(Image.fromarray(self.images[i])), self.labels[i]
 
 
 def seconds(one_step: Callable[[], object], steps: int) -> float:
@@ -89,15 +74,14 @@ def seconds(one_step: Callable[[], object], steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def usual(depth: int, root: Path, setting: Setting) -> Iterator[float]:
-    """Seconds of a step of the usual pipeline, once for each round."""
+def usual(depth: int, steps: int, images: int = IMAGES) -> Iterator[float]:
+    """Seconds of a step of the usual pipeline, once for each round of some steps."""
     device = machine.pick_device()
     mean, deviation = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
     augment = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
     transform = transforms.Compose([*augment, transforms.ToTensor(), transforms.Normalize(mean, deviation)])
-    data = Files(root, transform=transform)
-    pinned = device.type == "cuda"
-    loader = DataLoader(data, setting.batch_size, shuffle=True, num_workers=2, pin_memory=pinned, drop_last=True)
+    data, pinned = Pictures(noise(images), transform), device.type == "cuda"
+    loader = DataLoader(data, BATCH, shuffle=True, num_workers=2, pin_memory=pinned, drop_last=True)
     network = build(f"resnet{depth}", seed=0).to(device)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     stream = chain.from_iterable(repeat(loader))
@@ -114,22 +98,21 @@ def usual(depth: int, root: Path, setting: Setting) -> Iterator[float]:
 
     seconds(one_step, 2)  # the first steps are slower
     while True:
-        yield seconds(one_step, setting.steps)
+        yield seconds(one_step, steps)
 
 
-def ours(depth: int, root: Path, setting: Setting) -> Iterator[tuple[float, float]]:
-    """Seconds of a step of ours, and of making its batch alone, once for each round."""
+def ours(depth: int, steps: int, images: int = IMAGES) -> Iterator[tuple[float, float]]:
+    """Seconds of a step of ours, and of making its batch alone, once for each round of some steps."""
     device = machine.pick_device()
     precision = machine.pick_precision(device)
     captured = device.type == "cuda"
     if device.type == "cpu":
         machine.keep_freed_memory()
-    files = Files(root)
-    data = Dataset("cifar10", torch.from_numpy(files.data), torch.tensor(files.targets), tuple(files.classes))
+    data = noise(images)
     normalisation = Normalisation.of(data, "pixel")  # the paper's, and the slower one
-    batches = Batches(data, setting.batch_size, normalisation, padding=4, flip=True, shuffle=True, device=device)
+    batches = Batches(data, BATCH, normalisation, padding=4, flip=True, shuffle=True, device=device)
     draws = chain.from_iterable(map(batches.order, count()))
-    full = (draw for draw in draws if draw.shape[1] == setting.batch_size)  # on a GPU, `train` captures these
+    full = (draw for draw in draws if draw.shape[1] == BATCH)  # on a GPU, `train` captures these
     network = build(f"resnet{depth}", seed=0).to(device, memory_format=torch.channels_last)
     kernels = {"fused": True} if captured else {"foreach": True}  # as `train` does
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, **kernels)
@@ -144,7 +127,7 @@ def ours(depth: int, root: Path, setting: Setting) -> Iterator[tuple[float, floa
         for way in ways:
             seconds(lambda way=way: way(next(full)), WARM_UP + 1)
         while True:
-            yield tuple(seconds(lambda way=way: way(next(full)), setting.steps) for way in ways)
+            yield tuple(seconds(lambda way=way: way(next(full)), steps) for way in ways)
 
 
 def begin(way: Callable[..., Iterator], *arguments) -> None:
@@ -157,20 +140,19 @@ def take_turn():
     return next(rounds)
 
 
-def measure(depth: int, root: Path, setting: Setting) -> dict[str, float]:
+def measure(depth: int, steps: int, rounds: int) -> dict[str, float]:
     """Images a second of each way, the ratio of ours to usual, and the share of our step that makes its batch."""
     processes = [
-        ProcessPoolExecutor(1, get_context("spawn"), initializer=begin, initargs=(way, depth, root, setting))
+        ProcessPoolExecutor(1, get_context("spawn"), initializer=begin, initargs=(way, depth, steps))
         for way in (usual, ours)
     ]
     found = []
     with processes[0] as first, processes[1] as second:
-        for _ in range(setting.rounds):
+        for _ in range(rounds):
             found.append((first.submit(take_turn).result(), *second.submit(take_turn).result()))
             time.sleep(0.3)  # until the workers of the usual way have put their next batches by
     theirs, own, batch = map(median, zip(*found, strict=True))
-    speeds = {"usual": setting.batch_size / theirs, "ours": setting.batch_size / own}
-    return speeds | {"ratio": theirs / own, "input": batch / own}
+    return {"usual": BATCH / theirs, "ours": BATCH / own, "ratio": theirs / own, "input": batch / own}
 
 
 def failures(depth: int, row: dict[str, float], device: str, precision: str) -> list[str]:
@@ -184,27 +166,16 @@ def failures(depth: int, row: dict[str, float], device: str, precision: str) -> 
     return failed
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tiny network and no bound: does it run?")
-    quick = parser.parse_args(arguments).quick
+def main() -> int:
     device = machine.pick_device()
-    precision = machine.pick_precision(device)
-    setting = QUICK if quick else GPU if device.type == "cuda" else CPU
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    print(f"{machine.describe(device)['hardware']}{threads}, {precision}, batch {setting.batch_size}, images a second")
+    kind, precision, failed = device.type, machine.pick_precision(device), []
+    print(f"{machine.describe(device)['hardware']}, {torch.get_num_threads()} threads, {precision}, images a second")
     print("network      usual    ours  ratio  input  s an epoch")
-    failed = []
-    with tempfile.TemporaryDirectory() as folder:
-        root = machine.DATA
-        if quick or not (root / Files.base_folder / "test_batch").exists():
-            root = Path(folder)
-            write_files(root, setting.images)
-        for depth in setting.depths:
-            row = measure(depth, root, setting)
-            speeds = f"{row['usual']:8.0f}{row['ours']:8.0f}{row['ratio']:7.2f}{row['input']:7.1%}"
-            print(f"ResNet-{depth:<4}{speeds}{50_000 / row['ours']:12.2f}", flush=True)
-            failed += [] if quick else failures(depth, row, device.type, precision)
+    for depth in DEPTHS[kind]:
+        row = measure(depth, STEPS[kind], ROUNDS[kind])
+        speeds = f"{row['usual']:8.0f}{row['ours']:8.0f}{row['ratio']:7.2f}{row['input']:7.1%}"
+        print(f"ResNet-{depth:<4}{speeds}{IMAGES / row['ours']:12.2f}", flush=True)
+        failed += failures(depth, row, kind, precision)
     for line in failed:
         print(line)
     return int(bool(failed))

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from .errors import LessonError
+
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a file so that at any moment the old or the new one is there, whole."""
@@ -38,8 +40,5 @@ def _put(partial: Path, path: Path) -> None:
 def private_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, on the same disk, to prepare in what is then moved there; gone afterwards.
 
-    It has a name of its own, so that two processes do not meet in it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(".partial", f"{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+from .errors import LessonError
+

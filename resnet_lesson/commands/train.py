@@ -5,7 +5,6 @@ from pathlib import Path
 
 from .. import machine
 from ..figures.visdom_windows import PORT, VisdomWindows
-from ..models.memory import recompute
 from ..models.networks import IMAGENET_NAMES, build, names
 from ..training import parallel
 from ..training.recipes import RECIPES, recipe
@@ -25,7 +24,6 @@ def options(p: argparse.ArgumentParser) -> None:
     add_device(p)
     windows = f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})"
     p.add_argument("--visdom", nargs="?", type=int, const=PORT, metavar="PORT", help=windows)
-    p.add_argument("--recompute", action="store_true", help="activation checkpointing: less memory, more time")
     p.add_argument("--precision", choices=machine.PRECISIONS, help="default: what the hardware does best")
     add_root(p)
     p.set_defaults(run=command)
@@ -39,8 +37,6 @@ def command(args: argparse.Namespace) -> int:
     # All these data sets have ten classes, and so have the networks for CIFAR-10.
     options = {"num_classes": 10} if args.network in IMAGENET_NAMES else {}
     network = build(args.network, seed=args.seed, **options)
-    if args.recompute:
-        recompute(network)
     if machine.pick_device(args.device).type == "cpu":
         machine.keep_freed_memory()  # this process does nothing else
     out = args.out or own() / name_of(args.network, args.recipe, args.seed, args.dataset, args.iterations)

@@ -1,7 +1,6 @@
 """CIFAR-10: downloaded once from one of several mirrors, checked on every call."""
 
 import hashlib
-import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,42 +40,27 @@ def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS)
     """CIFAR-10: 50,000 training and 10,000 test images, uint8 (N, 32, 32, 3), 5,000 + 1,000 per class.
 
     Read from `root`/cifar-10-batches-py/, where torchvision keeps it too; every file is checked on every call. If one
-    is missing or damaged, it is unpacked from `root`/cifar-10-python.tar.gz, or else from the first of the `mirrors`
-    that delivers (170 MB). The environment variable RESNET_LESSON_CIFAR10_URL, one address or several with spaces
-    between, takes the place of `mirrors`: for a class that serves the archive itself.
+    is missing or damaged, all are unpacked from `root`/cifar-10-python.tar.gz, or else from the first of the `mirrors`
+    that delivers (170 MB).
 
     Raises LessonError when the data is neither there nor to be had, or the disk is full or may not be written.
     Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
     https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    root = Path(root)
+    folder, archive = Path(root) / CIFAR10_FOLDER, Path(root) / CIFAR10_ARCHIVE
     try:
-        return read(root / CIFAR10_FOLDER)
+        return read(folder)
     except Unusable as why:
         otherwise = (
             f"{why}: copy {CIFAR10_ARCHIVE} from somebody (a USB stick will do) to {root}, or use shapes10(), which "
             f"needs no download, or run this again when online."
         )
-    folder, archive = root / CIFAR10_FOLDER, root / CIFAR10_ARCHIVE
-    try:
-        with private_folder(folder) as temporary:
-            if not archive.exists():  # one that was there stays
-                archive = temporary / CIFAR10_ARCHIVE
-            fetch(mirrors_of_class() or mirrors, f"md5:{CIFAR10_ARCHIVE_MD5}", archive, otherwise=otherwise)
-            unpack(archive, {f"{CIFAR10_FOLDER}/{name}": folder / name for name in CIFAR10_MD5}.get, checked)
-        return read(folder)
-    except Unusable as why:
-        raise LessonError(f"{why}, and {CIFAR10_ARCHIVE} did not hold a right one.") from why
-    except OSError as error:
-        raise LessonError(
-            f"CIFAR-10 cannot be written to {root} ({error.strerror or error}): free 400 MB there or name another "
-            f"folder, cifar10(root=...)."
-        ) from error
-
-
-def mirrors_of_class() -> list[str]:
-    """The addresses that RESNET_LESSON_CIFAR10_URL names."""
-    return os.environ.get("RESNET_LESSON_CIFAR10_URL", "").split()
+    with private_folder(folder) as temporary:
+        if not archive.exists():  # one that was there stays
+            archive = temporary / CIFAR10_ARCHIVE
+        fetch(mirrors, f"md5:{CIFAR10_ARCHIVE_MD5}", archive, otherwise=otherwise)
+        unpack(archive, {f"{CIFAR10_FOLDER}/{name}": folder / name for name in CIFAR10_MD5})
+    return read(folder)
 
 
 def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | None:
@@ -91,17 +75,6 @@ def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | Non
         return None
 
 
-def checked(path: Path) -> bytes:
-    """What one of CIFAR-10's files holds. Raises Unusable if these are not the published bytes."""
-    if not path.is_file():
-        raise Unusable("is missing")
-    content = path.read_bytes()
-    # MD5 suffices: nobody can make a second file with the MD5 of a given one.
-    if hashlib.md5(content).hexdigest() != CIFAR10_MD5[path.name]:
-        raise Unusable("is damaged")
-    return content
-
-
 def read(folder: Path) -> tuple[Dataset, Dataset]:
     """CIFAR-10 from that folder. Raises Unusable, which names the first file that is missing or damaged."""
     train = [folder / f"data_batch_{i}" for i in range(1, 6)]
@@ -109,14 +82,18 @@ def read(folder: Path) -> tuple[Dataset, Dataset]:
 
 
 def _read_batches(files: list[Path]) -> Dataset:
-    parts = []
-    for path in files:
-        # Unpickling runs whatever code the bytes contain, so exactly the bytes that were checked are unpickled.
-        try:
-            parts.append(pickle.loads(checked(path), encoding="bytes"))
-        except Unusable as why:
-            raise Unusable(f"{path} {why}") from why
+    # Unpickling runs whatever code the bytes contain, so exactly the bytes that were checked are unpickled.
+    parts = [pickle.loads(_checked(path), encoding="bytes") for path in files]
     pixels = np.concatenate([part[b"data"] for part in parts]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([part[b"labels"] for part in parts])
     images = torch.from_numpy(pixels.transpose(0, 2, 3, 1).copy())
     return Dataset("cifar10", images, torch.from_numpy(labels).long(), CIFAR10_CLASSES)
+
+
+def _checked(path: Path) -> bytes:
+    """What one of CIFAR-10's files holds. Raises Unusable if these are not the published bytes."""
+    content = path.read_bytes() if path.is_file() else b""
+    # MD5 suffices: nobody can make a second file with the MD5 of a given one.
+    if hashlib.md5(content).hexdigest() != CIFAR10_MD5[path.name]:
+        raise Unusable(f"{path} is {'damaged' if content else 'missing'}")
+    return content

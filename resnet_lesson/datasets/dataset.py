@@ -26,53 +26,33 @@ class Dataset:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        self._check_images()
-        self._check_labels()
-
-    def _check_images(self) -> None:
-        images = self.images
-        is_bytes = isinstance(images, Tensor) and images.dtype == torch.uint8 and images.device.type == "cpu"
-        if not is_bytes or images.dim() != 4 or images.shape[-1] not in (1, 3):
+        images, labels, classes = self.images, self.labels, len(self.classes)
+        shaped = _is_on_cpu(images, torch.uint8) and images.dim() == 4 and images.shape[-1] in (1, 3)
+        if not shaped or images.numel() == 0:
             raise LessonError(
                 f"The images of {self.name} must be a uint8 tensor (N, H, W, 3) on the CPU, or (N, H, W, 1) if they "
                 f"are grey, and this is {_describe(images)}. images.permute(0, 2, 3, 1) puts the channels last, and "
                 f"(255 * images).to(torch.uint8) makes bytes of numbers from 0 to 1."
             )
-        if images.numel() == 0:
-            raise LessonError(f"{self.name} holds no images: this is {_describe(images)}.")
-
-    def _check_labels(self) -> None:
-        labels, classes = self.labels, len(self.classes)
-        is_integers = isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.device.type == "cpu"
-        if not is_integers or labels.shape != self.images.shape[:1]:
+        shaped = _is_on_cpu(labels, torch.int64) and labels.shape == images.shape[:1]
+        if not shaped or labels.min() < 0 or labels.max() >= classes:
             raise LessonError(
-                f"The labels of {self.name} must be an int64 tensor ({len(self.images)},) on the CPU, one label for "
-                f"each image, and this is {_describe(labels)}."
-            )
-        lowest, highest = labels.min().item(), labels.max().item()
-        if lowest < 0 or highest >= classes:
-            raise LessonError(
-                f"The labels of {self.name} run from {lowest} to {highest}, but with {classes} classes they must be "
-                f"from 0 to {classes - 1}."
+                f"The labels of {self.name} must be an int64 tensor ({len(images)},) on the CPU, one label from 0 to "
+                f"{classes - 1} for each image, and this is {_describe(labels)}."
             )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, n: int) -> "Dataset":
-        """The first `n` images, or all if there are fewer. Raises ValueError for less than 1."""
-        if n < 1:
-            raise ValueError(f"take gives 1 image or more, not {n}.")
+        """The first `n` images, or all if there are fewer."""
         return replace(self, images=self.images[:n], labels=self.labels[:n])
 
     def split(self, per_class: int) -> tuple["Dataset", "Dataset"]:
         """The first `per_class` images of each class, and all the others; both in the order that they have here.
 
-        Raises ValueError for less than 1 per class, and LessonError where a class has no more than that: nothing of it
-        would be left for the other part.
+        Raises LessonError where a class has no more than that: nothing of it would be left for the other part.
         """
-        if per_class < 1:
-            raise ValueError(f"split takes 1 image of each class or more, not {per_class}.")
         first = torch.zeros(len(self), dtype=torch.bool)
         for label, name in enumerate(self.classes):
             places = (self.labels == label).nonzero()[:, 0]
@@ -93,7 +73,13 @@ class Dataset:
         return digest.hexdigest()
 
 
+def _is_on_cpu(value: object, dtype: torch.dtype) -> bool:
+    return isinstance(value, Tensor) and value.dtype == dtype and value.device.type == "cpu"
+
+
 def _describe(value: object) -> str:
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
-    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)} on {value.device}"
+    numbers = value.dim() == 1 and value.numel() and value.device.type == "cpu"
+    span = f" from {value.min()} to {value.max()}" if numbers else ""
+    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)} on {value.device}{span}"

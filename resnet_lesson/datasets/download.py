@@ -22,7 +22,7 @@ PATIENCE = 20  # ... but only after this time, s
 TIMEOUT = 5, 20  # s to be connected, and with nothing arriving at all
 
 
-class Unusable(Exception):
+class Unusable(LessonError):
     """Why a mirror or a file cannot be used, in a few words."""
 
 
@@ -77,7 +77,7 @@ def _fetch_from(url: str, checksum: str, path: Path, slowest: float) -> None:
     try:
         pooch.retrieve(url, checksum, path.name, path.parent, downloader=download)
     except ValueError as error:  # pooch's word for a wrong checksum
-        raise Unusable("sent something else than the published file (wrong checksum)") from error
+        raise Unusable("sent something else than the published file (a login page?)") from error
 
 
 @contextmanager
@@ -89,8 +89,6 @@ def answer(url: str, **headers: str) -> Iterator[requests.Response]:
         with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
             if not response.ok:
                 raise Unusable(f"answered {response.status_code} {response.reason}")
-            if response.headers.get("Content-Type", "").startswith("text/html"):
-                raise Unusable("sent a web page instead of the file (a login page?)")
             yield response
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise Unusable(next((words for kind, words in FAILURES if isinstance(error, kind)), str(error))) from error
@@ -105,32 +103,19 @@ def fault(check: Callable[[Path], object], path: Path) -> str:
     return ""
 
 
-def unpack(
-    archive: Path, home: Callable[[str], Path | None], check: Callable[[Path], object]
-) -> tuple[list[str], list[str]]:
-    """Unpack a tar, each file only if it is whole and right; return their names, and what is wrong with the others.
+def unpack(archive: Path, homes: dict[str, Path]) -> list[str]:
+    """Unpack from a tar the files that have a place in `homes`, by their names there; return these names.
 
-    home: where a member of that name belongs, or None for one that is not wanted. So no path is made of what the
-        archive says, and nothing in it (`../`, links, devices) leads out of these places.
-    check: raises Unusable for a file that may not be put in place.
-
-    What is right in its place already, and not smaller, is not touched: another process may be reading it.
-    Raises tarfile.TarError or EOFError for what is no tar or was cut off, OSError where it cannot be written.
+    No path is made of what the archive says, so nothing in it (`../`, links, devices) leads out of these places, and
+    each file is there whole or not at all. Raises tarfile.TarError or EOFError for what is no tar or was cut off.
     """
-    placed, broken = [], []
+    placed = []
     with tarfile.open(archive) as tar:
         for member in tar:
-            path = home(member.name)
-            if path is None or not member.isfile():
-                continue
-            with private_folder(path) as temporary:
-                unpacked = temporary / path.name
-                with open(unpacked, "wb") as out:
-                    shutil.copyfileobj(tar.extractfile(member), out)
-                if why := fault(check, unpacked):
-                    broken.append(f"{member.name} {why}")
-                    continue
+            if member.isfile() and (path := homes.get(member.name)):
+                with private_folder(path) as temporary:
+                    with open(temporary / path.name, "wb") as out:
+                        shutil.copyfileobj(tar.extractfile(member), out)
+                    os.replace(temporary / path.name, path)
                 placed.append(member.name)
-                if fault(check, path) or path.stat().st_size < unpacked.stat().st_size:
-                    os.replace(unpacked, path)
-    return placed, broken
+    return placed

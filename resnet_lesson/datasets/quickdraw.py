@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,35 +30,19 @@ def quickdraw(classes: Sequence[str] = STUDY, per_class: int = 500, root: Path |
     """The first `per_class` drawings of each class: uint8 (N, 28, 28, 1), 255 ink on 0, class by class as asked.
 
     Each class is read from `root`/quickdraw/CLASS.npy, also from a whole published file. Of a class that is not there,
-    is damaged, or has fewer drawings, the first `per_class` are fetched (392 kB for 500) and kept. The environment
-    variable RESNET_LESSON_QUICKDRAW_URL, the address of a folder with such files, takes the place of Google's.
+    is damaged, or has fewer drawings, the first `per_class` are fetched (392 kB for 500) and kept.
 
-    Raises ValueError for a class that QuickDraw does not have, no class, or less than 1 drawing; LessonError when
-    drawings are neither there nor to be had, or cannot be written.
+    Raises ValueError for a class that QuickDraw does not have; LessonError when drawings are neither there nor to be
+    had, or cannot be written.
     Source: Google, The Quick, Draw! Dataset, CC BY 4.0; https://github.com/googlecreativelab/quickdraw-dataset
     """
     classes, folder = tuple(classes), Path(root) / "quickdraw"
-    if not classes or per_class < 1:
-        raise ValueError(f"quickdraw gives 1 drawing or more of 1 class or more, not {per_class} of {len(classes)}.")
     if strange := [name for name in classes if name not in names()]:
         every = "`from resnet_lesson.datasets.quickdraw import names; names()` lists them."
         raise ValueError(f"{unknown('QuickDraw class', strange[0], names())} {every}")
-    drawings: dict[str, np.ndarray] = {}
-    lacking: dict[str, str] = {}  # class name: why
-    for name in classes:
-        try:
-            drawings[name] = kept(folder / f"{name}.npy", per_class)
-        except Unusable as why:
-            lacking[name] = str(why)
-    try:
-        for name in tqdm(lacking, desc="QuickDraw", unit="class", disable=not lacking):
-            drawings[name] = _fetch(folder / f"{name}.npy", per_class, lacking[name])
-    except OSError as error:
-        raise LessonError(
-            f"QuickDraw's drawings cannot be written to {folder} ({error.strerror or error}): free "
-            f"{len(lacking) * per_class * PIXELS / 1e6:.1f} MB there or name another folder, quickdraw(root=...)."
-        ) from error
-    images = torch.from_numpy(np.concatenate([drawings[name] for name in classes])).view(-1, SIDE, SIDE, 1)
+    paths = [folder / f"{name}.npy" for name in classes]
+    drawings = [_kept_or_fetched(path, per_class) for path in tqdm(paths, "QuickDraw", unit="class", delay=1)]
+    images = torch.from_numpy(np.concatenate(drawings)).view(-1, SIDE, SIDE, 1)
     return Dataset("quickdraw", images, torch.arange(len(classes)).repeat_interleave(per_class), classes)
 
 
@@ -69,13 +54,10 @@ def names() -> tuple[str, ...]:
 
 def kept(path: Path, n: int) -> np.ndarray:
     """The first `n` drawings of a .npy file here, uint8 (n, 784). Raises Unusable where it does not hold them."""
-    try:
-        with open(path, "rb") as file:
-            return _first(file.read(HEADER + n * PIXELS), n)
-    except FileNotFoundError as error:
-        raise Unusable("is missing") from error
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror or error})") from error
+    if not path.is_file():
+        raise Unusable("is missing")
+    with open(path, "rb") as file:
+        return _first(file.read(HEADER + n * PIXELS), n)
 
 
 def _first(content: bytes, n: int) -> np.ndarray:
@@ -84,31 +66,27 @@ def _first(content: bytes, n: int) -> np.ndarray:
     try:
         np.lib.format.read_magic(file)
         shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
-    except Exception as error:  # numpy's reader evaluates the header; a damaged one can raise nearly anything
-        raise Unusable("is no .npy file of drawings") from error
-    if shape[1:] != (PIXELS,) or dtype != np.uint8 or by_column:
-        raise Unusable(f"holds {dtype} {shape}, not uint8 (drawings, {PIXELS}) row by row")
-    if shape[0] < n:
-        raise Unusable(f"holds {shape[0]:,} drawings, not {n:,}")
-    pixels = file.read(n * PIXELS)
-    if len(pixels) < n * PIXELS:
-        raise Unusable("breaks off before the last drawing asked for")
-    return np.frombuffer(pixels, np.uint8).reshape(n, PIXELS)
+        if (shape[1:], by_column, dtype) == ((PIXELS,), False, np.uint8):
+            return np.frombuffer(file.read(n * PIXELS), np.uint8).reshape(n, PIXELS)
+    except Exception:  # numpy's reader evaluates the header; a damaged one can raise nearly anything
+        pass
+    raise Unusable(f"does not hold {n:,} drawings")
 
 
-def _fetch(path: Path, n: int, why_not_here: str) -> np.ndarray:
-    """The first `n` drawings of a class, from the server and then kept at `path`. Raises LessonError."""
-    address = os.environ.get("RESNET_LESSON_QUICKDRAW_URL") or URL
+def _kept_or_fetched(path: Path, n: int) -> np.ndarray:
+    """The first `n` drawings of a class, from `path` or else from the server; these are kept there."""
+    with suppress(Unusable):
+        return kept(path, n)
     size = HEADER + n * PIXELS
     try:
-        with answer(f"{address.rstrip('/')}/{path.name}", Range=f"bytes=0-{size - 1}") as response:
+        with answer(f"{URL}/{path.name}", Range=f"bytes=0-{size - 1}") as response:
             # A server that knows no ranges begins to send the whole file; the connection is cut when this is read.
             drawings = _first(response.raw.read(size), n)
     except Unusable as why:
         raise LessonError(
-            f"QuickDraw's {path.name} could not be fetched: {host_of(address)}: {why}. In {path.parent} it "
-            f"{why_not_here}. Copy such files there from somebody who has them (a USB stick will do), run this again "
-            f"when online, or use doodles10(), generated drawings that need no download."
+            f"QuickDraw's {path.name} could not be fetched: {host_of(URL)}: {why}. Copy such files to {path.parent} "
+            f"from somebody who has them (a USB stick will do), run this again when online, or use doodles10(), "
+            f"generated drawings that need no download."
         ) from why
     with private_folder(path) as temporary:
         np.save(temporary / path.name, drawings)

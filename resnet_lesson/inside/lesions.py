@@ -28,7 +28,7 @@ def blocks_of(network: ResNet) -> dict[str, nn.Module]:
     if not isinstance(network, ResNet):
         raise TypeError(
             f"Lesions are made in networks of this course, not in {type(network).__name__}: give the network itself, "
-            "before it is compiled or made parallel; torchvision's weights fit into one of ours with load_weights."
+            "before it is compiled or made parallel; torchvision's weights fit into one of ours by from_torchvision."
         )
     return {f"stages.{i}.{j}": block for i, stage in enumerate(network.stages) for j, block in enumerate(stage)}
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from ..errors import LessonError
 from ..models.family import StochasticResidual
-from ..models.memory import RecomputedStages
 
 WARM_UP = 3  # calls; in these, libraries choose their kernels and the optimiser makes its buffers
 
@@ -20,12 +19,11 @@ WARM_UP = 3  # calls; in these, libraries choose their kernels and the optimiser
 def repeats_itself(network: nn.Module) -> bool:
     """Whether every step of the network does the same operations, as far as this package can tell.
 
-    It leaves out no blocks at random, recomputes none (that reads the random state), and has no hooks, which a replay
-    would not call.
+    It leaves out no blocks at random and has no hooks, which a replay would not call.
     """
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return not any(
-        isinstance(module, (StochasticResidual, RecomputedStages)) or any(getattr(module, kind) for kind in hooks)
+        isinstance(module, StochasticResidual) or any(getattr(module, kind) for kind in hooks)
         for module in network.modules()
     )
 

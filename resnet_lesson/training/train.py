@@ -87,7 +87,7 @@ def _is_captured(asked: bool | None, network: nn.Module, device: torch.device) -
     if asked and not possible:
         raise ValueError(
             "A step can be captured only on a GPU, in a single process, and where the network leaves out no blocks at "
-            "random, recomputes none and has no hooks: leave `captured` out."
+            "random and has no hooks: leave `captured` out."
         )
     return possible and getattr(network, "spec", None) is not None if asked is None else asked
 

@@ -46,12 +46,11 @@ def test_train_records_the_run_and_does_it_once(capsys, tmp_path):
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == written
 
 
-def test_recomputation_and_visdom_are_asked_for(capsys, tmp_path, monkeypatch):
-    recomputed, drawn = [], []
-    monkeypatch.setattr(train, "recompute", recomputed.append)
+def test_visdom_is_asked_for(capsys, tmp_path, monkeypatch):
+    drawn = []
     monkeypatch.setattr(train, "VisdomWindows", lambda port: lambda run: drawn.append((port, run.final("iteration"))))
-    assert call(capsys, *TINY, "--visdom", "9000", "--recompute", "--out", str(tmp_path / "run"))[0] == 0
-    assert drawn[-1] == (9000, 3) and [network.spec["name"] for network in recomputed] == ["resnet8"]
+    assert call(capsys, *TINY, "--visdom", "9000", "--out", str(tmp_path / "run"))[0] == 0
+    assert drawn[-1] == (9000, 3)
 
 
 def test_the_lines_of_the_readme_and_contributing_train_into_the_readers_folder(capsys, mine, monkeypatch):
@@ -91,7 +90,6 @@ def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
         ("train --network plain20 --seed -1", "a whole number from 0 to 4,294,967,295, not -1"),
         ("train --network plain20 --device gpu", "choose cpu, cuda or mps"),
         (f"train --network resnet8 --dataset shapes10 --out {shipped()}/mine", "where the course's own records are"),
-        ("cost resnet9999992", "would have 9,999,992 layers"),
         ("runs my-run", "no recorded run 'my-run'"),
         ("runs --figure curves.bmp", "not supported"),
         ("runs --figure /dev/null/curves.png", "/dev/null/curves.png: Not a directory"),

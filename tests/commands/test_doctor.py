@@ -95,7 +95,6 @@ def test_a_full_disk_and_a_folder_of_somebody_else(monkeypatch, tmp_path):
 
 
 def test_data_that_is_missing_damaged_or_there(tmp_path, monkeypatch):
-    monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", "http://127.0.0.1:9/x")  # the doctor only looks
     assert found("CIFAR-10", tmp_path).level == "--"
     (tmp_path / cifar10.CIFAR10_FOLDER).mkdir()
     (tmp_path / cifar10.CIFAR10_FOLDER / "data_batch_1").write_bytes(b"half")

@@ -6,8 +6,6 @@ import pytest
 import torch
 from support.paths import REPO
 
-from resnet_lesson import shapes10
-
 sys.path.insert(0, str(REPO / "benchmarks"))
 
 import throughput  # noqa: E402
@@ -15,15 +13,11 @@ import throughput  # noqa: E402
 ROW = {"usual": 100.0, "ours": 160.0, "ratio": 1.6, "input": 0.01}
 
 
-def test_both_ways_run_on_the_same_images(tmp_path, monkeypatch):
+def test_both_ways_run(monkeypatch):
     monkeypatch.setattr(throughput.machine, "keep_freed_memory", lambda: None)  # not in this process
-    throughput.write_files(tmp_path, 100)
-    files, data = throughput.Files(tmp_path), shapes10(100, size=32)
-    by_place = {image.tobytes(): label for image, label in zip(files.data, files.targets, strict=True)}
-    assert len(files) == 100 and tuple(files.classes) == data.classes
-    assert [by_place[image.numpy().tobytes()] for image in data.images] == data.labels.tolist()
-    assert next(throughput.usual(8, tmp_path, throughput.QUICK)) > 0
-    whole, batch = next(throughput.ours(8, tmp_path, throughput.QUICK))
+    monkeypatch.setattr(throughput, "BATCH", 8)
+    assert next(throughput.usual(8, 2, images=100)) > 0
+    whole, batch = next(throughput.ours(8, 2, images=100))
     assert whole > batch > 0
 
 
@@ -46,6 +40,5 @@ def test_it_exits_by_its_bounds(monkeypatch, capsys, ratio, status):
     monkeypatch.setattr(throughput.machine, "pick_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(throughput.machine, "pick_precision", lambda device: "float32")
     monkeypatch.setattr(throughput, "measure", lambda *_: ROW | {"ratio": ratio})
-    monkeypatch.setattr(throughput, "write_files", lambda *_: None)
-    assert throughput.main([]) == status
+    assert throughput.main() == status
     assert capsys.readouterr().out.count("times the usual speed") == 2 * status  # 20 and 56 layers

@@ -144,14 +144,6 @@ def test_on_paper_nothing_is_dark_cut_off_or_for_clicking(visit):
         pre.scrollWidth > pre.clientWidth + 1).length""") == 0  # fmt: skip
 
 
-def test_a_figure_keeps_its_white_ground_in_the_dark(visit):
-    page = visit("03_residual_block")
-    page.emulate_media(color_scheme="dark")
-    ground = "element => getComputedStyle(element).backgroundColor"
-    assert page.locator("body").evaluate(ground) == "rgb(13, 17, 23)"
-    assert page.locator("img").first.evaluate(ground) == "rgb(255, 255, 255)"
-
-
 def trial(folder, cell):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A title"), cell])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

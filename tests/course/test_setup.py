@@ -144,30 +144,3 @@ def test_a_wrong_python_gets_one_line_and_leaves_venv_alone(make, python):
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert line.startswith("This course needs Python 3.11, 3.12 or 3.13.") and done.returncode != 0
     assert log == make("setup")[1] == []
-
-
-@pytest.mark.parametrize("fails", ["nothing", "--nbval", "pytest -n"])
-def test_make_test_runs_tests_and_notebooks_and_fails_if_either_does(make, fails):
-    done, log = make("test", when=f'case "$*" in *"{fails}"*) exit 1 ;; esac')
-    assert [("--nbval" in line, "notebooks/" in line) for line in log[4:]] == [(False, False), (True, True)]
-    assert (done.returncode == 0) == (fails == "nothing")
-
-
-def test_course_makes_a_page_again_only_when_something_changed(make):
-    (make.project / "notebooks").mkdir()
-    (make.project / "notebooks" / "00_first.ipynb").touch()
-    page = 'mkdir -p build; case "$*" in *--cont*) touch build/index.html ;; tools*) touch build/00_first.html ;; esac'
-    both = ["3.12.1 tools/course.py notebooks/00_first.ipynb", "3.12.1 tools/course.py --contents"]
-    assert make("course", when=page)[1][4:] == both
-    assert make("course", when=page)[1] == []
-    (make.project / "resnet_lesson" / "new.py").touch()
-    assert make("course", when=page)[1] == both
-
-
-def test_clean_leaves_data_alone(make):
-    for name in (".venv/x", "build/x", "data/cifar"):
-        (make.project / name).parent.mkdir(parents=True)
-        (make.project / name).touch()
-    make("clean")
-    assert (make.project / "data/cifar").exists()
-    assert not (make.project / ".venv").exists() and not (make.project / "build").exists()

@@ -9,8 +9,6 @@ from resnet_lesson.datasets import download
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.delenv("RESNET_LESSON_CIFAR10_URL", raising=False)
-    monkeypatch.delenv("RESNET_LESSON_QUICKDRAW_URL", raising=False)
     for name, value in {"SLOW": 100_000, "PATIENCE": 0.3, "TIMEOUT": (2, 0.5)}.items():
         monkeypatch.setattr(download, name, value)
 

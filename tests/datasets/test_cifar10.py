@@ -81,13 +81,12 @@ def assert_right(pair):
         assert data.labels.tolist() == [label for part in parts for label in part[b"labels"]]
 
 
-def test_from_nothing_also_from_a_server_of_the_class(server, tmp_path, monkeypatch, mirror):
+def test_from_nothing_and_then_without_asking_anybody(server, tmp_path, mirror):
     root = tmp_path / "deep" / "data"
-    monkeypatch.setenv("RESNET_LESSON_CIFAR10_URL", f"{server.url}/missing/{NAME} {mirror}")
-    assert_right(cifar10(str(root)))
-    assert listing(root) == WHOLE  # the archive is not kept
-    assert_right(cifar10(root, [mirror]))
-    assert len(server.asked) == 2
+    for _ in range(2):
+        assert_right(cifar10(str(root), [f"{server.url}/missing/{NAME}", mirror]))
+        assert listing(root) == WHOLE  # the archive is not kept
+        assert len(server.asked) == 2
 
 
 def test_what_torchvision_has_put_there_is_taken_without_asking_anybody(server, tmp_path, monkeypatch, mirror):
@@ -106,14 +105,12 @@ def test_an_archive_that_was_there_is_used_if_it_is_whole_and_stays(server, tmp_
 
 
 @pytest.mark.parametrize("name, damage", [("data_batch_1", "changed"), ("data_batch_4", "gone"), ("test_batch", "cut")])
-def test_a_damaged_file_is_fetched_again_and_the_others_stay(server, tmp_path, mirror, name, damage):
+def test_a_damaged_file_is_fetched_again(server, tmp_path, mirror, name, damage):
     content = {"changed": SMALL[name][:-1] + b"!", "cut": SMALL[name][:99], "gone": b""}[damage]
     folder = put(tmp_path, **{name: content})
     if damage == "gone":
         (folder / name).unlink()
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != name}
     assert_right(cifar10(tmp_path, [mirror]))
-    assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != name}
     assert (folder / name).read_bytes() == SMALL[name] and listing(tmp_path) == WHOLE
 
 

@@ -22,17 +22,19 @@ def made(images=IMAGES, labels=LABELS):
         ({"images": IMAGES.permute(0, 3, 1, 2)}, r"uint8 \(12, 3, 8, 8\) on cpu\. images\.permute\(0, 2, 3, 1\)"),
         ({"images": IMAGES.numpy()}, "this is a ndarray"),
         ({"images": IMAGES.to("meta")}, "on the CPU.* on meta"),
-        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "mine holds no images"),
-        ({"labels": LABELS[:11]}, r"int64 tensor \(12,\) .* one label for each image, and this is int64 \(11,\)"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"this is uint8 \(0, 8, 8, 3\) on cpu\."),
+        (
+            {"labels": LABELS[:11]},
+            r"int64 tensor \(12,\) .* one label from 0 to 2 for each image, and this is int64 \(11,\)",
+        ),
         ({"labels": LABELS.int()}, r"this is int32 \(12,\)"),
-        ({"labels": LABELS + 1}, "run from 1 to 3, but with 3 classes they must be from 0 to 2"),
-        ({"labels": LABELS - 1}, "run from -1 to 1"),
+        ({"labels": LABELS + 1}, "from 0 to 2 for each image, and this is .* from 1 to 3"),
+        ({"labels": LABELS - 1}, "this is .* from -1 to 1"),
     ],
 )
 def test_what_is_no_set_of_labelled_images_is_refused_in_words(change, message):
-    with pytest.raises(LessonError, match=message) as caught:
+    with pytest.raises(LessonError, match=f"of mine must be .*{message}"):
         made(**change)
-    assert "of mine" in str(caught.value) or str(caught.value).startswith("mine")
 
 
 LAYOUTS = {
@@ -68,9 +70,8 @@ def test_take_gives_the_first_images_with_a_checksum_of_their_own():
     assert torch.equal(first.images, IMAGES[:7]) and torch.equal(first.labels, LABELS[:7])
     assert first.classes == data.classes and first.sha256 != data.sha256
     assert len(data.take(100)) == 12
-    for n in (0, -3):
-        with pytest.raises(ValueError, match=f"1 image or more, not {n}"):
-            data.take(n)
+    with pytest.raises(LessonError, match="The images of mine"):
+        data.take(0)
 
 
 def test_split_takes_the_first_of_each_class_and_leaves_the_others_in_order(per_class=10):
@@ -86,5 +87,3 @@ def test_split_takes_the_first_of_each_class_and_leaves_the_others_in_order(per_
 def test_split_needs_more_images_of_each_class_than_it_takes():
     with pytest.raises(LessonError, match=r"^shapes10 has 9 of \w+, so split\(9\) leaves none .* larger set\.$"):
         shapes10(95).split(9)
-    with pytest.raises(ValueError, match="1 image of each class or more, not 0"):
-        made().split(0)

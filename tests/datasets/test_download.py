@@ -9,7 +9,7 @@ import pytest
 from support.web import listing
 
 from resnet_lesson.datasets import download
-from resnet_lesson.datasets.download import Unusable, fetch, unpack
+from resnet_lesson.datasets.download import fetch, unpack
 from resnet_lesson.errors import LessonError
 
 NAME = "file.tar.gz"
@@ -46,8 +46,7 @@ def test_the_first_mirror_that_works_is_the_only_one_asked(server, tmp_path, cap
         ("stalls", "stalled"),
         ("slow", "slow, "),
         ("truncates", "broke off before the end of the file"),
-        ("lies", "wrong checksum"),
-        ("page", "sent a web page instead of the file"),
+        ("lies", "sent something else than the published file"),
         ("missing", "answered 404 Not Found"),
     ],
 )
@@ -78,8 +77,7 @@ def test_where_no_mirror_delivers_nothing_changes(server, refusing, tmp_path, ca
 def test_a_file_that_is_there_is_used_if_right_and_replaced_if_wrong(server, tmp_path, there, requests):
     (tmp_path / NAME).write_bytes(there)
     get(server, ["good"], tmp_path / NAME)
-    assert asked(server) == requests
-    assert (tmp_path / NAME).read_bytes() == CONTENT and listing(tmp_path) == [NAME]
+    assert asked(server) == requests and (tmp_path / NAME).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
@@ -94,25 +92,6 @@ def test_ctrl_c_and_a_full_disk_leave_nothing_and_no_other_mirror_is_asked(serve
     assert asked(server) == ["good"] and listing(tmp_path) == []
 
 
-def tar(path, members):
-    """A tar of these: name to content, or to the type and target of what is no file."""
-    with tarfile.open(path, "w") as out:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            if isinstance(content, tuple):
-                info.type, info.linkname = content
-            else:
-                info.size = len(content)
-            out.addfile(info, None if isinstance(content, tuple) else io.BytesIO(content))
-    return path
-
-
-def no_evil(path):
-    """A check for `unpack`."""
-    if not path.is_file() or b"evil" in path.read_bytes():
-        raise Unusable("is evil")
-
-
 def test_an_archive_puts_files_only_where_they_belong(tmp_path):
     outside, root = tmp_path / "outside", tmp_path / "root"
     outside.mkdir()
@@ -122,20 +101,18 @@ def test_an_archive_puts_files_only_where_they_belong(tmp_path):
         ("set/a", (tarfile.LNKTYPE, "../../outside/a")),
         ("set/a", (tarfile.CHRTYPE, "")),
         ("set/b", b"right"),
-        ("set/c", b"evil"),
         ("set/../../outside/b", b"outside"),
         (str(outside / "b"), b"outside"),
         ("set/stranger", b"not asked for"),
     ]
-    home = {f"set/{name}": root / "set" / name for name in "abc"}.get
-    assert unpack(tar(tmp_path / "x.tar", members), home, no_evil) == (["set/b"], ["set/c is evil"])
+    with tarfile.open(tmp_path / "x.tar", "w") as out:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, tuple):
+                info.type, info.linkname = content
+            else:
+                info.size = len(content)
+            out.addfile(info, None if isinstance(content, tuple) else io.BytesIO(content))
+    assert unpack(tmp_path / "x.tar", {f"set/{name}": root / "set" / name for name in "abc"}) == ["set/b"]
     assert listing(tmp_path) == ["outside", "root", "root/set", "root/set/b", "x.tar"]
     assert (root / "set" / "b").read_bytes() == b"right"
-
-
-@pytest.mark.parametrize("there, after", [(b"old", b"right"), (b"evil and long", b"right"), (b"right, and more", None)])
-def test_what_is_right_and_not_smaller_stays(tmp_path, there, after):
-    place = tmp_path / "a"
-    place.write_bytes(there)
-    unpack(tar(tmp_path / "x.tar", [("a", b"right")]), {"a": place}.get, no_evil)
-    assert place.read_bytes() == (after or there)

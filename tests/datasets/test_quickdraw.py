@@ -4,7 +4,6 @@ import io
 import pickle
 import re
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from support.paths import REPO
 from support.web import listing
 
 from resnet_lesson import LessonError, quickdraw
-from resnet_lesson.datasets.quickdraw import STUDY, URL, names
+from resnet_lesson.datasets import quickdraw as module
+from resnet_lesson.datasets.quickdraw import STUDY, names
 
 FULL = 392_128  # bytes: a header of 128 and 500 drawings
 
@@ -41,15 +41,10 @@ def serve(server, monkeypatch):
 
     def serve(behaviour, **files):
         server.files.update({f"{name}.npy": content for name, content in files.items()})
-        monkeypatch.setenv("RESNET_LESSON_QUICKDRAW_URL", f"{server.url}/{behaviour}/")
+        monkeypatch.setattr(module, "URL", f"{server.url}/{behaviour}")
 
     serve("good", **{name: npy(drawings(name)) for name in STUDY})
     return serve
-
-
-@pytest.fixture
-def offline(refusing, monkeypatch):
-    monkeypatch.setenv("RESNET_LESSON_QUICKDRAW_URL", refusing)
 
 
 def put(root, **contents):
@@ -68,16 +63,13 @@ def assert_right(data, classes, n):
         assert np.array_equal(data.images[data.labels == k].numpy().reshape(n, 784), drawings(name)[:n])
 
 
-def test_the_study_is_one_request_of_392_kb_per_class_and_is_kept(serve, server, tmp_path, capfd):
+def test_the_study_is_one_request_of_392_kb_per_class_and_is_kept(serve, server, tmp_path):
     assert_right(quickdraw(root=tmp_path), STUDY, 500)
     assert server.asked == [("good", f"{name}.npy", f"bytes=0-{FULL - 1}") for name in STUDY]
     assert listing(tmp_path) == sorted(["quickdraw", *(f"quickdraw/{name}.npy" for name in STUDY)])
     assert np.array_equal(np.load(tmp_path / "quickdraw" / "spoon.npy"), drawings("spoon")[:500])
-    out, err = capfd.readouterr()
-    assert out == "" and "10/10" in err
     assert_right(quickdraw(["spoon", "apple"], 20, str(tmp_path)), ["spoon", "apple"], 20)
     assert len(server.asked) == len(STUDY), "nothing is asked for twice"
-    assert capfd.readouterr() == ("", ""), "no bar"
 
 
 @pytest.mark.parametrize("header", [80, 96, 128])
@@ -87,9 +79,7 @@ def test_headers_as_numpy_has_written_them_and_servers_without_ranges(serve, tmp
     assert_right(quickdraw(["apple"], 500, tmp_path), ["apple"], 500)
 
 
-@pytest.mark.parametrize(
-    "behaviour, why", [("missing", "answered 404"), ("truncates", "breaks off"), ("stalls", "sta")]
-)
+@pytest.mark.parametrize("behaviour, why", [("missing", "answered 404"), ("truncates", "does not"), ("stalls", "sta")])
 def test_a_bad_server_ends_in_one_line_and_leaves_what_is_whole(serve, server, tmp_path, behaviour, why):
     quickdraw(["spoon"], 700, tmp_path)
     serve(behaviour)
@@ -110,93 +100,67 @@ class Hostile:
 
 GOOD = drawings("apple")
 BAD_FILES = {
-    "text": (b"This is no drawing. " * 50_000, "is no .npy file of drawings"),
-    "no Python": (npy(GOOD).replace(b"False", b"F(l)["), "is no .npy file of drawings"),
-    "a pickle": (pickle.dumps(Hostile()), "is no .npy file of drawings"),
-    "objects": (npy(np.array([Hostile()] * 700), allow_pickle=True), "holds object (700,), not uint8 (drawings, 784)"),
-    "columns": (npy(np.asfortranarray(GOOD)), "holds uint8 (700, 784), not uint8"),
-    "fewer": (npy(GOOD[:499]), "holds 499 drawings, not 500"),
-    "cut": (npy(GOOD)[:200_000], "breaks off before the last drawing asked for"),
+    "text": b"This is no drawing. " * 50_000,
+    "no Python": npy(GOOD).replace(b"False", b"F(l)["),
+    "a pickle": pickle.dumps(Hostile()),
+    "objects": npy(np.array([Hostile()] * 700), allow_pickle=True),
+    "columns": npy(np.asfortranarray(GOOD)),
+    "fewer": npy(GOOD[:499]),
+    "cut": npy(GOOD)[:200_000],
 }
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)
 def test_what_is_not_the_drawings_is_neither_kept_from_a_server_nor_taken_from_the_folder(serve, tmp_path, kind):
-    content, why = BAD_FILES[kind]
-    folder = put(tmp_path, apple=content)
-    serve("good", apple=content)
-    with pytest.raises(LessonError, match=re.escape(why)):
+    folder = put(tmp_path, apple=BAD_FILES[kind])
+    serve("good", apple=BAD_FILES[kind])
+    with pytest.raises(LessonError, match="does not hold 500 drawings"):
         quickdraw(["apple"], 500, tmp_path)
-    assert (folder / "apple.npy").read_bytes() == content
+    assert (folder / "apple.npy").read_bytes() == BAD_FILES[kind]
     serve("good", apple=npy(GOOD))
     assert_right(quickdraw(["apple"], 500, tmp_path), ["apple"], 500)
     assert np.array_equal(np.load(folder / "apple.npy"), GOOD[:500]) and listing(folder) == ["apple.npy"]
 
 
-def test_a_whole_published_file_is_used_as_it_is_also_offline(offline, tmp_path):
+def test_a_whole_published_file_is_used_as_it_is_also_offline(refusing, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "URL", refusing)
     folder = put(tmp_path, apple=npy(drawings("apple"), 80))
     assert_right(quickdraw(["apple"], 20, tmp_path), ["apple"], 20)
     assert (folder / "apple.npy").read_bytes() == npy(drawings("apple"), 80)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
-def test_the_file_in_place_is_never_half_written(serve, tmp_path, monkeypatch, error):
+def test_on_a_full_disk_the_file_in_place_is_never_half_written(serve, tmp_path, monkeypatch):
     folder = put(tmp_path, apple=npy(drawings("apple", 100)))
 
     def half(path, array):
         Path(path).write_bytes(b"half")
-        raise error
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", half)
-    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else LessonError) as caught:
+    with pytest.raises(LessonError, match=r"cannot be written \(No space left on device\): free some room"):
         quickdraw(["apple"], 500, tmp_path)
-    assert isinstance(error, KeyboardInterrupt) or "(No space left on device): free 0.4 MB there" in str(caught.value)
     assert np.load(folder / "apple.npy").shape == (100, 784) and listing(folder) == ["apple.npy"]
 
 
-def test_two_at_once_do_not_meet(serve, server, tmp_path):
-    serve("together")
-    with ThreadPoolExecutor(2) as pool:
-        for data in pool.map(lambda n: quickdraw(["apple", "spoon"], n, tmp_path), (200, 300)):
-            assert_right(data, ["apple", "spoon"], len(data) // 2)
-    assert listing(tmp_path) == ["quickdraw", "quickdraw/apple.npy", "quickdraw/spoon.npy"]
-
-
 def test_the_345_published_classes_are_known():
-    assert (
-        len(set(names())) == 345 and URL.startswith("https://") and URL.endswith("quickdraw_dataset/full/numpy_bitmap")
-    )
-    assert {*STUDY, "The Mona Lisa", "t-shirt", "zigzag"} < set(names())
+    assert len(set(names())) == 345 and {*STUDY, "The Mona Lisa", "t-shirt", "zigzag"} < set(names())
     assert not any(re.search(r"[/\\.#?%]|^\s|\s$", name) for name in names()), "each is a file's name and an address"
     packages = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     assert packages["resnet_lesson.datasets"] == ["*.txt"], "the list is installed with the package"
 
 
-@pytest.mark.parametrize(
-    "classes, n, message",
-    [
-        ([], 500, "1 drawing or more of 1 class or more, not 500 of 0"),
-        (["apple"], 0, "1 drawing or more of 1 class or more, not 0 of 1"),
-        (["wine-bottle"], 500, r"no QuickDraw class 'wine-bottle'\. Did you mean 'wine bottle'.* There are 345\."),
-        (["../apple"], 500, r"no QuickDraw class '\.\./apple'"),
-    ],
-)
-def test_wrong_wishes_are_refused_in_words_before_anything_is_asked(serve, server, tmp_path, classes, n, message):
-    with pytest.raises(ValueError, match=message):
-        quickdraw(classes, n, tmp_path)
+def test_a_class_that_does_not_exist_is_refused_before_anything_is_asked(serve, server, tmp_path):
+    with pytest.raises(ValueError, match=r"no QuickDraw class 'wine-bottle'\. Did you mean 'wine bottle'.* are 345\."):
+        quickdraw(["apple", "wine-bottle"], 500, tmp_path)
     assert server.asked == [] and listing(tmp_path) == []
 
 
-def test_data_quickdraw_puts_classes_in_place(serve, tmp_path, capsys):
+def test_data_quickdraw_puts_classes_in_place_or_says_what_is_wrong(serve, refusing, monkeypatch, tmp_path, capsys):
     words = ["data", "--quickdraw", "wine bottle, panda", "--per-class", "600", "--root", str(tmp_path)]
     status, out, _ = call(capsys, *words)
     assert status == 0 and out == f"QuickDraw is in {tmp_path}: 600 drawings of each of wine bottle, panda.\n"
     assert np.load(tmp_path / "quickdraw" / "wine bottle.npy").shape == (600, 784)
-
-
-@pytest.mark.parametrize(
-    "words, message", [(["--quickdraw", "aple"], "mean 'apple'"), (["--quickdraw"], "no connection")]
-)
-def test_data_says_in_one_line_what_is_wrong(offline, tmp_path, capsys, words, message):
-    status, out, error = call(capsys, "data", *words, "--root", str(tmp_path))
-    assert status == 2 and message in error and out == "" and "Traceback" not in error
+    monkeypatch.setattr(module, "URL", refusing)
+    assert call(capsys, *words)[0] == 0, "what is there is taken"
+    status, out, error = call(capsys, "data", "--quickdraw", "--root", str(tmp_path))
+    assert status == 2 and "no connection" in error and out == "" and "Traceback" not in error

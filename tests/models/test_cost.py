@@ -3,7 +3,6 @@
 import pytest
 import torch
 from support.state import is_as_before, state_of
-from torch import nn
 
 from resnet_lesson.models.cost import cost_of
 from resnet_lesson.models.networks import build
@@ -24,6 +23,7 @@ def cost(name, input_shape=CIFAR, **options):
         ("resnet20", {"shortcut": "B"}, 0.040813),
         ("resnet110", {}, 0.25289),
         ("wrn28_10", {}, 5.243),
+        ("lab10_6", {}, 0.27727),
         # torchvision's
         ("resnet18", {}, 1.814),
         ("resnet34", {}, 3.664),
@@ -42,12 +42,6 @@ def cost(name, input_shape=CIFAR, **options):
 def test_networks_cost_what_the_papers_and_torchvision_give(name, options, gmacs):
     shape = IMAGENET if gmacs > 1 and name != "wrn28_10" else CIFAR
     assert cost(name, shape, **options).macs / 1e9 == pytest.approx(gmacs, rel=5e-4)
-
-
-def test_the_networks_compared_in_notebook_09_cost_as_much_as_resnet20():
-    names = ("preresnet20", "wrn10_2", "narrow_resnext20", "seresnet20", "resnet20d", "sdresnet20")
-    costs = {name: cost(name).macs / 40_551_040 for name in names}
-    assert all(0.98 < share < 1.1 for share in costs.values()), costs
 
 
 @pytest.mark.parametrize("name, shape", [("resnet20", CIFAR), ("lab10_6", (3, 31, 25)), ("resnext11_2x8d", CIFAR)])
@@ -80,15 +74,9 @@ def test_network_is_not_changed():
     assert is_as_before(network, before) and torch.equal(torch.get_rng_state(), random)
 
 
-@pytest.mark.parametrize("module, macs", [(nn.Conv2d(4, 8, 3, 2, groups=2), 8 * 3 * 3 * 18), (nn.Linear(8, 5), 1280)])
-def test_single_layer_is_counted_as_its_own_only_layer(module, macs):
-    assert [layer.macs for layer in cost_of(module, (4, 8, 8)).layers] == [macs]
-
-
-@pytest.mark.parametrize("shape", [(32, 32), (1, 3, 32, 32)])
-def test_shape_that_is_not_channels_height_width_is_refused(shape):
+def test_shape_that_is_not_channels_height_width_is_refused():
     with pytest.raises(ValueError, match=r"\(channels, height, width\)"):
-        cost_of(build("resnet8"), shape)
+        cost_of(build("resnet8"), (1, 3, 32, 32))
 
 
 def test_printed_table_has_a_row_for_each_layer_and_the_total():

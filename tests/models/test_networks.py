@@ -2,13 +2,12 @@
 
 import functools
 import json
-import re
 
 import pytest
 import torch
 from torch import nn
 
-from resnet_lesson.models.blocks import BasicBlock, Bottleneck, PlainBlock
+from resnet_lesson.models.blocks import Bottleneck
 from resnet_lesson.models.networks import build, label, names
 from resnet_lesson.models.resnet import ResNet
 
@@ -49,16 +48,6 @@ def test_every_name_of_the_list_builds_a_network_and_says_so(name):
     assert network.spec == {"name": name, "seed": None, "options": {}}
 
 
-@pytest.mark.parametrize("name", ["resnet8", "plain14", "plain34", "plain50", "resnet110", "lab10_6", *TORCHVISION])
-def test_a_name_gives_the_depth_in_weighted_layers(name):
-    layers = [
-        n
-        for n, module in on_meta(name).named_modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and "shortcut" not in n  # as the paper counts
-    ]
-    assert len(layers) == (50 if name == "lab10_6" else int(re.search(r"\d+", name)[0]))
-
-
 @pytest.mark.parametrize(
     "name, options, count",
     [
@@ -66,6 +55,7 @@ def test_a_name_gives_the_depth_in_weighted_layers(name):
         ("plain56", {}, PAPER_CIFAR[56]),
         *((name, {}, count) for name, count in TORCHVISION.items()),
         ("resnet20", {"shortcut": "B"}, 272_474),
+        ("resnet20", {"shortcut": "C"}, 283_962),
         ("resnet50", {"num_classes": 10}, 23_528_522),
         ("resnet50", {"stride_in": "1x1"}, TORCHVISION["resnet50"]),
         ("plain34", {}, 21_623_848),
@@ -77,38 +67,9 @@ def test_networks_have_the_published_number_of_parameters(name, options, count):
     assert parameters(on_meta(name, **options)) == count
 
 
-@pytest.mark.parametrize(
-    "name, block, shapes",
-    [
-        ("resnet20", BasicBlock, [(16, 32, 32), (16, 32, 32), (32, 16, 16), (64, 8, 8)]),
-        ("plain20", PlainBlock, [(16, 32, 32), (16, 32, 32), (32, 16, 16), (64, 8, 8)]),
-        ("lab10_6", Bottleneck, [(16, 32, 32), (64, 32, 32), (128, 32, 32), (256, 16, 16), (512, 8, 8)]),
-    ],
-)
-def test_small_networks_keep_the_resolution_of_small_images(name, block, shapes):
-    network = build(name).eval()
-    with torch.no_grad():
-        x = network.stem(pictures())
-        seen = [tuple(x.shape[1:])]
-        for stage in network.stages:
-            assert all(type(one) is block for one in stage)
-            x = stage(x)
-            seen.append(tuple(x.shape[1:]))
-    assert seen == shapes
-
-
 @pytest.mark.parametrize("height, width", [(4, 4), (17, 23)])
 def test_cifar_networks_take_images_of_any_size(height, width):
     assert build("resnet8", num_classes=7)(pictures(2, height, width)).shape == (2, 7)
-
-
-@pytest.mark.parametrize(
-    "name, options, projections",
-    [("resnet20", {}, 0), ("resnet20", {"shortcut": "B"}, 2), ("resnet20", {"shortcut": "C"}, 9), ("resnet50", {}, 4)],
-)
-def test_projections_by_the_shortcut_option_a_for_cifar_and_b_for_imagenet(name, options, projections):
-    network = on_meta(name, **options)
-    assert sum(isinstance(m, nn.Conv2d) for n, m in network.named_modules() if "shortcut" in n) == projections
 
 
 def test_convolutions_start_as_in_he_2015():
@@ -117,15 +78,6 @@ def test_convolutions_start_as_in_he_2015():
     for m in large:
         assert m.weight.std().item() == pytest.approx((2 / (m.out_channels * 9)) ** 0.5, rel=0.08)
         assert abs(m.weight.mean().item()) < 4 * m.weight.std().item() / m.weight.numel() ** 0.5
-
-
-@pytest.mark.parametrize("name, zero", [("resnet20", True), ("lab10_6", True), ("resnet20", False)])
-def test_zero_init_residual_starts_every_residual_function_at_zero(name, zero):
-    network = build(name, zero_init_residual=zero)
-    x = network.stem(pictures())
-    for block in [block for stage in network.stages for block in stage]:
-        assert bool(block.residual(x).any()) != zero
-        x = block(x)
 
 
 # Options and names that do not exist
@@ -152,27 +104,15 @@ def test_unknown_name_gets_a_suggestion_and_the_list(wrong, near):
         build(wrong)
 
 
-@pytest.mark.parametrize("name", ["resnet9999992", "wrn9999994_1"])
-def test_a_depth_that_would_take_hours_to_build_is_refused(name):
-    with pytest.raises(ValueError, match=f"{name} would have 9,999,99. layers, and the deepest here have 10,000"):
-        build(name)
-
-
 @pytest.mark.parametrize("name", ["", "resnet", "resnet2", "resnet21", "resnet-20", "xresnet20", "resnet20x"])
 def test_names_are_matched_as_a_whole(name):
     with pytest.raises(ValueError, match="no network"):
         build(name)
 
 
-@pytest.mark.parametrize("numbers, said", [([(2, 2, 2)], "3, 4 and 4"), ([(2, 2), (8, 16), (1,)], "2, 2 and 1")])
-def test_unequal_numbers_of_depths_widths_and_strides_are_told_apart(numbers, said):
-    with pytest.raises(ValueError, match=f"one depth, width and stride for each stage; got {said}"):
-        ResNet(Bottleneck, *numbers)
-
-
-def test_stem_width_is_the_first_width_unless_given():
-    assert on_meta("lab10_6", stem_width=24).stem.conv1.out_channels == 24
-    assert on_meta("lab10_6").stem.conv1.out_channels == 16
+def test_unequal_numbers_of_depths_widths_and_strides_are_refused():
+    with pytest.raises(ValueError, match="one depth, width and stride for each stage; got 3, 4 and 4"):
+        ResNet(Bottleneck, (2, 2, 2))
 
 
 def test_labels_are_names_as_people_write_them():
@@ -204,8 +144,3 @@ def test_spec_tells_as_json_how_the_network_was_made_and_makes_it_again(name):
     assert same_weights(network, build(spec["name"], seed=spec["seed"], **spec["options"]))
     stem = nn.Conv2d(3, 64, 1)
     assert "Conv2d" in json.loads(json.dumps(build("resnet18", stem=stem).spec))["options"]["stem"]
-
-
-def test_an_option_that_is_none_is_recorded_as_such():
-    spec = json.loads(json.dumps(build("resnet8", seed=2, stem_width=None).spec))
-    assert spec["options"] == {"stem_width": None} and build(spec["name"], **spec["options"])

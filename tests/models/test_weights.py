@@ -1,15 +1,13 @@
-"""Weights from elsewhere: torchvision's outputs and gradients, the names of well-known repositories, and refusals."""
-
-import re
+"""torchvision's weights: its outputs and gradients, there and back, and refusals."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
 
-from resnet_lesson import LessonError, build
+from resnet_lesson import build
 from resnet_lesson.models.family import dilate
-from resnet_lesson.models.weights import from_torchvision, load_weights, to_torchvision
+from resnet_lesson.models.weights import from_torchvision, to_torchvision
 
 
 def pictures(n=2, size=64):
@@ -78,15 +76,6 @@ def test_conversion_there_and_back_keeps_every_key_and_tensor(name):
     assert {key: value.shape for key, value in to_torchvision(ours).items()} == {k: v.shape for k, v in theirs.items()}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_zero_init_residual_zeroes_what_torchvision_zeroes(name):
-    theirs = torchvision.models.get_model(name, zero_init_residual=True).state_dict()
-    ours = to_torchvision(build(name, zero_init_residual=True).state_dict())
-    zero = {key for key, value in theirs.items() if not value.any()}
-    assert any(key.endswith("weight") for key in zero)
-    assert {key for key, value in ours.items() if not value.any()} == zero
-
-
 @pytest.mark.parametrize(
     "name, said",
     [
@@ -107,75 +96,3 @@ def test_to_torchvision_refuses_layers_that_torchvision_does_not_have(name, said
 def test_from_torchvision_refuses_names_that_are_not_torchvisions(key):
     with pytest.raises(ValueError, match=f"torchvision's ResNet has no weights '{key}'"):
         from_torchvision({key: torch.zeros(1)})
-
-
-# --- load_weights
-
-
-def akamasters(weights):
-    """Ours under the names of akamaster's repository; kuangliu's are the same."""
-    return {
-        re.sub(r"^stages\.(\d)", lambda match: f"layer{int(match[1]) + 1}", key.removeprefix("stem."))
-        .replace(".residual.", ".")
-        .replace("fc.", "linear."): value
-        for key, value in weights.items()
-    }
-
-
-PACKED = {
-    "as they are": lambda weights: weights,
-    "both": lambda weights: {f"module._orig_mod.{key}": value for key, value in weights.items()},
-    "in Lightning's": lambda weights: {"state_dict": {f"model.{key}": value for key, value in weights.items()}},
-    "as numpy arrays": lambda weights: {key: value.numpy() for key, value in weights.items()},
-    "in a checkpoint": lambda weights: {"epoch": 3, "state_dict": weights, "best_prec1": 91.0},
-    "in kuangliu's": lambda weights: {"net": {f"module.{key}": value for key, value in weights.items()}, "acc": 95.0},
-    "without counters": lambda weights: {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")},
-}
-
-
-@pytest.mark.parametrize("packed", PACKED)
-@pytest.mark.parametrize("names", [akamasters, to_torchvision, dict])
-def test_weights_are_loaded_by_whatever_names_they_go(names, packed):
-    weights = random_weights(build("resnet8", shortcut="B").state_dict())
-    network = build("resnet8", shortcut="B")
-    assert load_weights(network, PACKED[packed](names(weights))) is network
-    assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    "names, options, into, said",
-    [
-        (
-            akamasters,
-            {},
-            "plain8",
-            "akamaster's or kuangliu's.* not in this network, such as stages.0.0.residual.conv1",
-        ),
-        (
-            to_torchvision,
-            {"num_classes": 7},
-            "resnet8",
-            "named as in torchvision.* of another shape, such as fc.weight",
-        ),
-        (dict, {}, "resnet14", "named as in this course, are of another network.* missing, such as stages.0.1"),
-    ],
-)
-def test_weights_of_another_network_are_refused_in_one_line_and_nothing_is_loaded(names, options, into, said):
-    network = build(into, seed=0)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    with pytest.raises(LessonError, match=said) as error:
-        load_weights(network, names(build("resnet8", **options).state_dict()))
-    assert len(str(error.value)) < 600 and "Build the network that they were trained in" in str(error.value)
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    "weights, said",
-    [
-        ({"features.0.weight": torch.zeros(3)}, "no weights of a ResNet whose names are known.*features.0.weight"),
-        (3, "a mapping from names to tensors, such as a state_dict.*not 3"),
-    ],
-)
-def test_what_is_no_resnet_is_refused(weights, said):
-    with pytest.raises(LessonError, match=said):
-        load_weights(build("resnet8"), weights)

@@ -66,10 +66,6 @@ class Handler(BaseHTTPRequestHandler):
         self.content = b"x" * len(self.content)
         self.whole()
 
-    def page(self):
-        self.content = b"<html>Log in!</html>\r\n"
-        self.whole(Content_Type="text/html; charset=utf-8")
-
     def missing(self):
         self.send_error(404)
 
