@@ -8,7 +8,6 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from html import escape
-from itertools import pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ..errors import LessonError
 from ..inside.landscape import Surface
-from ..inside.lesions import Images, blocks_of, error_of, lesion, pairs_of
+from ..inside.lesions import Images, blocks_of, error_of, lesion
 from ..models.blocks import BasicBlock, Bottleneck, PlainBlock
 from ..models.cost import cost_of
 from ..models.networks import label
@@ -228,29 +227,26 @@ def dose_explorer(study: Study) -> Explorer:
 
 
 def lesion_explorer(networks: Mapping[str, ResNet], batches: Images) -> Explorer:
-    """Boxes to tick: blocks to take out; two neighbours to exchange; whose statistics BN takes. Below, the errors.
+    """Boxes to tick: blocks to take out, and whose statistics BN takes. Below, the errors.
 
     networks: trained ones with blocks of the same names, by their name, such as "plain20".
     batches: images (N, 3, H, W), normalised, and labels (N,), over which the error is measured each time.
     """
-    blocks = list(blocks_of(next(iter(networks.values()))))
-    possible = set.intersection(*(set(pairs_of(network)) for network in networks.values()))
-    pairs = [pair for pair in pairwise(blocks) if pair in possible]
 
-    def errors(exchange, bn_of_these_images=False, **taken: bool) -> str:
+    def errors(bn_of_these_images=False, **taken: bool) -> str:
         drop = [block for block, out in taken.items() if out]
-        rows = "".join(_row(name, networks[name], batches, bn_of_these_images, drop, exchange) for name in networks)
+        rows = "".join(_row(name, networks[name], batches, bn_of_these_images, drop) for name in networks)
         head = "".join(f'<th scope="col">{title}</th>' for title in ("network", "whole", "with this lesion"))
         return f'<table cellpadding="6"><caption>Wrong answers</caption><tr>{head}</tr>{rows}</table>'
 
-    exchange = {"nothing": []} | {" and ".join(pair): [pair] for pair in pairs}
-    return explorer(errors, **dict.fromkeys(blocks, False), exchange=exchange, bn_of_these_images=False)
+    blocks = blocks_of(next(iter(networks.values())))
+    return explorer(errors, **dict.fromkeys(blocks, False), bn_of_these_images=False)
 
 
-def _row(name: str, network: ResNet, batches: Images, bn_of_these_images: bool, drop: list, swap: list) -> str:
+def _row(name: str, network: ResNet, batches: Images, bn_of_these_images: bool, drop: list) -> str:
     whole = error_of(network, batches, batch_statistics=bn_of_these_images)
     try:
-        with lesion(network, drop, swap):
+        with lesion(network, drop):
             error = error_of(network, batches, batch_statistics=bn_of_these_images)
         bar = f"display:inline-block;height:0.8em;width:{12 * error:.2f}em;background:{line_style(name)['color']}"
         found = f'<span style="{bar}"></span> {error:.1%}'

@@ -16,14 +16,14 @@ B = torch.linspace(-0.5, 0.5, 3)
 
 
 def surface(loss):
-    return Surface(A, A, loss, torch.zeros(5, 5))
+    return Surface(A, A, loss)
 
 
 BOWL = surface(1 + A[:, None] ** 2 + A**2)
 STEEP = surface(1 + 30 * (A[:, None] ** 2 + A**2))
 FLAT = surface(2.1 + 0.1 * (A[:, None] ** 2 + A**2))  # from 2.1 to 2.3
-LINE = Surface(A, torch.zeros(1), 1 + A[None] ** 2, torch.zeros(1, 5))
-SLOPE = Surface(A, B, 3 + A + 3 * B[:, None], torch.zeros(3, 5))  # wider than high, and rising to the upper right
+LINE = Surface(A, torch.zeros(1), 1 + A[None] ** 2)
+SLOPE = Surface(A, B, 3 + A + 3 * B[:, None])  # wider than high, and rising to the upper right
 
 
 def view(one, scale=None, **where):
@@ -128,7 +128,7 @@ def test_the_surface_follows_its_controls_on_one_scale():
     assert alone.output.value not in pictures  # on a scale of its own
 
 
-def test_blocks_are_taken_out_and_exchanged_by_ticking():
+def test_blocks_are_taken_out_by_ticking():
     pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
     images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     networks = {name: build(name, seed=0).eval() for name in ("resnet20", "plain20")}
@@ -140,23 +140,18 @@ def test_blocks_are_taken_out_and_exchanged_by_ticking():
         """For each network, its error when whole and with the lesion."""
         return re.findall(r"[\d.]+%", made.output.value)
 
-    def expected(drop=(), swap=(), **how):
+    def expected(drop=(), **how):
         found = []
         for network in networks.values():
             found.append(f"{error_of(network, batches, **how):.1%}")
-            with lesion(network, drop, swap):
+            with lesion(network, drop):
                 found.append(f"{error_of(network, batches, **how):.1%}")
         return found
 
     assert shown() == expected() and shown()[:2] == ["0.0%", "0.0%"]
-    made.controls["exchange"].value = swap = [("stages.0.0", "stages.0.1")]
-    assert shown() == expected(swap=swap) != expected()
     made.controls["stages.2.1"].value = True
-    assert shown() == expected(["stages.2.1"], swap) != expected(["stages.2.1"])
+    assert shown() == expected(["stages.2.1"]) != expected()
     made.controls["bn_of_these_images"].value = True
-    assert shown() == expected(["stages.2.1"], swap, batch_statistics=True)
+    assert shown() == expected(["stages.2.1"], batch_statistics=True)
     made.controls["stages.1.0"].value = True
     assert "stages.1.0 changes the shape" in made.output.value  # in the plain one
-    # Only neighbours of a stage that keep the shape can be exchanged.
-    pairs = [("0.0", "0.1"), ("0.1", "0.2"), ("1.1", "1.2"), ("2.1", "2.2")]
-    assert list(made.controls["exchange"].options)[1:] == [f"stages.{a} and stages.{b}" for a, b in pairs]
