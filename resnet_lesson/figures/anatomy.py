@@ -6,7 +6,6 @@ from the network it shows.
 
 import copy
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import nn
@@ -126,12 +125,6 @@ class NetworkAnatomy:
     image: Shape
     boxes: tuple[tuple[str, Shape], ...]
     shortcuts: tuple[tuple[int, int, bool], ...]  # the box before the block (-1: none), its last box, shape changes?
-
-    def __str__(self) -> str:
-        runs = [(text, len(list(run))) for text, run in groupby(text for text, _ in self.boxes)]
-        layers = "; ".join(f"{text} ({count} times)" if count > 1 else text for text, count in runs)
-        dotted = sum(changes for *_, changes in self.shortcuts)
-        return f"{self.words}, {len(self.shortcuts)} shortcuts ({dotted} of them change the shape): {layers}"
 
 
 def _box(layer: nn.Module, output: Shape) -> tuple[str, Shape] | None:

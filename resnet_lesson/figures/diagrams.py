@@ -176,5 +176,4 @@ def network_diagram(networks: Mapping[str, nn.Module] | nn.Module, input_shape: 
         y += height
     for k, (title, network) in enumerate(columns.items()):
         _draw_column(ax, left + column * k, title, network, bands)
-    figure.set_label("\n".join(f"{title}: {network}" for title, network in columns.items()))
     return _fill(figure, left + column * len(columns), y)

@@ -178,12 +178,6 @@ def size_and_damage(networks: Mapping[str, tuple[Sequence[float], Sequence[float
     return figure
 
 
-def growth_factor(by_depth: Mapping[int, Sequence[float]]) -> float:
-    """By which factor a number grows with each layer, from the shallowest networks to the deepest: {depth: numbers}."""
-    low, high = min(by_depth), max(by_depth)
-    return float(np.exp((np.log(by_depth[high]).mean() - np.log(by_depth[low]).mean()) / (high - low)))
-
-
 @styled
 def growth_by_depth(found: Mapping[str, Mapping[int, Sequence[float]]], theory: float, ylabel: str) -> Figure:
     """A number by the depth of the network, on a log scale: {name: {depth: a number for each seed}}, three names.
@@ -193,11 +187,12 @@ def growth_by_depth(found: Mapping[str, Mapping[int, Sequence[float]]], theory: 
     figure, (ax,) = panels([""], 5.5, 3.8, beside=3.4)
     look = (PLAIN[0], "s"), (PLAIN[1], "o"), (RESIDUAL[1], "o")
     for (name, by_depth), (color, marker) in zip(found.items(), look, strict=False):
+        depths = list(by_depth)
         points = [(depth, number) for depth, numbers in by_depth.items() for number in numbers]
         ax.plot(*zip(*points, strict=True), marker, color=color, ms=5, alpha=0.8)
         means = [np.exp(np.log(numbers).mean()) for numbers in by_depth.values()]
-        ax.plot(list(by_depth), means, color=color, label=f"{name}: × {growth_factor(by_depth):.2f} per layer")
-    depths = list(by_depth)
+        growth = (means[-1] / means[0]) ** (1 / (depths[-1] - depths[0]))
+        ax.plot(depths, means, color=color, label=f"{name}: × {growth:.2f} per layer")
     start = np.exp(np.log(next(iter(found.values()))[depths[0]]).mean())
     line = [start * theory ** (depth - depths[0]) for depth in depths]
     ax.plot(depths, line, color="#888888", linewidth=6, alpha=0.35, label=f"theory: × {theory:.2f} per layer")

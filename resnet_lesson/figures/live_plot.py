@@ -40,14 +40,9 @@ class LivePlot:
     def __call__(self, run: Run) -> None:
         """Take up the run's newest row, and draw it if it is time to."""
         self._runs[id(run)] = run  # which grows while it is trained
-        last = run.history[-1]["iteration"] == run.recipe["iterations"]
-        begin = time.monotonic()
-        if in_notebook() and (last or begin >= self._next):
-            self._draw()
-            end = time.monotonic()
-            self._next = end + max(SECONDS, 4 * (end - begin))
-
-    def _draw(self) -> None:
+        last, begin = run.history[-1]["iteration"] == run.recipe["iterations"], time.monotonic()
+        if not in_notebook() or (begin < self._next and not last):
+            return
         from IPython.display import display
 
         picture = {"image/png": png(error_curves(list(self._runs.values()), planned=True)), "text/plain": WORDS}
@@ -55,3 +50,5 @@ class LivePlot:
             self._shown = display(picture, raw=True, display_id=True)
         else:
             self._shown.update(picture, raw=True)
+        end = time.monotonic()
+        self._next = end + max(SECONDS, 4 * (end - begin))

@@ -26,10 +26,8 @@ def blocks_of(network: ResNet) -> dict[str, nn.Module]:
     Raises TypeError for another network.
     """
     if not isinstance(network, ResNet):
-        raise TypeError(
-            f"Lesions are made in networks of this course, not in {type(network).__name__}: give the network itself, "
-            "before it is compiled or made parallel; torchvision's weights fit into one of ours with load_weights."
-        )
+        kind = type(network).__name__
+        raise TypeError(f"Lesions are made in networks of this course as `build` makes them, not in {kind}.")
     return {f"stages.{i}.{j}": block for i, stage in enumerate(network.stages) for j, block in enumerate(stage)}
 
 
