@@ -6,21 +6,19 @@ weights would look rougher than others, though with BN their scale means nothing
 Source: Li et al., *Visualizing the Loss Landscape of Neural Nets*, https://arxiv.org/abs/1712.09913, section 4.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as nnF
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..errors import LessonError
 from ..files import replace_file
-from ..machine import describe
 from .measures import copy_to_measure
 
 Direction = Mapping[str, Tensor]
@@ -49,13 +47,12 @@ class Surface:
     """The loss around a network's weights.
 
     a: steps along the first direction, (A,); b: along the second, (B,), or (1,) with a zero for a line.
-    loss: (B, A), the mean cross-entropy at each of these weights. about: of what, and how it was computed.
+    loss: (B, A), the mean cross-entropy at each of these weights.
     """
 
     a: Tensor
     b: Tensor
     loss: Tensor
-    about: dict = field(default_factory=dict)
 
     @property
     def centre(self) -> float:
@@ -63,19 +60,17 @@ class Surface:
         return float(self.loss[len(self.b) // 2, len(self.a) // 2])
 
     def save(self, path: Path) -> None:
-        """Write everything to one .safetensors file, atomically."""
-        tensors = {name: getattr(self, name).contiguous() for name in ("a", "b", "loss")}
-        content = save(tensors, metadata={"about": json.dumps(self.about)})
+        """Write it to a .safetensors file, atomically."""
+        content = save({name: tensor.contiguous() for name, tensor in vars(self).items()})
         replace_file(path, lambda file: file.write(content))
 
     @classmethod
     def load(cls, path: Path) -> "Surface":
         """Read what `save` wrote. Raises LessonError where the file is missing or is no surface."""
         try:
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in ("a", "b", "loss")}
-                return cls(**tensors, about=json.loads(file.metadata()["about"]))
-        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+            tensors = load_file(path)
+            return cls(tensors["a"], tensors["b"], tensors["loss"])
+        except (OSError, SafetensorError, KeyError) as error:
             raise LessonError(f"{path} holds no loss surface ({error}): compute it again.") from error
 
 
@@ -117,11 +112,4 @@ def surface(
                     parameter.copy_(start[name] + a * first[name] + (b * second[name] if second else 0))
                 loss[j, i] = nnF.cross_entropy(model(images), labels)
                 bar.update()
-    about = {
-        "network": getattr(network, "spec", None) or type(network).__name__,
-        "images": len(images),
-        "points": points,
-        "batch_statistics": batch_statistics,
-        "machine": describe(images.device),
-    }
-    return Surface(steps.float(), across.float(), loss.cpu(), about)
+    return Surface(steps.float(), across.float(), loss.cpu())

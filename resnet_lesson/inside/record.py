@@ -116,8 +116,8 @@ def measure(
     (labelled,) = Batches(first, len(first), normalisation, device=device)
     batches = list(Batches(first_tests, 250, normalisation, device=device))
     made = {"command": machine.command(), "commit": machine.commit(), "machine": machine.describe(device)}
-    about, untrained = subject | made, build(name, seed=seed, **options).to(device)
-    _write_surfaces(network, *labelled, folder, about)
+    untrained = build(name, seed=seed, **options).to(device)
+    _write_surfaces(network, *labelled, folder, points)
     few = labelled[0][:128]
     correlation = {
         "distances": DISTANCES,
@@ -125,7 +125,7 @@ def measure(
         "trained": measures.gradient_correlation(network, few, DISTANCES),
     }
     record = {
-        "about": about,
+        "about": subject | made,
         **_errors(network, batches),
         "with_batch_statistics": _errors(network, batches, batch_statistics=True),
         "residual_sizes": measures.residual_sizes(network, few),
@@ -136,12 +136,11 @@ def measure(
     return Inside.of(run, folder)
 
 
-def _write_surfaces(network: ResNet, images: Tensor, labels: Tensor, folder: Path, about: dict) -> None:
+def _write_surfaces(network: ResNet, images: Tensor, labels: Tensor, folder: Path, points: int) -> None:
     for name, (seeds, how) in SURFACES.items():
-        points = about["points"] if len(seeds) == 2 else 2 * about["points"] + 1
+        side = points if len(seeds) == 2 else 2 * points + 1
         directions = [filter_direction(network, seed) for seed in seeds]
-        found = surface(network, images, labels, *directions, points=points, progress=True, **how)
-        found.about |= about | {"points": points, "direction_seeds": seeds}
+        found = surface(network, images, labels, *directions, points=side, progress=True, **how)
         found.save(folder / f"{name}.safetensors")
 
 

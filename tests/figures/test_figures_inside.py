@@ -1,10 +1,11 @@
-"""The figures and explorers of what is inside: they draw what was measured, on one scale, and follow their controls."""
+"""The figures of what is inside: they draw what was measured, on one scale."""
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from support.drawn import legend
 
-from resnet_lesson.figures import explorers, inside
+from resnet_lesson.figures import inside
 from resnet_lesson.inside.landscape import Surface
 
 A = torch.linspace(-1, 1, 5)
@@ -34,11 +35,8 @@ def test_surfaces_side_by_side_share_their_scale():
     levels = [ax.collections[1].levels for ax in panels]
     assert (levels[0] == levels[1]).all() and levels[0][4] == pytest.approx(2 * levels[0][0])
     assert plt.get_fignums() == []
-
-
-def test_a_goes_to_the_right_and_b_upwards():
-    mesh = inside.contours({"slope": SLOPE}).axes[0].collections[0]
-    assert mesh.get_array().shape == (3, 5) and mesh.get_array().ravel().tolist() == SLOPE.loss.ravel().tolist()
+    mesh = inside.contours({"slope": SLOPE}).axes[0].collections[0]  # a to the right, b upwards
+    assert mesh.get_array().tolist() == SLOPE.loss.tolist()
     assert mesh.get_coordinates()[0, :, 0].tolist() == A.tolist()
     assert mesh.get_coordinates()[:, 0, 1].tolist() == B.tolist()
 
@@ -54,7 +52,7 @@ def test_slices_are_the_rows_where_b_is_zero_and_the_legend_names_each_network_o
     plain, residual = figure.axes[1].get_lines()
     assert plain.get_xydata().tolist() == [[a, 3 + a] for a in A.tolist()] and plain.get_linestyle() == "--"
     assert list(residual.get_ydata()) == STEEP.loss[2].tolist() and figure.axes[0].get_yscale() == "log"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["plain-20", "ResNet-20"]
+    assert legend(figure) == ["plain-20", "ResNet-20"]
 
 
 def test_the_view_is_from_where_the_eye_is_and_its_cut_at_the_nearest_row_is_a_red_line():
@@ -98,16 +96,3 @@ def test_size_and_damage_have_a_dot_per_block_on_one_scale():
     first, second = figure.axes
     assert first.get_lines()[0].get_xydata().tolist() == [[0.5, 0.01], [2.0, 0.3]]
     assert first.get_ylim() == second.get_ylim() and second.get_title() == "ResNet-56"
-
-
-def test_the_surface_follows_its_controls_on_one_scale():
-    pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
-    both = {"pair 0": BOWL, "pair 1": STEEP}
-    made = explorers.surface_explorer({"ResNet-20": both, "plain-20": both})
-    pictures = {made.output.value}
-    for control, value in (("azimuth", 30), ("height", 75), ("cut", 0.5), ("directions", "pair 1")):
-        made.controls[control].value = value
-        pictures.add(made.output.value)
-    assert len(pictures) == 5 and "ResNet-20: its loss surface in space" in made.output.value
-    alone = explorers.surface_explorer({"ResNet-20": {"pair 0": BOWL}, "plain-20": {"pair 0": BOWL}})
-    assert alone.output.value not in pictures  # on a scale of its own

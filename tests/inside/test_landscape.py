@@ -25,11 +25,6 @@ def used(network):
     return network
 
 
-def other_network():
-    layers = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(8, 10))
-
-
 def by_hand(network, moves, batch_statistics):
     """The loss at the weights moved by hand, in float64."""
     moved = copy.deepcopy(network).double().eval()
@@ -65,9 +60,8 @@ def test_a_direction_is_fixed_by_its_seed():
 
 
 @pytest.mark.parametrize("batch_statistics", [False, True])
-@pytest.mark.parametrize("make", [lambda: build("resnet8", seed=0, shortcut="B"), other_network])
-def test_every_point_is_the_loss_at_the_moved_weights(make, batch_statistics):
-    network = used(make())
+def test_every_point_is_the_loss_at_the_moved_weights(batch_statistics):
+    network = used(build("resnet8", seed=0, shortcut="B"))
     first, second = ({k: v / 2 for k, v in filter_direction(network, seed).items()} for seed in (0, 1))
     found = surface(network, IMAGES, LABELS, first, second, points=3, batch_statistics=batch_statistics)
     assert found.a.tolist() == found.b.tolist() == [-1, 0, 1]
@@ -92,7 +86,6 @@ def test_a_surface_is_saved_and_read_back(tmp_path):
     found.save(tmp_path / "folder" / "one.safetensors")
     again = Surface.load(tmp_path / "folder" / "one.safetensors")
     assert all(torch.equal(getattr(found, name), getattr(again, name)) for name in ("a", "b", "loss"))
-    assert again.about == found.about and again.about["network"] == network.spec
     (tmp_path / "text").write_text("hello, this is no surface")
     for name in ("missing", "text"):
         with pytest.raises(LessonError, match=f"{name} holds no loss surface .*: compute it again"):
