@@ -103,9 +103,6 @@ class Explorer:
         start = f'<img alt="{alt}" width="{wide}" height="{high}" style="max-width:100%;height:auto" '
         return {"image/png": picture, "text/html": f'{start}src="data:image/png;base64,{picture}">'}
 
-    def __repr__(self) -> str:
-        return self._words
-
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         """The widgets, and what they begin with for readers without a kernel: as PNG, or else as HTML."""
         kind = next(iter(self._still))

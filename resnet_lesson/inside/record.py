@@ -59,7 +59,7 @@ class Inside:
 
         Raises LessonError where nothing was measured, or it cannot be read.
         """
-        path = (folder or run.folder or Path("no folder")) / "inside.json"
+        path = (folder or run.folder) / "inside.json"
         how = f"`python -m resnet_lesson inside {run.name}`"
         try:
             return cls(**json.loads(path.read_text()), folder=path.parent)
@@ -90,10 +90,8 @@ def measure(
     -1 to 1. device: by default the GPU if there is one.
 
     What is there already, of the same weights, images and numbers, is returned as it is. Raises LessonError for a run
-    without folder or weights, and for other images than the run's.
+    without weights, and for other images than the run's.
     """
-    if run.folder is None:
-        raise LessonError(f"{run.name} is not recorded: train it with out=FOLDER.")
     run.check_data(train_set, test_set)
     folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
     name, seed, options = (run.network[key] for key in ("name", "seed", "options"))
