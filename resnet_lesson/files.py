@@ -40,5 +40,14 @@ def _put(partial: Path, path: Path) -> None:
 def private_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, on the same disk, to prepare in what is then moved there; gone afterwards.
 
-from .errors import LessonError
-
+    It has a name of its own, so that two processes do not meet in it. Raises LessonError where the disk is full or
+    may not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(".partial", f"{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise LessonError(
+            f"{path.parent} cannot be written ({error.strerror or error}): free some room, or name another folder."
+        ) from error

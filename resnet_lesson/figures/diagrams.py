@@ -15,14 +15,14 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from matplotlib.path import Path
 from torch import nn
 
-from .anatomy import BlockAnatomy, NetworkAnatomy, Shape, block_anatomy, block_text, network_anatomy, size
+from .anatomy import BlockAnatomy, NetworkAnatomy, Shape, block_anatomy, network_anatomy, size
+from .anatomy import block_text as block_text
 from .style import RESIDUAL, styled
-
-__all__ = ["block_diagram", "block_text", "network_diagram"]
 
 FILL = {"conv": "#b9d9ef", "BN": "#f1f3f5", "ReLU": "#f7dca4"}
 EDGE, QUIET, SHORTCUT = "#333333", "#555555", RESIDUAL[1]
 GAP, RADIUS, HALF = 0.46, 0.14, 1.05  # inches: between boxes; of the circle with the plus; half a box's width
+PITCH = 0.21  # inches: from one layer of a network to the next
 
 
 def _line(ax: Axes, points: list[tuple[float, float]], codes=None, head=9, color=EDGE, linewidth=1.2, **style) -> None:
@@ -90,9 +90,8 @@ def _draw_block(ax: Axes, left: float, title: str, block: BlockAnatomy) -> tuple
         ax.text(corner + 0.1, (fork + y) / 2, said, va="center", fontsize=10, color=SHORTCUT, linespacing=1.3)
         right = corner + 0.15 + 0.078 * max(map(len, said.split("\n")))
         y += RADIUS
-        y = _down(ax, x, y, GAP) if block.after else y
-    for _, text, shape in block.after:  # noqa: B007
-        y = _layer(ax, x, y, text)
+        y = _down(ax, x, y, GAP) if block.relu else y
+    y = _layer(ax, x, y, "ReLU") if block.relu else y
     y = _down(ax, x, y, GAP, shape)
     ax.text(x, y + 0.04, "y", va="top", ha="center", weight="bold")
     return max(right, x + 0.055 * len(title)), y + 0.32
@@ -114,7 +113,7 @@ def block_diagram(
 
     block_diagram(BasicBlock(64, 64), (64, 32, 32)), or several side by side, each with its own input:
     block_diagram({"the same shape": (block, (64, 32, 32)), "half the size": (other, (64, 32, 32))}).
-    Raises ValueError for what is not a block, and for a shape that does not fit.
+    Raises ValueError for what is not a block.
     """
     panels = block if isinstance(block, Mapping) else {title or type(block).__name__: (block, input_shape)}
     blocks = {name: block_anatomy(*panel) for name, panel in panels.items()}
@@ -127,9 +126,9 @@ def block_diagram(
     return _fill(figure, right + 0.15, bottom)
 
 
-def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, bands: dict, pitch: float) -> None:
+def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, bands: dict) -> None:
     """Draw a network from `left` on. bands: for each output size, where it begins and its colour."""
-    width, height = 2.0, 0.72 * pitch
+    width, height = 2.0, 0.72 * PITCH
     x, right = left + width / 2, left + width
     ax.text(x, 0.12, title, va="top", ha="center", weight="bold", fontsize=12)
     ax.text(x, 0.38, network.words, va="top", ha="center", fontsize=9, color=QUIET)
@@ -138,14 +137,13 @@ def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, ban
     ends = [0.9]  # of the image and of each box
     for k, (text, own) in enumerate(network.boxes):
         top, shade = bands[own]
-        top += (k - sizes.index(own)) * pitch
+        top += (k - sizes.index(own)) * PITCH
         ax.plot([x, x], [ends[-1], top], color=EDGE, linewidth=1)
         fill = "white" if "pool" in text else shade
-        ax.add_patch(Rectangle((left, top), width, height, facecolor=fill, edgecolor=EDGE, linewidth=4 * pitch))
-        if pitch > 0.2:
-            ax.text(x, top + 0.48 * height, text, va="center_baseline", ha="center", fontsize=8.5)
+        ax.add_patch(Rectangle((left, top), width, height, facecolor=fill, edgecolor=EDGE, linewidth=4 * PITCH))
+        ax.text(x, top + 0.48 * height, text, va="center_baseline", ha="center", fontsize=8.5)
         ends.append(top + height)
-    join = 0.14 * pitch  # shortcuts leave and join in the middle between two boxes
+    join = 0.14 * PITCH  # shortcuts leave and join in the middle between two boxes
     for start, end, changes in network.shortcuts:
         above, below, out = ends[start + 1] + join, ends[end + 1] + join, right + 0.6
         points = [(x, above), (right, above), (out, above), (out, below), (right, below)]
@@ -159,14 +157,12 @@ def network_diagram(networks: Mapping[str, nn.Module] | nn.Module, input_shape: 
 
     network_diagram({"plain-34": build("plain34"), "ResNet-34": build("resnet34")}). Every convolution, linear
     layer and pooling is a box; what a block of the course has on its shortcut is not.
-    Raises ValueError for a shape that does not fit, and for a network whose outputs grow again.
     """
     if isinstance(networks, nn.Module):
         networks = {type(networks).__name__: networks}
-    columns = {title: network_anatomy(network, input_shape, title) for title, network in networks.items()}
+    columns = {title: network_anatomy(network, input_shape) for title, network in networks.items()}
     counts = [Counter(own for _, own in network.boxes) for network in columns.values()]
     rows = {own: max(count[own] for count in counts) for own in sorted(set().union(*counts), reverse=True)}
-    pitch = min(0.21, 42 / sum(rows.values()))  # very long networks: no taller than this, and without words
     shades = plt.get_cmap("YlGnBu")(np.linspace(0.08, 0.5, len(rows)))
     column, left, y = max(2.9, *(0.11 * len(title) for title in columns)), 1.1, 1.0
     bands = {}
@@ -174,11 +170,10 @@ def network_diagram(networks: Mapping[str, nn.Module] | nn.Module, input_shape: 
     ax.text(0.1, y - 0.06, "output size", fontsize=9.5, color=QUIET)
     for k, (own, count) in enumerate(rows.items()):
         bands[own] = (y + 0.1, shades[k])
-        height = count * pitch + 0.2
+        height = count * PITCH + 0.2
         ax.axhspan(y, y + height, color=("#f3f3f3", "white")[k % 2], zorder=0)
         ax.text(0.1, y + height / 2, size(own), va="center", weight="bold", fontsize=10)
         y += height
     for k, (title, network) in enumerate(columns.items()):
-        _draw_column(ax, left + column * k, title, network, bands, pitch)
-    figure.set_label("\n".join(f"{title}: {network}" for title, network in columns.items()))
+        _draw_column(ax, left + column * k, title, network, bands)
     return _fill(figure, left + column * len(columns), y)

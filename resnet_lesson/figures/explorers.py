@@ -5,19 +5,16 @@ begins with.
 """
 
 import inspect
-import threading
 from collections.abc import Callable, Mapping
 from html import escape
-from itertools import pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 
-from ..errors import LessonError
 from ..inside.landscape import Surface
-from ..inside.lesions import Images, blocks_of, error_of, lesion, pairs_of
+from ..inside.lesions import Images, blocks_of, error_of, lesion
 from ..models.blocks import BasicBlock, Bottleneck, PlainBlock
 from ..models.cost import cost_of
 from ..models.networks import label
@@ -31,20 +28,33 @@ from .style import RESIDUAL, line_style, png
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+def import_ipywidgets(instead: str) -> Any:
+    """The package ipywidgets, or None where it is missing, and then a line that says what there is instead."""
+    try:
+        import ipywidgets
+    except ImportError as problem:
+        print(f"{instead} ({problem}): pip install --upgrade ipywidgets")
+        return None
+    return ipywidgets
+
+
+def bundle(still: dict[str, str], view: Any) -> dict[str, Any]:
+    """What a notebook is to show: the widget `view`, and where no kernel runs the still content, by MIME type."""
+    if view is None:
+        return still
+    return {**still, WIDGET: {"version_major": 2, "version_minor": 0, "model_id": view.model_id}}
+
+
 def _start(control, parameter: inspect.Parameter | None):
     """The value that a control begins with: the argument's default in `draw`, or else the first one offered."""
     if parameter is not None and parameter.default is not parameter.empty:
         return parameter.default
-    if isinstance(control, bool):
-        return control
-    return next(iter(control.values() if isinstance(control, Mapping) else control))
+    return control if isinstance(control, bool) else control[0]
 
 
-def _widget(name: str, control, value, label_width: str):
+def _widget(ipywidgets, name: str, control, value, label_width: str):
     """The widget for a control, with a label as wide as the longest, so that none is cut off."""
-    import ipywidgets
-
-    if isinstance(control, (list, Mapping)) and len(control) <= 5:
+    if isinstance(control, list) and len(control) <= 5:
         widget = ipywidgets.ToggleButtons(options=control, value=value, style={"button_width": "auto"})
         widget.add_class("widget-inline-hbox")  # its label in line with the others
     elif isinstance(control, list) and isinstance(value, (int, float)):
@@ -63,36 +73,23 @@ class Explorer:
     def __init__(self, draw: Callable[..., Figure | str], controls: Mapping):
         parameters = inspect.signature(draw).parameters
         values = {name: _start(control, parameters.get(name)) for name, control in controls.items()}
-        self.draw = draw
+        self.draw, self.controls, self.view = draw, {}, None
         self._words = f"{draw.__name__}: " + ", ".join(f"{name}={value!r}" for name, value in values.items())
         self._still = self._render(values)
-        self._one_at_a_time = threading.Lock()  # JupyterLab may send the controls' news to several threads
-        self.controls: dict[str, Any] = {}
-        self.output: Any = None
-        self.view = None
-        try:
-            self._add_controls(controls, values)
-        except Exception as problem:  # an old or damaged ipywidgets: the picture is still worth showing
-            print(f"Only the picture, without controls ({problem}): pip install --upgrade ipywidgets")
-
-    def _add_controls(self, controls: Mapping, values: Mapping) -> None:
-        import ipywidgets
-
-        width = f"{max(map(len, controls)) + 1}ch"
-        self.controls = {name: _widget(name, control, values[name], width) for name, control in controls.items()}
-        self.output = ipywidgets.HTML(self._still["text/html"])
-        for control in self.controls.values():
-            control.observe(self._update, names="value")
-        self.view = ipywidgets.VBox([*self.controls.values(), self.output])
+        if ipywidgets := import_ipywidgets("Only the picture, without controls"):
+            width = f"{max(map(len, controls)) + 1}ch"
+            for name, control in controls.items():
+                self.controls[name] = _widget(ipywidgets, name, control, values[name], width)
+                self.controls[name].observe(self._update, names="value")
+            self.output = ipywidgets.HTML(self._still["text/html"])
+            self.view = ipywidgets.VBox([*self.controls.values(), self.output])
 
     def _update(self, change) -> None:
-        with self._one_at_a_time:  # and with the newest values, so that the last picture belongs to them
-            try:
-                html = self._render({name: control.value for name, control in self.controls.items()})["text/html"]
-            except Exception as error:  # nobody would see it if it were raised here
-                words = str(error) if isinstance(error, (ValueError, LessonError)) else repr(error)
-                html = f'<p role="alert"><b>Not possible.</b> {escape(words)}</p>'
-            self.output.value = html
+        try:
+            html = self._render({name: control.value for name, control in self.controls.items()})["text/html"]
+        except Exception as error:  # nobody would see it if it were raised here
+            html = f'<p role="alert"><b>Not possible.</b> {escape(str(error))}</p>'
+        self.output.value = html
 
     def _render(self, values: dict) -> dict[str, str]:
         """What `draw` makes of the values, as {MIME type: content}; always some HTML."""
@@ -106,24 +103,18 @@ class Explorer:
         start = f'<img alt="{alt}" width="{wide}" height="{high}" style="max-width:100%;height:auto" '
         return {"image/png": picture, "text/html": f'{start}src="data:image/png;base64,{picture}">'}
 
-    def __repr__(self) -> str:
-        return self._words
-
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         """The widgets, and what they begin with for readers without a kernel: as PNG, or else as HTML."""
         kind = next(iter(self._still))
-        bundle = {kind: self._still[kind], "text/plain": self._words}
-        if self.view is not None:  # by its id, because ipywidgets 7 makes no such bundle itself
-            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
-        return bundle
+        return bundle({kind: self._still[kind], "text/plain": self._words}, self.view)
 
 
 def explorer(draw: Callable[..., Figure | str], **controls) -> Explorer:
     """A control for each argument of `draw`, and below them the figure or HTML that `draw(**values)` returns.
 
-    A control is (low, high, step) for a slider, a list (or {label: value}) to choose from, and True or False for a box
-    to tick. It begins with the argument's default in `draw`, or else with the first value. What `draw` raises once a
-    control has moved is shown as a message in place of the figure.
+    A control is (low, high, step) for a slider, a list to choose from, and True or False for a box to tick. It
+    begins with the argument's default in `draw`, or else with the first value. What `draw` raises once a control has
+    moved is shown as a message in place of the figure.
 
     explorer(lambda n=3: f"<b>{n ** 2}</b>", n=(0, 9, 1))
     """
@@ -228,29 +219,26 @@ def dose_explorer(study: Study) -> Explorer:
 
 
 def lesion_explorer(networks: Mapping[str, ResNet], batches: Images) -> Explorer:
-    """Boxes to tick: blocks to take out; two neighbours to exchange; whose statistics BN takes. Below, the errors.
+    """Boxes to tick: blocks to take out, and whose statistics BN takes. Below, the errors.
 
     networks: trained ones with blocks of the same names, by their name, such as "plain20".
     batches: images (N, 3, H, W), normalised, and labels (N,), over which the error is measured each time.
     """
-    blocks = list(blocks_of(next(iter(networks.values()))))
-    possible = set.intersection(*(set(pairs_of(network)) for network in networks.values()))
-    pairs = [pair for pair in pairwise(blocks) if pair in possible]
 
-    def errors(exchange, bn_of_these_images=False, **taken: bool) -> str:
+    def errors(bn_of_these_images=False, **taken: bool) -> str:
         drop = [block for block, out in taken.items() if out]
-        rows = "".join(_row(name, networks[name], batches, bn_of_these_images, drop, exchange) for name in networks)
+        rows = "".join(_row(name, networks[name], batches, bn_of_these_images, drop) for name in networks)
         head = "".join(f'<th scope="col">{title}</th>' for title in ("network", "whole", "with this lesion"))
         return f'<table cellpadding="6"><caption>Wrong answers</caption><tr>{head}</tr>{rows}</table>'
 
-    exchange = {"nothing": []} | {" and ".join(pair): [pair] for pair in pairs}
-    return explorer(errors, **dict.fromkeys(blocks, False), exchange=exchange, bn_of_these_images=False)
+    blocks = blocks_of(next(iter(networks.values())))
+    return explorer(errors, **dict.fromkeys(blocks, False), bn_of_these_images=False)
 
 
-def _row(name: str, network: ResNet, batches: Images, bn_of_these_images: bool, drop: list, swap: list) -> str:
+def _row(name: str, network: ResNet, batches: Images, bn_of_these_images: bool, drop: list) -> str:
     whole = error_of(network, batches, batch_statistics=bn_of_these_images)
     try:
-        with lesion(network, drop, swap):
+        with lesion(network, drop):
             error = error_of(network, batches, batch_statistics=bn_of_these_images)
         bar = f"display:inline-block;height:0.8em;width:{12 * error:.2f}em;background:{line_style(name)['color']}"
         found = f'<span style="{bar}"></span> {error:.1%}'

@@ -14,20 +14,8 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from ..inside.landscape import Surface
 from ..inside.record import Inside
 from ..models.networks import label
-from .style import PLAIN, RESIDUAL, finish, line_style, noted, panels, styled
-
-__all__ = [
-    "contours",
-    "dropped_blocks",
-    "growth_by_depth",
-    "noted",
-    "provenance",
-    "scale_of",
-    "size_and_damage",
-    "size_lines",
-    "slices",
-    "surface_view",
-]
+from .style import PLAIN, RESIDUAL, finish, line_style, panels, styled
+from .style import noted as noted
 
 COLOURS = "viridis"  # even steps for colour-blind eyes and in grey
 
@@ -41,13 +29,8 @@ def provenance(found: Sequence[Inside]) -> str:
 
 
 def scale_of(surfaces: Sequence[Surface]) -> LogNorm:
-    """One logarithmic colour scale, from the lowest to the highest loss of all these surfaces.
-
-    Raises ValueError for a loss that has no logarithm.
-    """
-    losses = np.concatenate([np.empty(0), *(one.loss.numpy().ravel() for one in surfaces)])
-    if not losses.size or not np.isfinite(losses).all() or losses.min() <= 0:
-        raise ValueError("A logarithmic scale needs finite losses above 0: compute the surface with a smaller span.")
+    """One logarithmic colour scale, from the lowest to the highest loss of all these surfaces."""
+    losses = np.concatenate([one.loss.numpy().ravel() for one in surfaces])
     return LogNorm(losses.min(), losses.max())
 
 
@@ -58,15 +41,11 @@ def contours(surfaces: Mapping[str, Surface]) -> Figure:
     From each line to the next the loss changes by the same factor: 1.19 (four of them make 2), 1.41 or 2.
     """
     scale = scale_of(list(surfaces.values()))
-    columns = min(4, len(surfaces))
-    rows = math.ceil(len(surfaces) / columns)
-    size = (3 * columns + 0.6, 3.1 * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    for ax, (title, one) in zip(axes.flat, surfaces.items(), strict=False):
+    size = (3 * len(surfaces) + 0.6, 3.1)
+    figure, axes = plt.subplots(1, len(surfaces), figsize=size, squeeze=False, layout="constrained")
+    for ax, (title, one) in zip(axes[0], surfaces.items(), strict=True):
         _contour(ax, one, scale)
         ax.set_title(title, fontsize=11)
-    for ax in axes.flat[len(surfaces) :]:
-        ax.axis("off")
     bar = figure.colorbar(plt.cm.ScalarMappable(scale, COLOURS), ax=axes, shrink=0.9, label="loss")
     _loss_ticks(bar.ax.yaxis, scale.vmin, scale.vmax)
     return figure
@@ -145,9 +124,7 @@ def surface_view(one: Surface, title: str, azimuth: float, height: float, cut: f
 
 @styled
 def dropped_blocks(
-    found: Mapping[str, Mapping[str, float]],
-    whole: Mapping[str, float],
-    fixed: Mapping[str, Mapping[str, float]] | None = None,
+    found: Mapping[str, Mapping[str, float]], whole: Mapping[str, float], fixed: Mapping[str, Mapping[str, float]]
 ) -> Figure:
     """The error without each block: a panel per network name, two in a row, a bar per block, first block left.
 
@@ -160,9 +137,8 @@ def dropped_blocks(
     for ax, (name, errors) in zip(axes.flat, found.items(), strict=False):
         places = {block: number for number, block in enumerate(errors, 1)}
         ax.bar(places.values(), errors.values(), color=line_style(name)["color"], width=0.7)
-        if fixed is not None:
-            seen = [fixed[name][block] for block in places]
-            ax.plot(places.values(), seen, "o", ms=4, mfc="none", color="#555555", label="with BN's statistics fixed")
+        seen = [fixed[name][block] for block in places]
+        ax.plot(places.values(), seen, "o", ms=4, mfc="none", color="#555555", label="with BN's statistics fixed")
         ax.axhline(whole[name], color="black", lw=1.2, label="the whole network")
         ax.axhline(0.9, color="black", lw=1, ls=":", label="guessing")
         _stages(ax, places)
@@ -170,8 +146,6 @@ def dropped_blocks(
         ax.set_axisbelow(True)
     for ax in axes[:, 0]:
         ax.set_ylabel("wrong answers")
-    for ax in axes.flat[len(found) :]:
-        ax.axis("off")
     return finish(figure, "wrong answers")
 
 
@@ -204,12 +178,6 @@ def size_and_damage(networks: Mapping[str, tuple[Sequence[float], Sequence[float
     return figure
 
 
-def growth_factor(by_depth: Mapping[int, Sequence[float]]) -> float:
-    """By which factor a number grows with each layer, from the shallowest networks to the deepest: {depth: numbers}."""
-    low, high = min(by_depth), max(by_depth)
-    return float(np.exp((np.log(by_depth[high]).mean() - np.log(by_depth[low]).mean()) / (high - low)))
-
-
 @styled
 def growth_by_depth(found: Mapping[str, Mapping[int, Sequence[float]]], theory: float, ylabel: str) -> Figure:
     """A number by the depth of the network, on a log scale: {name: {depth: a number for each seed}}, three names.
@@ -219,11 +187,12 @@ def growth_by_depth(found: Mapping[str, Mapping[int, Sequence[float]]], theory: 
     figure, (ax,) = panels([""], 5.5, 3.8, beside=3.4)
     look = (PLAIN[0], "s"), (PLAIN[1], "o"), (RESIDUAL[1], "o")
     for (name, by_depth), (color, marker) in zip(found.items(), look, strict=False):
+        depths = list(by_depth)
         points = [(depth, number) for depth, numbers in by_depth.items() for number in numbers]
         ax.plot(*zip(*points, strict=True), marker, color=color, ms=5, alpha=0.8)
         means = [np.exp(np.log(numbers).mean()) for numbers in by_depth.values()]
-        ax.plot(list(by_depth), means, color=color, label=f"{name}: × {growth_factor(by_depth):.2f} per layer")
-    depths = list(by_depth)
+        growth = (means[-1] / means[0]) ** (1 / (depths[-1] - depths[0]))
+        ax.plot(depths, means, color=color, label=f"{name}: × {growth:.2f} per layer")
     start = np.exp(np.log(next(iter(found.values()))[depths[0]]).mean())
     line = [start * theory ** (depth - depths[0]) for depth in depths]
     ax.plot(depths, line, color="#888888", linewidth=6, alpha=0.35, label=f"theory: × {theory:.2f} per layer")

@@ -4,13 +4,10 @@ The figure is shown once and then replaced, so that a saved notebook keeps the l
 shown.
 """
 
-import math
 import sys
 import time
+from typing import Any
 
-from matplotlib.figure import Figure
-
-from ..training.checkpoints import SAME
 from ..training.runs import Run
 from .curves import error_curves
 from .style import png
@@ -19,64 +16,39 @@ WORDS = "LivePlot: training and test error by epoch"  # the same each time, so t
 SECONDS = 0.5  # at least, from one drawing to the next
 
 
-def _notebook():
-    """The IPython shell of the notebook that this runs in, or None outside of one."""
-    ipython = sys.modules.get("IPython")  # a notebook's kernel has imported it
-    shell = ipython and ipython.get_ipython()
-    return shell if getattr(shell, "kernel", None) else None
+def in_notebook() -> bool:
+    """Whether this runs in a notebook's kernel, which has then imported IPython."""
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
 
 
 class LivePlot:
-    """An observer of `train`, which draws the error curves of its runs while they grow.
+    """An observer of `train`, which draws the error curves of its runs while they grow, below the cell that trains.
 
     plot = LivePlot()
     for name in ("plain20", "plain56"):  # both in the same axes
         train(build(name), *sets, record_every=8, observers=[plot])
 
-    The same run again, for instance when its cell is executed again, replaces its earlier lines. It draws at most twice
-    a second and for at most a fifth of the time, and once more when the cell is over. Should drawing fail, the training
-    goes on without.
+    It draws at most twice a second and for at most a fifth of the time, and the last row of each run.
     """
 
     def __init__(self):
-        self._runs: dict[str, Run] = {}
-        self._shown = None  # what can replace the figure that this cell has shown
+        self._runs: dict[int, Run] = {}
+        self._shown: Any = None  # what can replace the figure
         self._next = 0.0  # no drawing before this time
-
-    @property
-    def figure(self) -> Figure:
-        """The curves so far, as a figure to show or save. Raises ValueError before the first row."""
-        return error_curves(list(self._runs.values()), planned=True)
 
     def __call__(self, run: Run) -> None:
         """Take up the run's newest row, and draw it if it is time to."""
-        self._runs[str([getattr(run, name) for name in SAME])] = run
-        shell = _notebook()
-        if shell is not None:
-            shell.events.register("post_execute", self._cell_is_over)  # once, however often it is called
-            if time.monotonic() >= self._next:
-                self._draw()
-
-    def _draw(self) -> None:
+        self._runs[id(run)] = run  # which grows while it is trained
+        last, begin = run.history[-1]["iteration"] == run.recipe["iterations"], time.monotonic()
+        if not in_notebook() or (begin < self._next and not last):
+            return
         from IPython.display import display
 
-        begin = time.monotonic()
-        try:
-            picture = {"image/png": png(self.figure), "text/plain": WORDS}
-            if self._shown is None:
-                self._shown = display(picture, raw=True, display_id=True)
-            else:
-                self._shown.update(picture, raw=True)
-        except Exception as error:  # hours of training are worth more than their picture
-            print(f"LivePlot could not draw ({type(error).__name__}: {error}). error_curves([run]) can do it later.")
-            self._next = math.inf
+        picture = {"image/png": png(error_curves(list(self._runs.values()), planned=True)), "text/plain": WORDS}
+        if self._shown is None:
+            self._shown = display(picture, raw=True, display_id=True)
         else:
-            end = time.monotonic()
-            self._next = end + max(SECONDS, 4 * (end - begin))
-
-    def _cell_is_over(self) -> None:
-        """Draw every row there is; the next cell shows a figure of its own."""
-        _notebook().events.unregister("post_execute", self._cell_is_over)
-        if self._next < math.inf:
-            self._draw()
-            self._shown, self._next = None, 0.0
+            self._shown.update(picture, raw=True)
+        end = time.monotonic()
+        self._next = end + max(SECONDS, 4 * (end - begin))

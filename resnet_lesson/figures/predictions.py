@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..errors import unknown
-from .explorers import WIDGET
+from .explorers import bundle, import_ipywidgets
 
 
 class Table(str):
@@ -26,21 +25,14 @@ class Prediction:
         self.questions = {question: list(answers) for question, answers in questions.items()}
         self.controls: dict[str, Any] = {}
         self.view: Any = None
-        try:
-            self._add_controls()
-        except Exception as problem:  # an old or damaged ipywidgets: the questions are still worth reading
-            print(f"Answer on paper: there are no buttons here ({problem}): pip install --upgrade ipywidgets")
-
-    def _add_controls(self) -> None:
-        import ipywidgets
-
-        rows = []
-        for question, answers in self.questions.items():
-            buttons = ipywidgets.ToggleButtons(options=answers, value=None, style={"button_width": "auto"})
-            self.controls[question] = buttons
-            rows += [ipywidgets.HTML(escape(question)), buttons]
-        self.view = ipywidgets.VBox(rows)
-        self.view.add_class("prediction")
+        if ipywidgets := import_ipywidgets("Answer on paper: there are no buttons here"):
+            rows = []
+            for question, answers in self.questions.items():
+                buttons = ipywidgets.ToggleButtons(options=answers, value=None, style={"button_width": "auto"})
+                self.controls[question] = buttons
+                rows += [ipywidgets.HTML(escape(question)), buttons]
+            self.view = ipywidgets.VBox(rows)
+            self.view.add_class("prediction")
 
     @property
     def answers(self) -> dict[str, str | None]:
@@ -50,11 +42,8 @@ class Prediction:
     def beside(self, results: Mapping[str, str]) -> "Table":
         """A table: each question, the reader's answer, and what the experiment gave.
 
-        results: by question; one that is left out shows none. Raises ValueError for a question that was not asked.
+        results: by question; one that is left out shows none.
         """
-        for question in results:
-            if question not in self.questions:
-                raise ValueError(unknown("question", question, self.questions))
         rows = "".join(
             f'<tr><th scope="row">{escape(question)}</th><td>{escape(answer or "–")}</td>'
             f"<td>{escape(results.get(question, '–'))}</td></tr>"
@@ -72,10 +61,7 @@ class Prediction:
             f"<p><b>{escape(question)}</b><br>{' &emsp; '.join('○ ' + escape(answer) for answer in answers)}</p>"
             for question, answers in self.questions.items()
         )
-        bundle: dict[str, Any] = {"text/html": still, "text/plain": repr(self)}
-        if self.view is not None:
-            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
-        return bundle
+        return bundle({"text/html": still, "text/plain": repr(self)}, self.view)
 
 
 def predict(questions: Mapping[str, Sequence[str]]) -> Prediction:

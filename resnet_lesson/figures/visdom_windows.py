@@ -43,19 +43,18 @@ class VisdomWindows:
     def __call__(self, run: Run) -> None:
         """Draw the run's history, unless it was drawn or tried a moment ago; the last row is always drawn."""
         begin = time.monotonic()
-        last = run.history and run.history[-1]["iteration"] == run.recipe["iterations"]
-        if not run.history or (begin < self._next and not last):
+        if begin < self._next and run.history[-1]["iteration"] < run.recipe["iterations"]:
             return
         try:
             for name, window in windows(run).items():
                 self._send(name, window)
             self._missed = False
-            self._next = begin + 50 * (time.monotonic() - begin)
         except requests.RequestException:
             if not self._missed:
                 tqdm.write(f"No visdom at {self.address}: training goes on, and draws as soon as `{self._start}` runs.")
             self._missed = True
-            self._next = time.monotonic() + PAUSE
+        end = time.monotonic()
+        self._next = end + (PAUSE if self._missed else 50 * (end - begin))
 
     def _send(self, name: str, window: dict) -> None:
         body = json.dumps({"win": name, "eid": ENVIRONMENT, **window})

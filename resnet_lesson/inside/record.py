@@ -7,14 +7,12 @@ line-fixed, line-batch             a finer line, with BN's statistics fixed and 
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .. import machine
 from ..datasets.batches import Batches, Normalisation
@@ -34,8 +32,6 @@ SURFACES = {  # name: seeds of the directions, and what is special
     "line-fixed": ((0,), {}),
     "line-batch": ((0,), {"batch_statistics": True}),
 }
-
-Labelled = tuple[Tensor, Tensor]  # images (N, 3, H, W), normalised, and labels (N,)
 
 
 @dataclass
@@ -63,7 +59,7 @@ class Inside:
 
         Raises LessonError where nothing was measured, or it cannot be read.
         """
-        path = (folder or run.folder or Path("no folder")) / "inside.json"
+        path = (folder or run.folder) / "inside.json"
         how = f"`python -m resnet_lesson inside {run.name}`"
         try:
             return cls(**json.loads(path.read_text()), folder=path.parent)
@@ -83,28 +79,24 @@ def measure(
     test_set: Dataset,
     *,
     images: int = 128,
-    lesion_images: int = 1000,
     points: int = 25,
     folder: Path | None = None,
     device: torch.device | str | None = None,
-    progress: bool = True,
 ) -> Inside:
     """Measure inside a recorded run's network, and write it into `folder`, by default the run's own.
 
     images: how many of the first training images, without augmentation, for the surfaces; of these, at most 128 for
-    everything else. lesion_images: how many of the first test images for the lesions. points: along each side of a
-    surface, from -1 to 1. device: by default the GPU if there is one.
+    everything else but the lesions, which take the first 1,000 test images. points: along each side of a surface, from
+    -1 to 1. device: by default the GPU if there is one.
 
     What is there already, of the same weights, images and numbers, is returned as it is. Raises LessonError for a run
-    without folder or weights, and for other images than the run's.
+    without weights, and for other images than the run's.
     """
-    if run.folder is None:
-        raise LessonError(f"{run.name} is not recorded: train it with out=FOLDER.")
     run.check_data(train_set, test_set)
     folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()
     name, seed, options = (run.network[key] for key in ("name", "seed", "options"))
     network = run.load_weights(build(name, **options)).to(device).eval()
-    first, first_tests = train_set.take(images), test_set.take(lesion_images)
+    first, first_tests = train_set.take(images), test_set.take(1000)
     subject = {
         "run": run.name,
         "weights_sha256": hashlib.sha256((run.folder / "weights.safetensors").read_bytes()).hexdigest(),
@@ -118,50 +110,39 @@ def measure(
         old = {"points": 25, **found.about}  # the course's own were recorded before `points` was
         if all(old.get(key) == value for key, value in subject.items()):
             return found
-    untrained = build(name, seed=seed, **options).to(device)
     normalisation = Normalisation.of(train_set, run.recipe["normalisation"])
     (labelled,) = Batches(first, len(first), normalisation, device=device)
     batches = list(Batches(first_tests, 250, normalisation, device=device))
     made = {"command": machine.command(), "commit": machine.commit(), "machine": machine.describe(device)}
-    about = subject | made
-    _save_surfaces(network, labelled, folder, about, progress)
-    parts = _parts(network, untrained, (labelled[0][:128], labelled[1][:128]), batches)
-    bar = tqdm(parts.items(), desc="inside", disable=not progress, leave=False)
-    record = {"about": about} | {part: compute() for part, compute in bar}
+    untrained = build(name, seed=seed, **options).to(device)
+    _write_surfaces(network, *labelled, folder, points)
+    few = labelled[0][:128]
+    correlation = {
+        "distances": DISTANCES,
+        "untrained": measures.gradient_correlation(untrained, few, DISTANCES, trained=False),
+        "trained": measures.gradient_correlation(network, few, DISTANCES),
+    }
+    record = {
+        "about": subject | made,
+        **_errors(network, batches),
+        "with_batch_statistics": _errors(network, batches, batch_statistics=True),
+        "residual_sizes": measures.residual_sizes(network, few),
+        "gradient_correlation": correlation,
+    }
     content = (json.dumps(record, indent=1) + "\n").encode()
     replace_file(folder / "inside.json", lambda file: file.write(content))
     return Inside.of(run, folder)
 
 
-def _save_surfaces(network: ResNet, labelled: Labelled, folder: Path, about: dict, progress: bool) -> None:
+def _write_surfaces(network: ResNet, images: Tensor, labels: Tensor, folder: Path, points: int) -> None:
     for name, (seeds, how) in SURFACES.items():
-        points = about["points"] if len(seeds) == 2 else 2 * about["points"] + 1
+        side = points if len(seeds) == 2 else 2 * points + 1
         directions = [filter_direction(network, seed) for seed in seeds]
-        found = surface(network, *labelled, *directions, points=points, progress=progress, **how)
-        found.about |= about | {"points": points, "direction_seeds": seeds}
+        found = surface(network, images, labels, *directions, points=side, progress=True, **how)
         found.save(folder / f"{name}.safetensors")
 
 
-def _parts(
-    network: ResNet, untrained: ResNet, few: Labelled, batches: list[Labelled]
-) -> dict[str, Callable[[], object]]:
-    """The fields of `Inside` by name, each as a function that measures it."""
-    images, _ = few
-    kinds = {"untrained": untrained, "trained": network}
-
-    def correlation(kind: str) -> list[float]:
-        return measures.gradient_correlation(kinds[kind], images, DISTANCES, trained=kind == "trained")
-
-    def with_batch_statistics() -> dict:
-        return {
-            "error": lesions.error_of(network, batches, batch_statistics=True),
-            "drop_each": lesions.drop_each(network, batches, batch_statistics=True),
-        }
-
-    return {
-        "error": lambda: lesions.error_of(network, batches),
-        "drop_each": lambda: lesions.drop_each(network, batches),
-        "with_batch_statistics": with_batch_statistics,
-        "residual_sizes": lambda: measures.residual_sizes(network, images),
-        "gradient_correlation": lambda: {"distances": DISTANCES} | {kind: correlation(kind) for kind in kinds},
-    }
+def _errors(network: ResNet, batches: lesions.Images, **how: bool) -> dict:
+    """The error of the whole network, and without each block."""
+    drop_each = lesions.drop_each(network, batches, **how)
+    return {"error": lesions.error_of(network, batches, **how), "drop_each": drop_each}

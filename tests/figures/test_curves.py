@@ -5,15 +5,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from support.drawn import dots, legend, lines
 
 from resnet_lesson import recorded
-from resnet_lesson.figures.curves import (
-    comparison,
-    depth_curves,
-    error_by_examples,
-    error_curves,
-    live_beside,
-)
+from resnet_lesson.figures.curves import comparison, depth_curves, error_by_examples, error_curves, live_beside
 from resnet_lesson.training.study import Study
 
 PLAIN, RESIDUAL = (recorded(f"short-{name}-seed0") for name in ("plain20", "resnet56"))
@@ -24,25 +19,11 @@ def called(run, name):
     return replace(run, network={**run.network, "name": name})
 
 
-def lines(figure, panel=0):
-    return {line.get_label(): line for line in figure.axes[panel].get_lines()}
-
-
-def dots(ax):
-    return sorted(
-        xy for line in ax.get_lines() if line.get_linestyle() == "None" for xy in map(tuple, line.get_xydata())
-    )
-
-
-def in_legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
 def test_error_curves_draw_the_history_and_say_live_or_recorded_on_what():
     figure = error_curves([PLAIN, RESIDUAL, replace(PLAIN, seed=1)])
     for panel, column in enumerate(COLUMNS):
         drawn = lines(figure, panel)
-        assert list(drawn) == in_legend(figure) == ["plain-20", "ResNet-56"]  # two seeds share an entry
+        assert list(drawn) == legend(figure) == ["plain-20", "ResNet-56"]  # two seeds share an entry
         assert [list(line.get_ydata()) for line in drawn.values()] == [run.column(column) for run in (PLAIN, RESIDUAL)]
     assert figure._supxlabel.get_text().startswith("Recorded · cifar10 · recipe short · seeds 0, 1 · ")
     assert PLAIN.hardware in figure._supxlabel.get_text() and plt.get_fignums() == []
@@ -53,21 +34,14 @@ def test_error_curves_draw_the_history_and_say_live_or_recorded_on_what():
 
 def test_a_live_run_is_drawn_beside_the_recorded_trials_of_the_same_setting():
     grid = [(network, lr, seed) for network in ("plain56", "resnet56") for lr in (0.03, 0.1) for seed in (0, 4)]
-    trials = [
-        {"network": network, "lr": lr, "seed": seed, "train_errors": [0.9, round(lr + seed / 10, 2)]}
-        for network, lr, seed in grid
-    ]
+    trials = [dict(network=name, lr=lr, seed=seed, train_errors=[0.9, lr + seed]) for name, lr, seed in grid]
     study = Study("rates", "?", {}, [{"machine": {"hardware": "a loom"}}], trials, Path("rates"))
     figure = live_beside(replace(RESIDUAL, live=True), study, ["plain56", "resnet56"], lr=0.03)
     *recorded_lines, live = figure.axes[0].get_lines()
-    assert [(line.get_label(), line.get_linestyle(), list(line.get_ydata())) for line in recorded_lines] == [
-        ("plain-56, recorded", "--", [0.9, 0.03]),
-        ("plain-56, recorded", "--", [0.9, 0.43]),
-        ("ResNet-56, recorded", "-", [0.9, 0.03]),
-        ("ResNet-56, recorded", "-", [0.9, 0.43]),
-    ]
+    assert [line.get_linestyle() for line in recorded_lines] == ["--", "--", "-", "-"]
+    assert [list(line.get_ydata()) for line in recorded_lines] == [[0.9, 0.03], [0.9, 4.03]] * 2
     assert list(live.get_ydata()) == RESIDUAL.column("train_error")
-    assert in_legend(figure) == ["plain-56, recorded", "ResNet-56, recorded", "live"]
+    assert legend(figure) == ["plain-56, recorded", "ResNet-56, recorded", "live"]
     note = figure._supxlabel.get_text()
     assert note.startswith("Live · cifar10 · ") and note.endswith(" · recorded: seeds 0, 4, a loom")
 
@@ -92,7 +66,7 @@ def test_comparison_gives_a_name_the_same_colour_in_every_panel():
     training, test = lines(figure, 0), lines(figure, 1)
     assert training["right"].get_color() == test["right"].get_color() != test["wrong"].get_color()
     assert list(test["wrong"].get_xdata()) == [1, 2] and list(test["wrong"].get_ydata()) == [0.9, 0.8]
-    assert in_legend(figure) == ["right", "wrong"]
+    assert legend(figure) == ["right", "wrong"]
 
 
 def test_depth_curves_draw_every_finished_run_and_lines_through_the_means():
@@ -118,6 +92,6 @@ def test_error_by_examples_draws_every_trial_and_lines_through_the_means():
     assert (first.get_title(), first.get_xscale()) == ("first", "log")
     assert dots(first) == [(10, 0.1), (10, 1.1), (50, 0.02), (50, 1.02)]
     assert lines(figure)["all layers"].get_xydata().ravel() == pytest.approx([10, 0.6, 50, 0.52])
-    assert in_legend(figure) == ["all layers", "new head"]
+    assert legend(figure) == ["all layers", "new head"]
     low, high = first.get_ylim()
     assert (low, high) == second.get_ylim() and low == 0 and high >= 3

@@ -1,29 +1,26 @@
-"""The figures and explorers of what is inside: they draw what was measured, on one scale, and follow their controls."""
-
-import re
+"""The figures of what is inside: they draw what was measured, on one scale."""
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from support.drawn import legend
 
-from resnet_lesson import build
-from resnet_lesson.figures import explorers, inside
+from resnet_lesson.figures import inside
 from resnet_lesson.inside.landscape import Surface
-from resnet_lesson.inside.lesions import error_of, lesion
 
 A = torch.linspace(-1, 1, 5)
 B = torch.linspace(-0.5, 0.5, 3)
 
 
 def surface(loss):
-    return Surface(A, A, loss, torch.zeros(5, 5))
+    return Surface(A, A, loss)
 
 
 BOWL = surface(1 + A[:, None] ** 2 + A**2)
 STEEP = surface(1 + 30 * (A[:, None] ** 2 + A**2))
 FLAT = surface(2.1 + 0.1 * (A[:, None] ** 2 + A**2))  # from 2.1 to 2.3
-LINE = Surface(A, torch.zeros(1), 1 + A[None] ** 2, torch.zeros(1, 5))
-SLOPE = Surface(A, B, 3 + A + 3 * B[:, None], torch.zeros(3, 5))  # wider than high, and rising to the upper right
+LINE = Surface(A, torch.zeros(1), 1 + A[None] ** 2)
+SLOPE = Surface(A, B, 3 + A + 3 * B[:, None])  # wider than high, and rising to the upper right
 
 
 def view(one, scale=None, **where):
@@ -32,25 +29,14 @@ def view(one, scale=None, **where):
 
 
 def test_surfaces_side_by_side_share_their_scale():
-    figure = inside.contours({"bowl": BOWL, "steep": STEEP, "a": BOWL, "b": BOWL, "c": BOWL})
-    panels = [ax for ax in figure.axes if ax.get_title()]
-    assert [ax.get_title() for ax in panels] == ["bowl", "steep", "a", "b", "c"]
-    assert len({round(ax.get_position().y0, 2) for ax in panels}) == 2  # in rows
+    *panels, _ = inside.contours({"bowl": BOWL, "steep": STEEP}).axes
+    assert [ax.get_title() for ax in panels] == ["bowl", "steep"]
     assert {ax.collections[0].get_clim() for ax in panels} == {(1, 61)}
     levels = [ax.collections[1].levels for ax in panels]
     assert (levels[0] == levels[1]).all() and levels[0][4] == pytest.approx(2 * levels[0][0])
     assert plt.get_fignums() == []
-
-
-@pytest.mark.parametrize("bad", [0.0, float("nan")])
-def test_losses_without_a_logarithm_are_refused(bad):
-    with pytest.raises(ValueError, match="finite losses above 0"):
-        inside.contours({"bowl": BOWL, "bad": surface(BOWL.loss * bad)})
-
-
-def test_a_goes_to_the_right_and_b_upwards():
-    mesh = inside.contours({"slope": SLOPE}).axes[0].collections[0]
-    assert mesh.get_array().shape == (3, 5) and mesh.get_array().ravel().tolist() == SLOPE.loss.ravel().tolist()
+    mesh = inside.contours({"slope": SLOPE}).axes[0].collections[0]  # a to the right, b upwards
+    assert mesh.get_array().tolist() == SLOPE.loss.tolist()
     assert mesh.get_coordinates()[0, :, 0].tolist() == A.tolist()
     assert mesh.get_coordinates()[:, 0, 1].tolist() == B.tolist()
 
@@ -66,7 +52,7 @@ def test_slices_are_the_rows_where_b_is_zero_and_the_legend_names_each_network_o
     plain, residual = figure.axes[1].get_lines()
     assert plain.get_xydata().tolist() == [[a, 3 + a] for a in A.tolist()] and plain.get_linestyle() == "--"
     assert list(residual.get_ydata()) == STEEP.loss[2].tolist() and figure.axes[0].get_yscale() == "log"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["plain-20", "ResNet-20"]
+    assert legend(figure) == ["plain-20", "ResNet-20"]
 
 
 def test_the_view_is_from_where_the_eye_is_and_its_cut_at_the_nearest_row_is_a_red_line():
@@ -110,53 +96,3 @@ def test_size_and_damage_have_a_dot_per_block_on_one_scale():
     first, second = figure.axes
     assert first.get_lines()[0].get_xydata().tolist() == [[0.5, 0.01], [2.0, 0.3]]
     assert first.get_ylim() == second.get_ylim() and second.get_title() == "ResNet-56"
-
-
-# --- explorers
-
-
-def test_the_surface_follows_its_controls_on_one_scale():
-    pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
-    both = {"pair 0": BOWL, "pair 1": STEEP}
-    made = explorers.surface_explorer({"ResNet-20": both, "plain-20": both})
-    pictures = {made.output.value}
-    for control, value in (("azimuth", 30), ("height", 75), ("cut", 0.5), ("directions", "pair 1")):
-        made.controls[control].value = value
-        pictures.add(made.output.value)
-    assert len(pictures) == 5 and "ResNet-20: its loss surface in space" in made.output.value
-    alone = explorers.surface_explorer({"ResNet-20": {"pair 0": BOWL}, "plain-20": {"pair 0": BOWL}})
-    assert alone.output.value not in pictures  # on a scale of its own
-
-
-def test_blocks_are_taken_out_and_exchanged_by_ticking():
-    pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
-    images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    networks = {name: build(name, seed=0).eval() for name in ("resnet20", "plain20")}
-    with torch.no_grad():
-        batches = [(images, networks["resnet20"](images).argmax(1))]  # so the whole one makes no mistake
-    made = explorers.lesion_explorer(networks, batches)
-
-    def shown():
-        """For each network, its error when whole and with the lesion."""
-        return re.findall(r"[\d.]+%", made.output.value)
-
-    def expected(drop=(), swap=(), **how):
-        found = []
-        for network in networks.values():
-            found.append(f"{error_of(network, batches, **how):.1%}")
-            with lesion(network, drop, swap):
-                found.append(f"{error_of(network, batches, **how):.1%}")
-        return found
-
-    assert shown() == expected() and shown()[:2] == ["0.0%", "0.0%"]
-    made.controls["exchange"].value = swap = [("stages.0.0", "stages.0.1")]
-    assert shown() == expected(swap=swap) != expected()
-    made.controls["stages.2.1"].value = True
-    assert shown() == expected(["stages.2.1"], swap) != expected(["stages.2.1"])
-    made.controls["bn_of_these_images"].value = True
-    assert shown() == expected(["stages.2.1"], swap, batch_statistics=True)
-    made.controls["stages.1.0"].value = True
-    assert "stages.1.0 changes the shape" in made.output.value  # in the plain one
-    # Only neighbours of a stage that keep the shape can be exchanged.
-    pairs = [("0.0", "0.1"), ("0.1", "0.2"), ("1.1", "1.2"), ("2.1", "2.2")]
-    assert list(made.controls["exchange"].options)[1:] == [f"stages.{a} and stages.{b}" for a, b in pairs]

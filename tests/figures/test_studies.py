@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.drawn import dots, legend, lines
 
-from resnet_lesson.figures import explorers, studies
+from resnet_lesson.figures import studies
 from resnet_lesson.training.study import Study
 
 SHARED = {"data": {"name": "shapes10"}, "recipe": {"name": "demo"}, "promised": [0.01, 0.1]}
@@ -37,22 +38,9 @@ RATES = study(
 )
 
 
-def dots(ax):
-    """The points that are drawn without a line, as (x, y)."""
-    return [tuple(xy) for line in ax.get_lines() if line.get_linestyle() == "None" for xy in line.get_xydata().round(4)]
-
-
-def legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()] if figure.legends else []
-
-
-def named(ax, name):
-    return [line for line in ax.get_lines() if line.get_label() == name]
-
-
 def test_a_line_goes_through_the_means_and_a_training_that_diverged_counts_as_guessing():
     figure = studies.rate_curves(RATES)
-    (line,) = named(figure.axes[0], "plain-20")
+    line = lines(figure)["plain-20"]
     assert list(line.get_xdata()) == [0.01, 0.1] and list(line.get_ydata()) == pytest.approx([0.3, studies.GUESSING])
     assert legend(figure) == ["plain-20", "plain-56"]
     assert figure._supxlabel.get_text() == "Recorded · shapes10 · recipe demo · seeds 0, 1 · a CPU"
@@ -62,37 +50,27 @@ def test_networks_can_be_chosen_and_live_runs_are_marked_at_their_rate_in_each_p
     errors = {"train_error": 0.75, "test_error": 0.65}
     run = SimpleNamespace(recipe={"lr": 0.03}, final=lambda column: errors[column])
     figure = studies.rate_curves(RATES, ["plain56"], live={"plain56": run})
-    for ax, column in zip(figure.axes, errors, strict=True):
-        assert named(ax, "plain-20") == [] and named(ax, "plain-56")
-        (cross,) = named(ax, "live")
-        assert (list(cross.get_xdata()), list(cross.get_ydata())) == ([0.03], [errors[column]])
+    for panel, column in enumerate(errors):
+        drawn = lines(figure, panel)
+        assert "plain-20" not in drawn and "plain-56" in drawn
+        assert drawn["live"].get_xydata().tolist() == [[0.03, errors[column]]]
 
 
 def test_the_dose_view_has_a_dot_each_trial_marks_the_dose_and_shows_its_trainings():
     figure = studies.dose_view(DOSES, 0.5)
     ends, course = figure.axes
-    assert sorted(dots(ends)) == [(0, 0.8), (0, 0.9), (0.5, 0.45), (0.5, 0.55), (1, 0.1), (1, 0.2)]
+    assert dots(ends) == [(0, 0.8), (0, 0.9), (0.5, 0.45), (0.5, 0.55), (1, 0.1), (1, 0.2)]
     (mean,) = [line for line in ends.get_lines() if len(line.get_xydata()) == 3]
     assert mean.get_ydata() == pytest.approx([0.85, 0.5, 0.15])
     assert [list(line.get_ydata()) for line in course.get_lines()] == [[0.95, pytest.approx(e)] for e in (0.45, 0.55)]
     assert "dose of 0.5" in figure.get_label() and "0.5" in course.get_title()
 
 
-def test_the_dose_explorer_offers_the_recorded_doses_and_follows_its_slider():
-    pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
-    many = study(*(trial(dose, lr=0.03, dose=dose) for dose in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)))
-    made = explorers.dose_explorer(many)
-    assert list(made.controls["dose"].options) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    before = made.output.value
-    made.controls["dose"].value = 0.4
-    assert made.output.value != before and "dose of 0.4" in made.output.value
-
-
 def test_the_columns_of_the_starts_lie_between_the_two_networks_as_they_are():
     starts = study(*(trial(share / 2, lr=0.03, share=share) for share in (0.1, 1.0)))
     (ax,) = studies.start_curves(starts, REFERENCES).axes
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["plain-56", "1", "0.1", "ResNet-56"]
-    assert sorted(dots(ax)) == [(0, 0.7), (1, 0.5), (2, 0.05), (3, 0.02)]
+    assert dots(ax) == [(0, 0.7), (1, 0.5), (2, 0.05), (3, 0.02)]
     assert ax.get_title() == "learning rate 0.03"
 
 
