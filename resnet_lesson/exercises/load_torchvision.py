@@ -157,12 +157,6 @@ def stem_too_often(layers: str, instead: str) -> Callable:
     return lambda given: {re.sub(f"residual.({layers})\\b", instead, key): w for key, w in right(given).items()}
 
 
-def exchanged(given):
-    """BN's mean under the name of the variance."""
-    other = {"running_mean": "running_var", "running_var": "running_mean"}
-    return {re.sub("running_(mean|var)", lambda m: other[m[0]], key): w for key, w in right(given).items()}
-
-
 def pops(given):
     return {new: given.pop(old) for old, new in zip(list(given), right(given), strict=True)}
 
@@ -171,7 +165,6 @@ right, mistake = weights.from_torchvision, load_torchvision.mistake
 NAME, PART, STAGE = 'f"stages.{stage}.{block}.{part}"', 'f"residual.{part}"', "int(match[1]) - 1"
 SHORTCUT = 'part.replace("downsample.", "shortcut.")'
 STEM, ITEMS = 'return f"stem.{key}"', "rename(key): tensor for key, tensor in weights.items()"
-KEPT = "In evaluation BN uses its running statistics, though they are no parameters: keep every entry."
 # fmt: off
 mistake("the stages are counted from 1", {STAGE: "int(match[1])"},
         "torchvision counts from 1 and we count from 0: subtract 1.")
@@ -187,34 +180,24 @@ mistake("the prefix residual. is missing", {PART: "part"},
         'Inside a block, "conv1.weight" is called "residual.conv1.weight" in our network.')
 mistake("the stem is not renamed", {STEM: "return key"},
         'Our first convolution and BN are inside the stem: "stem.conv1.weight".')
-for lines in ({"return key": STEM}, {"return key": 'return f"head.{key}"'}):
-    mistake("the fc keys are renamed", lines, "The linear layer has the same name in both networks: leave it.")
-for layers in ("conv1|bn1", "conv1", "bn1"):
-    for instead in (r"residual.stem.\1", r"stem.residual.\1", r"stem.\1"):
-        mistake("a block's conv1 is taken for the stem", stem_too_often(layers, instead),
-                "Blocks have a conv1 and a bn1 too. Rename them as stem only where the key *begins* with that name.")
+mistake("the fc keys are renamed", {"return key": STEM}, "The linear layer has the same name in both networks.")
+for instead in (r"residual.stem.\1", r"stem.\1"):
+    mistake("a block's conv1 is taken for the stem", stem_too_often("conv1|bn1", instead),
+            "Blocks have a conv1 and a bn1 too. Rename them as stem only where the key *begins* with that name.")
 for kept in ("'running' not in key and 'num_batches' not in key", "'running' not in key",
              "key.endswith(('weight', 'bias'))"):
-    mistake("BN's running statistics are dropped", {ITEMS: f"{ITEMS} if {kept}"}, KEPT)
+    mistake("BN's running statistics are dropped", {ITEMS: f"{ITEMS} if {kept}"},
+            "In evaluation BN uses its running statistics, though they are no parameters: keep every entry.")
 mistake("the batch counters are dropped", {ITEMS: f"{ITEMS} if 'num_batches' not in key"},
         "BN counts its batches in num_batches_tracked. Keep every entry of the dictionary.")
-THIRD = "'3.' in key.split('.0.')[-1]"
-for lines in ({ITEMS: f"key if {THIRD} else {ITEMS}"}, {ITEMS: f"{ITEMS} if not {THIRD}"},
-              {PART: '(part if "3." in part else f"residual.{part}")'}):
-    mistake("the third convolution is forgotten", lines,
-            "A bottleneck has three convolutions. Is each name listed? Better: everything but the shortcut.")
-for mixed in (exchanged, lambda given: dict(zip(right(given), (given[key] for key in sorted(given)), strict=True))):
-    mistake("tensors under other names", mixed, "Each tensor goes with its own key: loop over weights.items().")
+mistake("the third convolution is forgotten", {PART: '(part if "3." in part else f"residual.{part}")'},
+        "A bottleneck has three convolutions. Is each name listed? Better: everything but the shortcut.")
 mistake("a tensor is transposed", {ITEMS: ITEMS.replace(": tensor", ": tensor.mT if tensor.ndim > 1 else tensor")},
         "Both networks are PyTorch's and keep weights alike, (out, in, height, width): rename, and change nothing.")
-for cast in ("half()", "double()"):
-    mistake("tensors of another type", {ITEMS: ITEMS.replace(": tensor", f": tensor.{cast}")},
-            "Leave the tensors as they are.")
 mistake("the dictionary is empty", {"return {rename(key): tensor for key, tensor in weights.items()}": "return {}"},
         "Put every tensor into it: new[new_key] = tensor.")
-for i in (0, -1):
-    mistake("the dictionary has one key only", lambda given, i=i: dict([list(right(given).items())[i]]),
-            "Is the `return` indented too far? It belongs after the loop, not into it.")
+mistake("the dictionary has one key only", lambda given: dict([list(right(given).items())[0]]),
+        "Is the `return` indented too far? It belongs after the loop, not into it.")
 for popped in (pops, lambda given: [given.update(pops(given)), given][1]):
     mistake("the given dictionary is changed", popped,
             "Somebody may still need it: put what you rename into a new dictionary, without pop() or del.")

@@ -71,6 +71,7 @@ class Planter(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.count: Counter = Counter()
+        self.normed_by_hand = False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name, tensors = name_of(function), [a for a in args if isinstance(a, Tensor)]
@@ -84,6 +85,8 @@ class Planter(TorchDispatchMode):
                 args[0].copy_(numbers(*args[0].shape, seed=7))
         elif name == "batch_norm":
             self.plant_norm(*args[1:5])
+        elif name in ("sqrt", "rsqrt", "pow", "var", "std"):
+            self.normed_by_hand = True
         return function(*args, **(kwargs or {}))
 
     def plant(self, weight: Tensor, kernel: tuple) -> None:
@@ -102,14 +105,22 @@ def planted(block: nn.Module, x: Tensor) -> nn.Module:
     if hidden_layers(block):
         why = "PyTorch does not look into a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
         raise Wrong("the layers are in a Python list", f"{count(block)} parameters", why)
-    for module in block.modules():
-        if isinstance(module, nn.BatchNorm2d):  # these two are anybody's choice
-            module.momentum, module.eps = 0.1, 1e-5
+    as_usual(block)
     block.eval()
-    with torch.no_grad(), Planter():
+    with torch.no_grad(), Planter() as planter:
         run(block, x)
+    if planter.normed_by_hand:
+        why = "It may be right, but this check can only look into nn.BatchNorm2d (or torch's batch_norm). Use that here."
+        raise Wrong("BN is written by hand", "a root of your own", why)
     block.train()
     return block
+
+
+def as_usual(network: nn.Module) -> None:
+    """Set what is anybody's choice in BN, eps and the momentum, as long as the statistics move at all."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum, module.eps = module.momentum and 0.1, 1e-5
 
 
 def count(block: nn.Module) -> int:
@@ -134,6 +145,11 @@ def hidden_layers(block: nn.Module) -> bool:
     return any(isinstance(item, nn.Module) and item not in known for item in inside)
 
 
+def reads_values(error: Exception) -> bool:
+    """Whether code stopped on the meta device because it looks at numbers, in a print() perhaps: that is no mistake."""
+    return "on meta tensors" in str(error)
+
+
 class _Pickler(pickle.Pickler):
     def persistent_id(self, obj):
         return id(obj) if isinstance(obj, type) else None  # a class defined inside a function has no address
@@ -150,8 +166,8 @@ def survives_copies(block: nn.Module, x: Tensor) -> None:
             _Pickler(io.BytesIO()).dump(block)
             ghost = run(copy.deepcopy(block).to("meta"), x.to("meta"))
         except (TypeError, AttributeError, RuntimeError, NotImplementedError, pickle.PicklingError) as error:
-            if "on meta tensors" in str(error):
-                return  # it looks at its values, in an assert perhaps: that cannot be done there, and is no mistake
+            if reads_values(error):
+                return
             why = "Keep only modules, parameters, buffers and plain values in the block: no lambda, no loose tensor."
             if "lambda" in str(error):
                 why = "A lambda in a module cannot be pickled, and so not saved whole. "
