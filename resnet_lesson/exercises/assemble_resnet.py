@@ -166,14 +166,10 @@ def fc(inputs: str = "channels", outputs: str = "num_classes") -> dict[str, str]
 
 
 # fmt: off
-mistake("the depths are ignored", {DEPTHS: "zip((3, 4, 6, 3), widths"},
-        "Take them from the argument `depths`: (3, 4, 6, 3) is ResNet-34 only.")
 mistake("the expansion is multiplied into the width", {STAGE: STAGE.replace("width", "width * block.expansion")},
         "`width` is the inner width; the block multiplies by its expansion itself.")
 mistake("stride 2 in the first stage", {STRIDES: "(2, 2, 2, 2)"},
         "The stem has divided the size by 4 already, and the first stage keeps it: 56x56 in table 1.")
-mistake("no stage has a stride", {STRIDES: "(1, 1, 1, 1)"},
-        "Stages 2, 3 and 4 halve the size: 56, 28, 14, 7 in table 1.")
 mistake("the stride in every block of a stage", {STAGE: "nn.Sequential(block(channels, width, stride), "
         "*[block(width * block.expansion, width, stride) for _ in range(depth - 1)])"},
         "Only the first block of a stage takes its stride, so that the size is halved once.")
@@ -187,11 +183,8 @@ mistake("the linear layer forgets the expansion", fc("512"),
 for more in ({}, {"maxpool": "nn.Identity()"}):
     mistake("a 3x3 stem", stem(conv1="nn.Conv2d(3, 64, 3, padding=1, bias=False)", **more),
             "That is the stem for 32x32 images. ImageNet's is a 7x7 convolution with stride 2, and then a max-pool.")
-mistake("a stem without stride", stem(conv1=CONV.replace("stride=2, ", "")),
-        "The 7x7 convolution has stride 2: 224 pixels become 112.")
 mistake("a bias in the stem", stem(conv1=CONV.replace(", bias=False", "")),
         "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
-mistake("no BN in the stem", stem(bn1="nn.Identity()"), "Every convolution is followed by BN, the first one too.")
 mistake("no ReLU in the stem", stem(relu="nn.Identity()"), "After BN comes a ReLU, then the max-pool.")
 mistake("no max-pool", stem(maxpool="nn.Identity()"),
         "A 3x3 max-pool with stride 2 ends the stem. In table 1 it belongs to conv2_x.")

@@ -54,16 +54,14 @@ mistake("the reduction is forgotten",
          "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)",
          "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
         "The first 1x1 reduces to `width` channels. Without that the 3x3 costs 16 times as much.")
-mistake("the 3x3 is a 1x1", {MIDDLE: "conv1x1(width, width, stride_3x3)"},
-        "Without a 3x3 no pixel sees its neighbours.")
 mistake("the 3x3 has no padding", {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, bias=False)"},
         "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
 mistake("a bias before BN",
         {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1)",
          UP: "nn.Conv2d(width, out_channels, 1)"},
         "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
-for missing, name in (((1,), "2"), ((2,), "3"), ((1, 2), "2 and 3")):
-    mistake(f"missing ReLU before convolution {name}", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()" for i in missing},
+for where, name in (((1,), "2"), ((2,), "3"), ((1, 2), "2 and 3")):
+    mistake(f"missing ReLU before convolution {name}", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()" for i in where},
             "Two convolutions without a ReLU between them are one linear map.")
 for i, width in ((1, "width"), (2, "width"), (3, "out_channels")):
     mistake("a convolution without BN", {f"bn{i}=nn.BatchNorm2d({width})": f"bn{i}=nn.Identity()"},

@@ -5,10 +5,10 @@ A mistake is known by its number: `wrong_numbers` has the results when one thing
 
 from collections.abc import Iterator
 from math import isfinite
-from typing import Any
 
+from .kit.calls import no_other_parts
+from .kit.calls import part as part_of
 from .kit.exercise import Exercise, Wrong
-from .kit.stub import is_unattempted
 
 Convs = list[tuple[int, int, int]]  # kernel size, channels in, channels out
 Slip = tuple[str, set[int], str]  # the mistake, the numbers that come of it, what to look at
@@ -61,17 +61,12 @@ cost_by_hand = Exercise(
 
 @cost_by_hand.case("which parts were given", ", ".join(RIGHT))
 def known_parts(parts):
-    strange = sorted(set(parts) - RIGHT.keys()) if isinstance(parts, dict) else ["an answer without a name"]
-    if strange:
-        why = "Name the parts, as in ex.check(basic_macs=3 * 3 * 64 * 64)."
-        raise Wrong("a part that is not asked for", ", ".join(strange), why)
+    no_other_parts(parts, RIGHT)
 
 
 def number_in(part: str, parts: object) -> float:
     """The number that was given, also as a tensor or array of a single one."""
-    given: Any = parts.get(part) if isinstance(parts, dict) else None
-    if is_unattempted(given):
-        raise Wrong("not counted yet", f"nothing for {part}", "Check one part and go on with the next.")
+    given = part_of(parts, part)
     if getattr(given, "ndim", None) == 0:
         given = given.item()
     if isinstance(given, (int, float)) and not isinstance(given, bool) and isfinite(given):

@@ -226,8 +226,6 @@ for name, length, why in (
 for ndim, name in ((4, "each input channel instead of each filter"), (2, "each column instead of each row")):
     mistake(name, {LENGTH: f"({across()} if weight.ndim == {ndim} else {LENGTH})"},
             "Dimension 0 counts the outputs: weight[i] is filter or row i. Yours has the lengths of weight[:, i].")
-mistake("the weights themselves", {f"(random * {LENGTH})": "own"},
-        "That leads back to zero or away from it. Take random numbers, torch.randn.")
 for name, draw, why in (
     ("the same numbers for every filter", "torch.randn(1, own.shape[1], generator=generator).expand_as(own)",
      "Draw new numbers for each filter. Is the seed set again inside of a loop?"),

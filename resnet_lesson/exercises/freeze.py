@@ -33,6 +33,7 @@ freeze = Exercise(
     read="notebook 08, section 5",
 )
 
+
 def frozen(answer: Callable) -> nn.Module:
     """A network, in training mode before, that the answer has frozen; it must be the network that was given."""
     network = small().train()
@@ -174,8 +175,6 @@ def ending(*lines: str) -> dict[str, str]:
 
 
 # fmt: off
-mistake("a copy is returned", {"for name, parameter": "network = copy.deepcopy(network)\n    for name, parameter"},
-        "Change the network that is given, and return it: the caller may hold it under another name.")
 # What learns.
 BODY = "All but network.fc is the body: the stem, all stages, and BN's weight and bias in them."
 for name, condition, why in (
@@ -207,11 +206,6 @@ for part in ("shortcut", "stem"):
             "BN is in the stem, in every block and in the projections of the shortcuts: go through network.modules().")
 mistake("a method is replaced by False", {KEEP: "module.train = False"},
         "module.train is a method, which network.train() calls; module.training holds the mode, and eval() sets it.")
-for instead in ("module.momentum = 0.0", "module.track_running_stats = False"):
-    mistake("the body is still in training mode", {EVAL: instead, KEEP: "pass"},
-            "In training mode BN normalises by the batch, even if its statistics never move: the body needs eval().")
-mistake("freezing changes the network", {EVAL: f"{EVAL}\n            module.reset_running_stats()"},
-        "Keep BN's weight, bias, mean and variance as they are, also if another layer takes its place.")
 mistake("the head's mode does not follow", ending("network.eval()", "network.train = lambda mode=True: network"),
         "Only the body stays in evaluation mode; the head and the network itself still follow train() and eval().")
 for lines in (ending("usual = network.train", "network.train = lambda mode=True: usual(mode) and None"),

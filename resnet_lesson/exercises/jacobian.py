@@ -38,12 +38,6 @@ def rows_are_outputs(answer):
     return answer(three_to_two, torch.tensor([2.0, 5.0, 7.0]))
 
 
-@jacobian.case("a linear function, A x with A = ((1, 2, 3), (4, 5, 6), (7, 8, 9))", "A, all nine entries")
-def every_entry(answer):
-    a = torch.arange(1.0, 10).reshape(3, 3)
-    return answer(lambda x: a @ x, torch.tensor([1.0, -2.0, 0.5]))
-
-
 @jacobian.case("f(x) = (x0^3, x0 x1) at (30, 20)", "[[2700, 0], [20, 30]]: the slope at that point, exactly")
 def at_x_exactly(answer):
     made = answer(lambda x: torch.stack([x[0] ** 3, x[0] * x[1]]), torch.tensor([30.0, 20.0]))

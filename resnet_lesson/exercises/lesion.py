@@ -211,16 +211,12 @@ mistake("the next block gets another shape", instead("x"),
         "The shortcut of this block changes the shape, and it has to stay: only F goes, not the whole block.")
 mistake("the zeros have the shape of x", instead("torch.zeros_like(x)", F),
         "Where the shape changes, F(x) has another shape than x. torch.zeros(()) can be added to any.")
-mistake("the ReLU is taken out too", instead("b.shortcut(x)"),
-        "A projection has negative numbers. Without F the block is ReLU(0 + shortcut(x)).")
 mistake("the shortcut is taken out too", instead("0 * f(x)"),
         "Only F goes. The block puts out zeros now: what came before it is lost.")
 for constant in ("f.bn2(0 * f[:-1](x))", "0 * f[:-1](x) + f.bn2.bias[:, None, None]"):
     mistake("F is a constant instead of 0", instead(constant, F),
             "BN is the last layer of F, and adds its bias also to zeros: take out all of F.")
 mistake("F is the identity", instead("x", F), "Then the block computes ReLU(x + shortcut(x)). F has to give zero.")
-mistake("only one of the blocks is taken out", {DROP: "in drop[-1:])"},
-        "Go through all of `drop` in a loop, and let the `yield` follow it.")
 mistake("another block is taken out",
         {BLOCK: "network.stages[int(name.split('.')[1]) - 1][int(name.split('.')[2]) - 1]"},
         "Stages and blocks count from 0: stages.1.2 is network.stages[1][2].")

@@ -115,12 +115,8 @@ mistake("stride has no default", {"stride: int = 1": "stride: int"},
 for count_, name in (("range(depth)", "many"), ("range(depth - 2)", "few")):
     mistake(f"one block too {name}", {COUNT: count_},
             "The first block is made apart, so depth - 1 others follow: range(depth - 1), or range(1, depth).")
-mistake("only the first block", {LATER: "pass"},
-        "depth - 1 others follow it, each made as block(width * block.expansion, width).")
 mistake("the expansion is forgotten", {OTHER: "block(width, width)"},
         "A block puts out width * block.expansion channels, and the next block takes in that many.")
-mistake("the expansion is hard-coded", {OTHER: "block(width * 4, width)"},
-        "Only bottlenecks put out 4 * width channels: multiply by block.expansion.")
 mistake("the input channels are not updated", {OTHER: "block(in_channels, width)"},
         "in_channels is right for the first block only. The others take in what the first one puts out.")
 for inputs in ("width", "width * block.expansion"):
@@ -136,10 +132,6 @@ for same in (f"blocks += [{OTHER}] * (depth - 1)", "blocks *= depth"):
 for added in ("*blocks, nn.ReLU()", "*(layer for block in blocks for layer in (block, nn.ReLU()))"):
     mistake("more than blocks", {PACK: f"nn.Sequential({added})"},
             "A stage is blocks in a row. What else is in it: a ReLU, a dropout, a BN?")
-mistake("the class itself instead of a block", {PACK: "nn.Sequential(*[block] * depth)"},
-        "`block` is a class. Call it, block(in_channels, width, stride), to get a layer.")
 mistake("a list inside nn.Sequential", {PACK: "nn.Sequential(blocks)"},
         "nn.Sequential takes layers, not a list of them. With a star it gets them: nn.Sequential(*blocks).")
-mistake("the block gets a fourth argument", {FIRST: "block(in_channels, width, stride, None)"},
-        "The block makes its own shortcut. It is called as block(in_channels, width, stride).")
 # fmt: on

@@ -148,8 +148,6 @@ takes("max pooling instead of every second pixel", "Pooling takes the largest of
       "left one, whatever its value.", f"nn.functional.max_pool2d(x, {S})")
 takes("it begins at the second pixel", "1::2 takes 1, 3, 5, ...; ::2 takes 0, 2, 4, ..., where the convolutions of "
       "F(x) have their centres.", f"x[:, :, 1 :: {S}, 1 :: {S}]")
-takes("a corner is cut out", "The step is the third number of a slice: ::2, not :4.",
-      f"x[:, :, : {H} // {S}, : {W} // {S}]")
 takes("the wrong axes are strided", "The axes are (images, channels, height, width). Slice the last two: x[:, :, "
       "::stride, ::stride].", *(f"x[{axes.replace('s', '::' + S)}]" for axes in ("s, s", ":, s, s", "..., s")))
 takes("the stride is ignored", "F(x) has only every second pixel in height and width, and yours has all of them.", "x")
@@ -159,7 +157,6 @@ takes("an odd size is rounded down", "The convolutions of F(x) make 4 of 7 pixel
       "so, too.", f"x[:, :, : {H} // {S} * {S} : {S}, : {W} // {S} * {S} : {S}]")
 takes("the gradient is cut", "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() "
       "on the way?", TAKE + ".detach()")
-pads("no channels are added", "F(x) has out_channels channels, and x has fewer: channels of zeros are missing.", "x")
 pads("the zeros widen the image instead of adding channels", "`pad` counts from the last axis: width first, then "
      "height, then channels. So four zeros come first.",
      *(f"nn.functional.pad(x, ({four}self.before, self.after))" for four in ("", "0, 0, ")))

@@ -99,9 +99,6 @@ mistake("a ReLU after the addition", {SUM: "self.relu(f + way)"},
         "Nothing follows the addition, so that x keeps its negative values from block to block.")
 mistake("a ReLU at the end of F", {SUM: "self.relu(f) + way"},
         "F ends in its second convolution. With a ReLU there it could only add, never subtract.")
-for end in ("self.last(f + way)", "self.relu(self.last(f + way))"):
-    mistake("BN after the addition", THIRD | {SUM: end},
-            "Nothing follows the addition. The BN that you look for is the first one of the next block.")
 mistake("forgotten shortcut", {SUM: "f"}, "Without x a block cannot pass on what it gets. Return F(x) + x.")
 mistake("no shortcut where the shape changes", {WAY: "x if self.shortcut is None else 0"},
         "F(x) is all that is left there. The 1x1 convolution brings the activated x to its shape.")
@@ -114,7 +111,6 @@ mistake("x is overwritten, so that the shortcut does not start at x",
 BOTH = "The two paths split after the first BN and ReLU, so both convolutions read the same a = ReLU(BN(x))."
 for made in (PROJECTION, "blocks.Projection(in_channels, width, stride)"):
     mistake("the projection reads x itself", changed(made, "x"), BOTH)
-mistake("missing ReLU before the projection", changed(PROJECTION, "bn1(x)"), BOTH)
 mistake("BN after the projection", changed("blocks.Projection(in_channels, width, stride)"),
         "The 1x1 convolution alone: its output is added as it is, like that of F's second convolution.")
 mistake("the projection is larger than 1x1", {PROJECTION: "blocks.conv3x3(in_channels, width, stride)"},
@@ -126,9 +122,6 @@ for made, name in (("stride != 1", "projection only where there is a stride"),
                    ("False", "x itself is added where the shape changes")):
     mistake(name, {CHANGES: f"if {made}"},
             "There x does not fit F(x). It needs a projection if stride != 1 or in_channels != width.")
-mistake("the projection is left to the caller",
-        {"stride: int = 1)": "stride: int = 1, downsample=None)", PROJECTION: "downsample"},
-        "The arguments are in_channels, width and stride: the block makes its 1x1 convolution itself.")
 # What comes before the convolutions.
 for i, layers, bare in ((1, A, "x"), (2, B, "conv1(a)")):
     mistake(f"no BN and ReLU before convolution {i}", {layers: bare}, ORDER)
@@ -143,8 +136,9 @@ for made in (PROJECTION, "blocks.Projection(in_channels, width, stride)"):
             F: "bn2(conv2(self.relu(bn1(conv1(a)))))"}, ORDER)
 mistake("the first BN has not in_channels channels", {BN1: "bn1=nn.BatchNorm2d(width)"},
         "It comes before the first convolution now, so it normalises x: nn.BatchNorm2d(in_channels).")
-mistake("one BN for two convolutions", {B: "self.relu(bn1(conv1(a)))"},
-        "The first BN runs twice and the second one never: each convolution needs its own.")
+for order in ({}, {f"f = {F}\n        way = {WAY}": f"way = {WAY}\n        f = conv2({B})"}):
+    mistake("one BN for two convolutions", order | {B: "self.relu(bn1(conv1(a)))"},
+            "The first BN runs twice and the second one never: each convolution needs its own.")
 # The convolutions.
 mistake("a bias in a convolution",
         {ONE: "nn.Conv2d(in_channels, width, 3, stride, 1)", TWO: "nn.Conv2d(width, width, 3, 1, 1)",

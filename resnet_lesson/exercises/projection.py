@@ -45,8 +45,6 @@ mistake("no BN after the convolution", "F(x) ends in BN: mean 0 and standard dev
         "the shortcut to that scale.", CONV)
 mistake("BN before the convolution", "Something that changes the scale follows BN. First the convolution, then BN.",
         f"nn.BatchNorm2d(in_channels), {CONV}")
-mistake("BN without scale and shift", "BN has a scale and a shift for each channel, which are learned. Leave "
-        "affine=False out.", f"{CONV}, nn.BatchNorm2d(out_channels, affine=False)")
 mistake("a bias before BN", "BN subtracts each channel's mean, and with it the bias: pass bias=False.",
         f"{conv('')}, {BN}")
 mistake("the stride is missing", "F(x) is half as high and wide here, and your shortcut is not: the convolution takes "
@@ -62,8 +60,6 @@ mistake("pooling before the convolution", "With average pooling it is the shortc
         pool("Avg"), pool("Avg", ", ceil_mode=True"), pool("Max"))
 mistake("swapped in_channels and out_channels", "nn.Conv2d takes the input channels first: nn.Conv2d(in_channels, "
         "out_channels, ...).", f"conv1x1(out_channels, in_channels, stride), {BN}")
-mistake("the wrong number of channels", "The sum needs the channels of F(x), out_channels.",
-        "conv1x1(in_channels, in_channels, stride), nn.BatchNorm2d(in_channels)")
 for line in ("x = x.detach()", "return super().forward(x).detach()", "return self[1](self[0](x).detach())"):
     mistake("the gradient is cut", "Is there a detach(), .data or no_grad() on the way?",
             f"{BOTH})\n\n    def forward(self, x):\n        {line}\n        return super().forward(x")

@@ -128,7 +128,9 @@ def loss_of(weight: Tensor) -> float:
     return (logits.logsumexp(1).mean() - logits.mean()).item()
 
 
-@replace_head.case("the new head's weights: more classes, fewer, as many as before", "random and small, and others the next time")
+@replace_head.case(
+    "the new head's weights: more classes, fewer, as many as before", "random and small, and others the next time"
+)
 def new_weights(answer):
     network, found = small(), {}
 
@@ -145,7 +147,9 @@ def new_weights(answer):
             f"{kept.sum():.0f} rows of the old head",
             "different numbers" if len(new.unique()) > 0.9 * new.numel() else "equal numbers",
             "the same again at the next call" if torch.equal(new, again) else "others at the next call",
-            "as small as a new layer's" if loss_of(new) < 2 * log(len(new)) else "so large that its loss is far from ln n",
+            "as small as a new layer's"
+            if loss_of(new) < 2 * log(len(new))
+            else "so large that its loss is far from ln n",
         ]
     return found
 
@@ -221,8 +225,6 @@ def before(line: str, added: str) -> dict[str, str]:
 
 
 # fmt: off
-mistake("a copy is returned", before("old = network.fc", "network = copy.deepcopy(network)"),
-        "Change the network that is given, and return it: the caller may hold it under another name.")
 for lines in ({SET: "pass"}, {SET: "old.out_features = num_classes"}, {SET: f"network.head = {TO}"}):
     mistake("the head is still the old one", lines, "forward calls network.fc: assign the new layer to that name. "
             "Another name, or another out_features on the old layer, changes no weights.")
@@ -236,23 +238,13 @@ for n in (64, 512, "old.out_features"):
             "network.fc.in_features is the number of features, in each network another one.")
 mistake("for the course's networks only", before(END, "network.stages"),
         "network.fc.in_features is everything you need; names such as stages exist only in our networks.")
-for n in ("out_features", "in_features"):
-    mistake("the old head is still there", {NEW: f"nn.Sequential(old, nn.Linear(old.{n}, num_classes))"},
-            "The new head replaces the old one, network.fc = ..., and gets the features, not the old logits.")
-mistake("the head has no bias", {NEW: "nn.Linear(old.in_features, num_classes, bias=False)"},
-        "The old one has a bias for each class: leave bias=True as it is.")
 for lines in ({NEW: f"nn.Sequential({NEW}, nn.Softmax(1))"},
               before(END, "network.fc.register_forward_hook(lambda fc, x, y: y.softmax(1))")):
     mistake("a softmax behind the head", lines,
             "The head is one nn.Linear and no more. Its outputs are logits, which cross_entropy takes as they are.")
-mistake("it works only once", {NEW: f"nn.Sequential({NEW})"},
-        "network.fc must be a head again, with in_features, the next time: an nn.Linear without a wrapper.")
 mistake("rows of the old head", before(END, "n = min(num_classes, old.out_features)\n    "
         "for name in ('weight', 'bias'):\n        getattr(network.fc, name).data[:n] = getattr(old, name).data[:n]"),
         "A row belongs to an old class: aeroplane is not the new class 0. Leave the new layer's random rows.")
-mistake("the old head is kept where the number is the same",
-        before(FIRST, "if old.out_features == num_classes:\n        return network"),
-        "The number of classes does not say which they are. Replace the head in any case.")
 mistake("the new head does not learn", before(SET, "layer.requires_grad_(old.weight.requires_grad)"),
         "It is random and has to learn, even where everything that was there before is frozen.")
 for parts in ("layer.weight", "layer.weight, layer.bias"):

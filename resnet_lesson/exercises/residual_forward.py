@@ -128,9 +128,6 @@ mistake("a ReLU on x before the addition", "A ReLU made x zero before the additi
 mistake("a ReLU on each term instead of on the sum", "Then neither F nor x can subtract. Add first, then take the ReLU "
         "once.", f"self.relu({F}) + self.relu({S})")
 mistake("missing ReLU after the addition", "The sum goes through self.relu before it leaves the block.", f"{F} + {S}")
-mistake("the input is added twice", "Add the shortcut once.", f"self.relu({F} + {S} + x)", f"self.relu({F} + 2 * {S})")
-mistake("subtracted instead of added", "The equation has a plus: F can be negative itself.",
-        f"self.relu({S} - {F})", f"self.relu({F} - {S})")
 mistake("the shortcut does not start at x", "It got F's answer. Keep x as it is, and give what F computes another "
         "name: out = self.residual(x).", *(f"x = {F}\n    return self.relu(x + {other})" for other in ("x", S)))
 mistake("F does not start at x", "It got the shortcut's answer. Both ways start at the block's input x.",

@@ -10,10 +10,9 @@ from torch import nn
 from ..models import controls
 from ..training.study import recorded_study
 from .kit.blocks import count, learning, make_block, planted
-from .kit.calls import numbers, run
+from .kit.calls import numbers, part, run
 from .kit.exercise import Exercise, Wrong
 from .kit.source import code_of, edited
-from .kit.stub import is_unattempted
 
 
 def _errors() -> dict[float, list[float]]:
@@ -50,10 +49,7 @@ the_dose = Exercise(
 
 def _block(answer: Any) -> Any:
     """The student's class; known answers are classes themselves."""
-    block = answer.get("block") if isinstance(answer, dict) else answer
-    if is_unattempted(block):
-        raise Wrong("the block is not written yet", "nothing", "Write the class, and give it as block=DosedBlock.")
-    return block
+    return part(answer, "block") if isinstance(answer, dict) else answer
 
 
 def _made(answer: Any, dose: float | None = None, out: int = 16, stride: int = 1) -> nn.Module:
@@ -125,9 +121,7 @@ def _leaves_x_alone(answer):
 def _order(answer):
     if getattr(answer, "__module__", None) == controls.__name__:  # the course's block, right or with a known mistake
         return
-    order, errors = answer.get("order") if isinstance(answer, dict) else None, _errors()
-    if is_unattempted(order):
-        raise Wrong("no order predicted yet", "nothing", "Give order=[...] your best guess, most errors first.")
+    order, errors = part(answer, "order"), _errors()
     numbers_only = isinstance(order, Sequence) and all(isinstance(one, Real) for one in order)
     if not numbers_only or sorted(order) != list(errors):
         doses = ", ".join(f"{dose:g}" for dose in errors)

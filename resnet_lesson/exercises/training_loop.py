@@ -316,18 +316,12 @@ mistake("it ends after the first epoch", {END: "        return [(loss_sum / seen
         "Is the `return` inside the outer loop, or is there no loop over range(epochs)?")
 mistake("the optimiser makes no step", {STEP: "pass"},
         "backward() only computes the gradients. optimiser.step() changes the weights.")
-mistake("one step an epoch", {NEXT + STEP: "", END: f"        {STEP}\n{END}"},
-        "Is optimiser.step() indented with the inner loop? It follows every batch, not every epoch.")
 mistake("no backward pass", {BACK: "pass"}, "loss.backward() computes what optimiser.step() then uses.")
-mistake("a second forward pass", {COUNT: lines(COUNT, "logits = network(images)")},
-        "It costs time, and in training mode it moves BN's statistics. The first one's logits show the mistakes.")
 mistake("not in training mode", {TRAIN: "pass"},
         "Whoever evaluated before has left it so. Call network.train() before the batches of an epoch.")
 for wrong in ({CLEAR: "pass"}, {NEXT + CLEAR: "", TRAIN: f"{TRAIN}\n        {CLEAR}"}):
     mistake("the gradients pile up", wrong,
             "backward() adds to what .grad holds. optimiser.zero_grad() clears it, once for every batch.")
-mistake("the gradients are cleared before the step", {lines(CLEAR, BACK, STEP): lines(BACK, CLEAR, STEP)},
-        "zero_grad() comes before loss.backward(), or after optimiser.step(), but not between them.")
 for text in (lines(CLEAR, STEP, BACK), lines(STEP, CLEAR, BACK)):
     mistake("the step comes before the backward pass", {lines(CLEAR, BACK, STEP): text},
             "So the step uses the gradients of the batch before, or none. Call loss.backward() first.")
@@ -336,8 +330,6 @@ mistake("softmax before the cross-entropy", {CROSS: "cross_entropy(logits.softma
 
 mistake("the learning rate is never set", {'group["lr"] = lr_at(iteration)': "pass"}, "The optimiser keeps it in its "
         'groups: for group in optimiser.param_groups: group["lr"] = lr_at(iteration). Nothing reads optimiser.lr.')
-mistake("the learning rate is set too late", {SET: "", STEP: f"{STEP}\n{SET.rstrip()}"},
-        "Set it before optimiser.step(): the first step should have lr_at(0) already.")
 mistake("the iterations are counted from 1", {BEFORE: "history, iteration = [], 1"},
         "The first iteration is number 0: count up at the end of the inner loop, or use enumerate.")
 mistake("the epoch instead of the iteration", {RATE: "lr_at(epoch)"},
@@ -372,9 +364,6 @@ for wrong in ({MEAN: "loss_sum"}, {LOSS: "loss.item()", MEAN: "loss_sum"}, {ERRO
     mistake("a sum instead of a mean", wrong, "Divide by the number of images when the epoch is over.")
 for wrong in ({"loss_sum +=": "loss_sum ="}, {MEAN: "loss.item()"}, {"wrong +=": "wrong ="}):
     mistake("the last batch only", wrong, "Add up over all batches of the epoch: += instead of =.")
-for wrong in ({LOSS: "loss.item()"}, {ERROR: "wrong / len(batches)"}):
-    mistake("the wrong divisor", wrong,
-            "A sum over images is divided by the number of images: add up len(labels) as well.")
 mistake("the sums are not reset", {BEFORE: f"{BEFORE}; loss_sum = wrong = seen = 0", RESET: "pass"},
         "Each epoch has its own numbers: set the sums to 0 inside the outer loop.")
 # fmt: on

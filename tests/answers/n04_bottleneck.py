@@ -241,7 +241,7 @@ WRONG = {
         "a comma": (counts(basic_parameters=(73, 984)), "a comma inside a number"),
         "several numbers": (counts(basic_parameters=np.array([36864, 36864])), "not a number"),
         "text": (counts(basic_parameters="73984"), "not a number"),
-        "a part left open": (counts(bottleneck_macs=...), "not counted yet"),
+        "a part left open": (counts(bottleneck_macs=...), "not answered yet"),
         "a part that is not there": (counts(basic_flops=1), "a part that is not asked for"),
     },
 }

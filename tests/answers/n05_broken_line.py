@@ -27,7 +27,7 @@ WRONG = {
         "a blank line": (line("y = self.bn2(self.conv2(y)) + self.shortcut(x)", 9), "that line is right"),
         "counted from 0": (line("y = self.bn2(self.conv2(y)) + self.shortcut(x)", 15), "that line is right"),
         "as text": (line("y = self.bn2(self.conv2(y)) + self.shortcut(x)", "16"), "not a line number"),
-        "the number alone": ({"line": NUMBER, "mended": ...}, "the line is not mended yet"),
+        "the number alone": ({"line": NUMBER, "mended": ...}, "not answered yet"),
         "terms exchanged inside of BN": (
             line("y = self.bn2(self.shortcut(x) + self.conv2(y))"),
             "BN still normalises the sum",

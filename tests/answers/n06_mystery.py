@@ -23,7 +23,7 @@ WRONG = {
         "a high loss is taken for decay": (but(A="decay"), "`decay` makes other curves"),
         "the rate is taken for a softmax": (but(C="softmax"), "`softmax` makes other curves"),
         "a bad test is taken for a softmax in it": (but(F="softmax"), "`softmax` makes other curves"),
-        "one is open": (but(E=...), "not named yet"),
-        "no such mistake": (but(E="dropout"), "not one of the six names"),
+        "one is open": (but(E=...), "not answered yet"),
+        "no such mistake": (but(E="dropout"), "not one of the choices"),
     }
 }

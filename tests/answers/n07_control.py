@@ -22,7 +22,7 @@ WRONG = {
         "with shortcuts": (choose(start="a"), "two changes at once"),
         "half a shortcut": (choose(start="b"), "two changes, both by half"),
         "F at 0": (choose(start="d"), "the shortcuts are still there"),
-        "one is open": (choose(start=...), "not chosen yet"),
-        "no such letter": (choose(images="d"), "not one of the letters"),
+        "one is open": (choose(start=...), "not answered yet"),
+        "no such letter": (choose(images="d"), "not one of the choices"),
     }
 }
