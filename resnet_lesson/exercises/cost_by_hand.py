@@ -116,8 +116,6 @@ def wrong_weights(convs: Convs) -> Iterator[Slip]:
     yield ("3 instead of 3 * 3", {sum(k * i * o for k, i, o in convs)},
            "The kernel is a square: 3 * 3 = 9 positions, not 3.")
     if convs is BLOCKS["basic"]:
-        yield ("256 channels in the basic block", {weights([(3, 256, 256)] * 2), weights([(3, 256, 64), (3, 64, 256)])},
-               "The basic block of the figure has 64 channels throughout; only the bottleneck has 256 at its ends.")
         return
     yield ("64 channels at the ends", {weights([(1, 64, 64), (3, 64, 64), (1, 64, 64)])},
            "The bottleneck takes and returns 256 channels: 4 times its width of 64.")
@@ -132,7 +130,6 @@ def wrong_parameters(convs: Convs) -> Iterator[Slip]:
     exact, bn = weights(convs), norms(convs)
     yield "BN is left out", {exact}, "These are the weights of the convolutions. Each BN adds two per channel."
     yield "BN with one parameter a channel", {exact + bn // 2}, "BN has two per channel: a weight and a bias."
-    yield "a bias is counted", {exact + bn + bn // 2}, "The convolutions have no bias: BN would remove it."
     yield ("the image size in the parameters", {(exact + bn) * AREA, exact * AREA},
            "The same weights work at every position. The image size belongs to the multiply-adds only.")
     for name, found, why in wrong_weights(convs):
@@ -145,8 +142,6 @@ def wrong_macs(convs: Convs) -> Iterator[Slip]:
     yield ("height and width are not counted", {exact, exact + bn},
            "This is the number of weights. Each is used once at each of the 56 * 56 output positions.")
     yield "one side of the image only", {exact * SIDE}, "There are 56 rows and 56 columns: 56 * 56 positions."
-    yield ("the size of the network's input", {exact * 224 * 224},
-           "224x224 is the image at the network's entry. Here the feature map has 56x56 positions.")
     yield ("operations instead of multiply-adds", {2 * exact * AREA},
            "A multiplication with its addition is counted once here. FLOPs in the strict sense are twice as many.")
     yield ("BN is counted", {(exact + bn) * AREA},

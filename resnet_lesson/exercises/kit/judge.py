@@ -55,20 +55,26 @@ class Diagnosis:
 def judge(exercise: "Exercise", found: list) -> Diagnosis:
     """Compare an answer's outcomes with those of the right answers, and with those of the known wrong ones.
 
-    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained.
+    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained, and of
+    these the one in which the fewest cases failed.
     """
     diagnoses = []
-    for right in exercise.right_answers:
+    for right in sorted(exercise.right_answers, key=lambda right: len(failures(exercise, right, found))):
         diagnoses.append(against(exercise, right, found))
-        if not diagnoses[-1].failed:
+        if not diagnoses[-1].unexplained:
             break
     return min(diagnoses, key=lambda one: (one.unexplained, len(one.failed)))
+
+
+def failures(exercise: "Exercise", right: Callable, found: list) -> list[int]:
+    """The cases in which an answer's outcome is not that of this right one."""
+    return [i for i in range(len(found)) if not agree(found[i], exercise.outcome_of(right, i))]
 
 
 def against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
     """Compare outcomes with those of one right answer, and with the mistakes that can be made from it."""
     expected = [exercise.outcome_of(right, i) for i in range(len(found))]
-    failed = [i for i in range(len(found)) if not agree(found[i], expected[i])]
+    failed = failures(exercise, right, found)
     told = [(i, found[i].mistake, found[i].got, found[i].why) for i in failed if isinstance(found[i], Wrong)]
     open_ = [i for i in failed if not isinstance(found[i], Wrong)]
     explained = _explained(exercise, right, found, expected, failed) if open_ else {}
