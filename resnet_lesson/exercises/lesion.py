@@ -108,14 +108,9 @@ def one_block(answer):
     return lesioned(answer, ONE)
 
 
-@exercise.case("the logits without stages.1.0, where the shape changes", "F(x) = 0, and the shortcut (option A) stays")
+@exercise.case("the logits without stages.1.0, where the shape changes", "ReLU(0 + shortcut(x)), by option A and B")
 def new_shape(answer):
-    return lesioned(answer, ["stages.1.0"])
-
-
-@exercise.case("the same with a projection as the shortcut (option B)", "ReLU(0 + shortcut(x))")
-def projection(answer):
-    return lesioned(answer, ["stages.1.0"], shortcut="B")
+    return {f"option {option}": attempt(lesioned, answer, ["stages.1.0"], option) for option in "AB"}
 
 
 @exercise.case("three blocks of two stages at once, and none", "none of the three adds anything; the whole network")

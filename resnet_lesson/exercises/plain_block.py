@@ -18,7 +18,7 @@ plain_block = Exercise(
     read="notebook 01, section 3; paper, section 3.3, 'Plain Network'",
 )
 try_block(plain_block, "conv, BN, ReLU, conv, BN, ReLU", "3x3, 16 -> 32, with stride 2; 3x3, 32 -> 32; no bias")
-mistakes_of_two_convolutions(plain_block, "layers")
+mistakes_of_two_convolutions(plain_block)
 mistakes_of_every_block(plain_block, "layers")
 
 END, mistake = "return self.relu(self.layers(x))", plain_block.mistake

@@ -74,7 +74,7 @@ class ByLayers(nn.Module):
 
 
 preact_block.right(ByLayers)
-mistakes_of_two_3x3(preact_block, "residual", between="bn2")
+mistakes_of_two_3x3(preact_block)
 mistakes_of_every_block(preact_block, "residual")
 
 mistake = preact_block.mistake

@@ -48,19 +48,10 @@ def no_memory(answer):
         raise Wrong("it remembers earlier calls", "another rate at the same iteration, asked for again", why)
 
 
-@schedule.case("iterations 0, 1 and 31,000", "0.1 each time")
-def start(answer):
-    return rates(answer, (0, 1, 31_000))
-
-
-@schedule.case("iterations 31,999 and 32,000, and between the milestones", "0.1, then 0.01")
-def first_milestone(answer):
-    return rates(answer, (31_670, 31_999, 32_000, 32_001, 32_063, 40_000, 47_000))
-
-
-@schedule.case("iterations 47,999 and 48,000, and the end", "0.01, then 0.001")
-def second_milestone(answer):
-    return rates(answer, (47_999, 48_000, 48_001, 48_100, 63_999))
+@schedule.case("the paper's 64,000 iterations, at both milestones and between them", "0.1, then 0.01 and 0.001")
+def both_milestones(answer):
+    first, second = (31_670, 31_999, 32_000, 32_001, 32_063), (47_999, 48_000, 48_001, 48_100)
+    return rates(answer, (0, 1, *first, 40_000, *second, 63_999))
 
 
 @schedule.case("another learning rate, lr=0.25", "0.25, 0.025 and 0.0025")
@@ -68,24 +59,19 @@ def another_lr(answer):
     return rates(answer, (0, 40_000, 60_000), 0.25)
 
 
-@schedule.case("three milestones: 10, 20 and 30", "each divides by 10: 0.1, 0.01, 0.001, 0.0001")
-def three_milestones(answer):
-    return rates(answer, (5, 15, 25, 35), 0.1, (10, 20, 30))
+@schedule.case("three milestones, 10, 20 and 30; one, and none", "each divides by 10; without any the rate is constant")
+def any_number(answer):
+    asked = {"three": (10, 20, 30), "one": (10,), "none": ()}
+    return {name: rates(answer, (5, 15, 25, 35), 0.1, milestones) for name, milestones in asked.items()}
 
 
-@schedule.case("one milestone, 10, and none", "0.1, then 0.01; without any the rate is constant")
-def few_milestones(answer):
-    return {"one": rates(answer, (5, 15), 0.1, (10,)), "none": rates(answer, (5, 60_000), 0.1, ())}
-
-
-@schedule.case("a warm-up of 400 iterations, as for ResNet-110", "0.01 in iterations 0 to 399, then 0.1")
+@schedule.case("a warm-up of 400 iterations, as for ResNet-110, and one of 5 to lr=0.4",
+               "0.01 in iterations 0 to 399, then 0.1; 0.04 in iterations 0 to 4, then 0.4")  # fmt: skip
 def warm_up(answer):
-    return rates(answer, (0, 200, 399, 400, 1000), 0.1, PAPER, 400)
-
-
-@schedule.case("a warm-up of 5 iterations to lr=0.4", "0.04 in iterations 0 to 4, then 0.4")
-def another_warm_up(answer):
-    return rates(answer, (0, 4, 5), 0.4, PAPER, 5)
+    return {
+        "of 400": rates(answer, (0, 200, 399, 400, 1000), 0.1, PAPER, 400),
+        "of 5": rates(answer, (0, 4, 5), 0.4, PAPER, 5),
+    }
 
 
 @schedule.case("the milestones after a warm-up of 400 iterations", "still 32,000 and 48,000")
@@ -93,9 +79,7 @@ def milestones_after_warm_up(answer):
     return rates(answer, (31_999, 32_001, 47_998, 48_001), 0.1, PAPER, 400)
 
 
-@schedule.case(
-    "a milestone of 20 inside a warm-up of 50 iterations", "0.01 up to iteration 49, and then 0.01 as divided"
-)
+@schedule.case("a milestone of 20 inside a warm-up of 50 iterations", "0.01 up to iteration 49, then 0.01 as divided")
 def milestone_in_the_warm_up(answer):
     return rates(answer, (10, 30, 60), 0.1, (20,), 50)
 

@@ -11,11 +11,8 @@ def after(line: str) -> dict[str, str]:
     return {"self.relu = nn.ReLU()": f"self.relu = nn.ReLU()\n        {line}"}
 
 
-def mistakes_of_two_3x3(exercise: Exercise, inside: str, between: str = "bn1") -> None:
-    """Those of the shapes of two 3x3 convolutions.
-
-    inside: the name of the sequence of layers; between: that of the BN between the two.
-    """
+def mistakes_of_two_3x3(exercise: Exercise) -> None:
+    """Those of the shapes of two 3x3 convolutions."""
     mistake = exercise.mistake
     one, two = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)"
     bare = {one: "nn.Conv2d(in_channels, width, 3, stride, bias=False)", two: "nn.Conv2d(width, width, 3, bias=False)"}
@@ -29,21 +26,11 @@ def mistakes_of_two_3x3(exercise: Exercise, inside: str, between: str = "bn1") -
             "Together they divide the size by 4. The first one takes the stride.")
     mistake("no convolution of F takes the stride", {one: "conv3x3(in_channels, width)"},
             "With stride 2, the first convolution of the block has stride 2.")
-    mistake("the channels change in the second convolution",
-            {one: "conv3x3(in_channels, in_channels, stride)", two: "conv3x3(in_channels, width)",
-             f"{between}=nn.BatchNorm2d(width)": f"{between}=nn.BatchNorm2d(in_channels)"},
-            "The first convolution already has the new number of channels.")
-    mistake("one convolution for two", after(f"if in_channels == width and stride == 1:\n            "
-            f"self.{inside}.conv2 = self.{inside}.conv1"),
-            "Does one layer run twice? Each of the convolutions has weights of its own: make one layer for each.")
 
 
-def mistakes_of_two_convolutions(exercise: Exercise, inside: str) -> None:
-    """Those of conv - BN - ReLU - conv - BN, as PlainBlock and BasicBlock have it.
-
-    inside: the name of the sequence of layers.
-    """
-    mistakes_of_two_3x3(exercise, inside)
+def mistakes_of_two_convolutions(exercise: Exercise) -> None:
+    """Those of conv - BN - ReLU - conv - BN, as PlainBlock and BasicBlock have it."""
+    mistakes_of_two_3x3(exercise)
     mistake = exercise.mistake
     mistake("a bias before BN", {"conv3x3(in_channels, width, stride)": "nn.Conv2d(in_channels, width, 3, stride, 1)",
             "conv3x3(width, width)": "nn.Conv2d(width, width, 3, padding=1)"},
@@ -59,13 +46,11 @@ def mistakes_of_two_convolutions(exercise: Exercise, inside: str) -> None:
 
 
 def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
-    """Those of BN and of layers that are shared. inside: the name of the sequence of layers."""
+    """One BN that runs twice. inside: the name of the sequence of layers."""
     bn1, bn2 = f"self.{inside}.bn1", f"self.{inside}.bn2"
     for line in (f"{bn2} = {bn1}", f"self.unused, {bn2} = {bn2}, {bn1}"):
         exercise.mistake("one BN for two convolutions", after(line),
                 "Two convolutions have equally many channels, but each needs its own statistics: make two BN layers.")
-    exercise.mistake("some weights are not parameters", after(f"self.{inside}.conv2.weight.requires_grad_(False)"),
-            "A weight that is a plain tensor is never trained. Use nn.Conv2d and nn.BatchNorm2d, or nn.Parameter.")
 
 
 def mistakes_of_the_sum(exercise: Exercise) -> None:
@@ -81,8 +66,6 @@ def mistakes_of_the_sum(exercise: Exercise) -> None:
             "A block ends in a ReLU, after the addition: y = ReLU(F(x) + x).")
     mistake("the gradient of the shortcut is cut", {SUM: "self.relu(self.residual(x) + self.shortcut(x).detach())"},
             "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
-    mistake("a ReLU on the shortcut", {SUM: "self.relu(self.residual(x) + self.relu(self.shortcut(x)))"},
-            "The shortcut has no ReLU: the only one outside of F comes after the addition.")
     for lines in ("x = self.residual(x)\n        return self.relu(x + self.shortcut(x))",
                   "x = self.residual(x)\n        return self.relu(x + x)"):
         mistake("x is overwritten, so that the shortcut does not start at x", {"return " + SUM: lines}, "Both terms "
@@ -111,9 +94,6 @@ def mistakes_of_the_shortcut(exercise: Exercise, out: str) -> None:
             "Where the shape stays, add x itself: nn.Identity() has no parameters and keeps x as it is.")
     mistake("missing BN on the projection", {s: f"nn.Identity() if {fits} else conv1x1(in_channels, {out}, stride)"},
             "The projection is a 1x1 convolution *and* BN, so that both terms of the sum have the same scale.")
-    mistake("a bias before BN", {s: f"nn.Identity() if {fits} else "
-            f"nn.Sequential(nn.Conv2d(in_channels, {out}, 1, stride), nn.BatchNorm2d({out}))"},
-            "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
     mistake("the projection is larger than 1x1", {s: f"nn.Identity() if {fits} else "
             f"nn.Sequential(conv3x3(in_channels, {out}, stride), nn.BatchNorm2d({out}))"},
             "The shortcut only fits the shape: kernel_size=1, without padding. It looks at no neighbours.")

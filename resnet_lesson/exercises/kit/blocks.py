@@ -240,14 +240,7 @@ def layers_of(block: nn.Module, x: Tensor) -> list[str]:
 
 
 X = numbers(4, 16, 8, 8)
-SHAPES = (
-    (16, 1, 8, 8),
-    (32, 2, 8, 8),
-    (32, 1, 8, 8),
-    (64, 1, 8, 8),
-    (16, 2, 8, 8),
-    (32, 2, 7, 9),
-)  # out, stride, height, width
+SHAPES = ((16, 1, 8, 8), (32, 1, 8, 8), (64, 1, 8, 8), (16, 2, 8, 8), (32, 2, 7, 9))  # out, stride, height, width
 
 
 def shapes(answer: Callable, expansion: int) -> dict:

@@ -55,11 +55,14 @@ class Diagnosis:
 def judge(exercise: "Exercise", found: list) -> Diagnosis:
     """Compare an answer's outcomes with those of the right answers, and with those of the known wrong ones.
 
-    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained, and of
-    these the one in which the fewest cases failed.
+    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained. Those
+    after the first one that leaves none are not tried, unless there the answer is right.
     """
+    for right in exercise.right_answers:
+        if not failures(exercise, right, found):
+            return against(exercise, right, found)
     diagnoses = []
-    for right in sorted(exercise.right_answers, key=lambda right: len(failures(exercise, right, found))):
+    for right in exercise.right_answers:
         diagnoses.append(against(exercise, right, found))
         if not diagnoses[-1].unexplained:
             break
