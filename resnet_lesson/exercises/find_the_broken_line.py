@@ -103,12 +103,9 @@ def _line(answer):
         raise Wrong("that line is right", f"line {number}: `{code.strip() or 'blank'}`", why)
 
 
-@find_the_broken_line.case("the logits of the mended network, with one block per stage", "those of a ResNet-8")
-def _logits(answer):
-    return run(_network(answer), numbers(4, 3, 8, 8))
-
-
-@find_the_broken_line.case("the same in eval(), after a training step's forward pass", "those of a ResNet-8")
+@find_the_broken_line.case(
+    "the logits of the mended network, one block per stage, after a batch", "those of a ResNet-8"
+)
 def _evaluated(answer):
     network = _network(answer)
     run(network, numbers(4, 3, 8, 8))

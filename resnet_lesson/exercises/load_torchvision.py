@@ -112,11 +112,6 @@ def inside(answer):
     return names(answer, layer, LAYER)
 
 
-@load_torchvision.case("the last part of each key", "as it was; and all of BN is there, also its statistics")
-def last_part(answer):
-    return names(answer, lambda key: key.rpartition(".")[2], r"\w+$")
-
-
 @load_torchvision.case("bottlenecks, with conv3 and bn3", "residual.conv3 and residual.bn3")
 def bottlenecks(answer):
     return names(answer, layer, LAYER, BOTTLENECK)
@@ -132,9 +127,9 @@ def two_digits(answer):
     return found
 
 
-@load_torchvision.case("the tensors", "all of them, each as it was")
+@load_torchvision.case("the tensors, and the last part of their names", "all as they were, also the statistics of BN")
 def tensors(answer):
-    found = {old: tensor for old, new in sent(answer).items() for tensor in new.values()}
+    found = {f"{old} as {new.rpartition('.')[2]}": w for old, one in sent(answer).items() for new, w in one.items()}
     return {"in all": len(answer(given())), **found}
 
 

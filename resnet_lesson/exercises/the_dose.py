@@ -67,19 +67,14 @@ X = numbers(4, 16, 8, 8)
 case, mistake = the_dose.case, the_dose.mistake
 
 
-@case("α = 0.5, where the shape stays", "ReLU(F(x) + 0.5 x)")
-def _half(answer):
-    return run(_made(answer, 0.5), X)
+@case("α = 0, 0.5 and 1, where the shape stays", "ReLU(F(x)), the plain block; ReLU(F(x) + 0.5 x); the residual block")
+def _doses(answer):
+    return {f"α = {dose:g}": run(_made(answer, dose), X) for dose in (0.0, 0.5, 1.0)}
 
 
 @case("α = 0.25, 16 -> 32 channels, stride 2", "ReLU(F(x) + 0.25 shortcut(x))")
 def _quarter(answer):
     return run(_made(answer, 0.25, 32, 2), X)
-
-
-@case("α = 0, and α = 1", "ReLU(F(x)), the plain block; and ReLU(F(x) + x), the residual one")
-def _ends(answer):
-    return {f"α = {dose:g}": run(_made(answer, dose), X) for dose in (0.0, 1.0)}
 
 
 @case("without the argument `dose`", "α is 1: the basic block")

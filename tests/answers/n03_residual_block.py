@@ -52,29 +52,6 @@ class Functional(nn.Module):
         return (f + F.pad(x[:, :, :: self.s, :: self.s], (0, 0, 0, 0, 0, self.extra))).clamp(min=0)
 
 
-def sequential_function(in_channels, out_channels, stride=1):
-    """A function that returns a module; shortcut declared before the rest, added from the left."""
-
-    class Sum(nn.Module):
-        def __init__(self):
-            super().__init__()
-            fits = stride == 1 and in_channels == out_channels
-            self.way_around = nn.Sequential()
-            if not fits:
-                self.way_around = nn.Sequential(
-                    conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels)
-                )
-            self.body = nn.Sequential(
-                conv3x3(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels), nn.ReLU(),
-                conv3x3(out_channels, out_channels), nn.BatchNorm2d(out_channels),
-            )  # fmt: skip
-
-        def forward(self, x):
-            return F.relu(torch.add(self.way_around(x), self.body(x)))
-
-    return Sum()
-
-
 class Base(Pieces):
     def make_residual(self, i, w, s):
         return nn.Sequential(conv3x3(i, w, s), nn.BatchNorm2d(w), nn.ReLU(), conv3x3(w, w), nn.BatchNorm2d(w))
@@ -393,7 +370,6 @@ RIGHT = {
         "the course's": BasicBlock,
         "torchvision's style": TorchvisionStyle,
         "functional, option A": Functional,
-        "a function with nn.Sequential": sequential_function,
         "pieces": Base,
         "BN begins as fastai's does": FastaiNorm,
     },

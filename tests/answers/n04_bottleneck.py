@@ -40,30 +40,6 @@ class OddNames(nn.Module):
         return ((x if self.fits else self.bridge(x)) + last(F.conv2d(f, self.up))).clamp(min=0)
 
 
-def sequential_function(in_channels, width, stride=1):
-    """A function that returns a module; one ReLU module for all, `out = out + identity`."""
-
-    class Sum(nn.Module):
-        def __init__(self):
-            super().__init__()
-            out, self.act = 4 * width, nn.ReLU(inplace=True)
-            self.body = nn.Sequential(
-                conv1x1(in_channels, width, stride), nn.BatchNorm2d(width), self.act,
-                conv3x3(width, width), nn.BatchNorm2d(width), self.act,
-                conv1x1(width, out), nn.BatchNorm2d(out),
-            )  # fmt: skip
-            self.way_around = nn.Sequential()
-            if stride > 1 or in_channels != out:
-                self.way_around = nn.Sequential(conv1x1(in_channels, out, stride), nn.BatchNorm2d(out))
-
-        def forward(self, x):
-            out = self.body(x)
-            out = out + self.way_around(x)
-            return self.act(out)
-
-    return Sum()
-
-
 class Base(Pieces):
     def make_residual(self, i, w, s):
         return residual(i, w, s)
@@ -161,7 +137,6 @@ RIGHT = {
         "the paper's stride (v1)": PaperStyle,
         "torchvision's own": TorchvisionBottleneck,
         "odd names, functional": OddNames,
-        "a function with nn.Sequential": sequential_function,
         "pieces": Base,
     },
     "cost_by_hand": {

@@ -104,32 +104,6 @@ class InPlace(nn.Module):
         return out
 
 
-class Functional(nn.Module):
-    """Bare parameters, F.conv2d, F.batch_norm and F.pad; every second pixel is taken by a slice."""
-
-    def __init__(self, a, b, s=1):
-        super().__init__()
-        self.s = s
-        self.second = nn.Parameter(torch.randn(b, b, 3, 3) * (2 / 9 / b) ** 0.5)
-        self.first = nn.Parameter(torch.randn(b, a, 3, 3) * (2 / 9 / b) ** 0.5)
-        self.around = nn.Parameter(torch.randn(b, a, 1, 1) / a**0.5) if s != 1 or a != b else None
-        for name, channels in (("p", a), ("q", b)):
-            self.register_parameter(f"gain_{name}", nn.Parameter(torch.ones(channels)))
-            self.register_parameter(f"offset_{name}", nn.Parameter(torch.zeros(channels)))
-            self.register_buffer(f"mean_{name}", torch.zeros(channels))
-            self.register_buffer(f"var_{name}", torch.ones(channels))
-
-    def act(self, x, name):
-        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
-        return F.batch_norm(x, mean, var, gain, offset, self.training).clamp(min=0)
-
-    def forward(self, x):
-        a = self.act(x, "p")
-        f = self.act(F.conv2d(F.pad(a, (1, 1, 1, 1)), self.first, stride=self.s), "q")
-        way = x if self.around is None else F.conv2d(a[:, :, :: self.s, :: self.s], self.around)
-        return F.conv2d(f, self.second, padding=1).add(way)
-
-
 class NeverTraining(Functional):
     def act(self, x, name):
         mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
@@ -217,7 +191,6 @@ RIGHT = {
         "functional ReLUs": Base,
         "from the basic block": FromBasicBlock,
         "in place, without harm": InPlace,
-        "functional": Functional,
         "a linear layer at each pixel": parts(shortcut=LinearAtEachPixel),
     }
 }
