@@ -73,15 +73,6 @@ class InAList(nn.Module):
         return x
 
 
-class MadeInForward(nn.Module):
-    def __init__(self, *shape):
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, x):
-        return plain_block(*self.shape)(x)
-
-
 class FirstHalfCut(OneNorm):
     def __init__(self, i, w, s=1):
         super().__init__(i, w, s)
@@ -91,14 +82,6 @@ class FirstHalfCut(OneNorm):
         with torch.no_grad():
             x = F.relu(self.bn(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(x)))
-
-
-class NeverTraining(FunctionalPlain):
-    """F.batch_norm with its default, training=False."""
-
-    def norm(self, x, name):
-        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
-        return F.batch_norm(x, mean, var, gain, offset)
 
 
 class Keeping(PlainBlock):

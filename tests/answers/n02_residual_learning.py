@@ -64,10 +64,6 @@ def asks_first(self, x):
     return self.relu(self.residual(x) + self.shortcut(x))
 
 
-def misspelled(self, x):
-    return self.relu(self.residual(x) + self.skip(x))
-
-
 def remembers(self, x):
     if not hasattr(self, "identity"):
         self.identity = self.shortcut(x)

@@ -278,23 +278,11 @@ def with_residual(make):
     return replacing(make_residual=lambda self, i, w, s: make(i, w, s))
 
 
-class ZeroLast(Base):
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        nn.init.zeros_(self.residual[4].weight)
-
-
 class FastaiNorm(Base):
     def __init__(self, *shape):
         super().__init__(*shape)
         nn.init.constant_(self.residual[1].bias, 1e-3)
         nn.init.constant_(self.residual[4].bias, 1e-3)
-
-
-class OneNorm(Base):
-    def make_residual(self, i, w, s):
-        norm = nn.BatchNorm2d(w)
-        return nn.Sequential(conv3x3(i, w, s), norm, nn.ReLU(), conv3x3(w, w), norm)
 
 
 class OneNormForgotten(TorchvisionStyle):
@@ -303,27 +291,10 @@ class OneNormForgotten(TorchvisionStyle):
         return F.relu(f + (x if self.downsample is None else self.downsample(x)))
 
 
-class InAList(Base):
-    def make_residual(self, i, w, s):
-        self.layers = list(residual(i, w, s))
-
-    def forward(self, x):
-        f = x
-        for layer in self.layers:
-            f = layer(f)
-        return F.relu(f + self.shortcut(x))
-
-
 class DownsamplesF(TorchvisionStyle):
     def forward(self, x):
         f = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(f + (x if self.downsample is None else self.downsample(f)))
-
-
-class NeverTraining(Functional):
-    def norm(self, x, name):
-        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
-        return F.batch_norm(x, mean, var, gain, offset)
 
 
 def frozen_kernel(i, o, s=1):
@@ -355,11 +326,6 @@ class Pooled(TwoLayers):
 class Rectified(FunctionalProjection):
     def forward(self, x):
         return super().forward(x).clamp(min=0)
-
-
-class NoDefault(Projection):
-    def __init__(self, i, o, stride):
-        super().__init__(i, o, stride)
 
 
 RIGHT = {
@@ -402,6 +368,18 @@ WRONG = {
         ),
         "the mean of both": (
             replacing(forward=lambda self, x: F.relu(torch.stack([self.residual(x), self.shortcut(x)]).mean(0))),
+            "",
+        ),
+        "pooling instead of a stride": (
+            with_residual(lambda i, w, s: nn.Sequential(nn.AvgPool2d(s, ceil_mode=True), *residual(i, w, 1))),
+            "",
+        ),
+        "new channels of ones": (
+            changes(lambda i, w, s: Lambda(lambda x: F.pad(x[..., ::s, ::s], (0, 0, 0, 0, 0, w - i), value=1.0))),
+            ["it cannot be copied, pickled or moved"],
+        ),
+        "a kernel that does not learn": (
+            with_residual(lambda i, w, s: residual(i, w, s, second=lambda i, o: conv3x3(i, o).requires_grad_(False))),
             "",
         ),
         "train() returns None": (

@@ -83,18 +83,6 @@ class ExpansionForgotten(Base):
         return nn.Identity() if s == 1 and i == w else projection(i, w, s)
 
 
-class ZeroLast(Base):
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        nn.init.zeros_(self.residual[7].weight)
-
-
-class NeverTraining(Base):
-    def forward(self, x):
-        self.eval()
-        return super().forward(x)
-
-
 class OneNorm(nn.Module):
     """bn1 after the first and after the second convolution."""
 

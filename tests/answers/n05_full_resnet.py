@@ -81,12 +81,6 @@ class LooseBlocks(OwnModule):
         self.others = others
 
 
-class Frozen(OwnModule):
-    def forward(self, x):
-        with torch.no_grad():
-            return super().forward(x)
-
-
 # assemble_resnet
 
 

@@ -162,10 +162,6 @@ def under_no_grad(*arguments):
         return loop.fit(*arguments)
 
 
-def yields(network, batches, optimiser, lr_at, epochs=1):
-    yield from loop.fit(network, batches, optimiser, lr_at, epochs)
-
-
 def own_optimiser(network, batches, optimiser, lr_at, epochs=1):
     return loop.fit(network, batches, torch.optim.SGD(network.parameters(), lr=0.1), lr_at, epochs)
 

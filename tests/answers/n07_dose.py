@@ -72,11 +72,6 @@ class Global(BasicBlock):
         return torch.relu(self.residual(x) + ALPHA * self.shortcut(x))
 
 
-class NoDefault(Inherits):
-    def __init__(self, in_channels, width, stride, dose):
-        super().__init__(in_channels, width, stride, dose)
-
-
 class OtherName(Inherits):
     def __init__(self, in_channels, width, stride=1, alpha=1.0):
         super().__init__(in_channels, width, stride, alpha)

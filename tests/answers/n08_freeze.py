@@ -56,18 +56,6 @@ def hook_on_the_network(network):
     return network
 
 
-class AlwaysEval(nn.BatchNorm2d):
-    def train(self, mode=True):
-        return super().train(False)
-
-
-def another_class(network):
-    for norm in norms(all_but_the_head(network)):
-        norm.__class__ = AlwaysEval
-        norm.eval()
-    return network
-
-
 def frozen_norms(load):
     """torchvision's frozen BN in the place of each, with what was learned if `load`."""
 

@@ -104,12 +104,6 @@ class InPlace(nn.Module):
         return out
 
 
-class NeverTraining(Functional):
-    def act(self, x, name):
-        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
-        return F.batch_norm(x, mean, var, gain, offset).clamp(min=0)
-
-
 class LinearAtEachPixel(nn.Module):
     """A projection without a convolution."""
 
@@ -119,14 +113,6 @@ class LinearAtEachPixel(nn.Module):
 
     def forward(self, x):
         return self.mix(x[:, :, :: self.s, :: self.s].movedim(1, -1)).movedim(-1, 1)
-
-
-class ZeroLast(Base):
-    """F is zero at the start."""
-
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        nn.init.zeros_(self.conv2.weight)
 
 
 def function(in_channels, width, stride=1):
@@ -171,18 +157,6 @@ class OneNormTwice(Base):
         out = self.conv1(out)
         out = F.relu(self.bn1(out))
         return self.conv2(out) + identity
-
-
-class Frozen(Base):
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        for p in self.conv2.parameters():
-            p.requires_grad = False
-
-
-class NoDefault(Base):
-    def __init__(self, in_channels, width, stride):
-        super().__init__(in_channels, width, stride)
 
 
 RIGHT = {
