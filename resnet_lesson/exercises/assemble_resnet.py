@@ -7,7 +7,7 @@ from .kit.blocks import count, keeps_nothing, layers_of, learning
 from .kit.calls import numbers, run
 from .kit.exercise import Exercise, Wrong
 from .kit.networks import arguments, different, made, must_run, none_hidden, on_the_way, recorder, trace
-from .kit.outcomes import Stopped, shape, words
+from .kit.outcomes import Stopped, attempt, shape
 
 assemble_resnet = Exercise(
     "assemble_resnet",
@@ -91,8 +91,10 @@ def stem_shapes(answer):
 
 @assemble_resnet.case("what the first block receives", "max-pool(ReLU(BN(convolution)))")
 def stem_values(answer):
-    modes = {"in training": True, "in evaluation": False}
-    return {mode: trace(answer, IMAGES, training=training).calls[0].x for mode, training in modes.items()}
+    seen = trace(answer, IMAGES, training=True)
+    blocks = len(seen.calls)
+    attempt(run, seen.network.eval(), IMAGES)
+    return {"in training": seen.calls[0].x, "in evaluation after that": seen.calls[blocks].x}
 
 
 @assemble_resnet.case("the same images twice, and after others", "the same logits: nothing is random, nothing is kept")
@@ -143,22 +145,13 @@ def parameters(answer):
     return {"parameters": count(network), "of them with a gradient": learn}
 
 
-@assemble_resnet.case("network.train() and network.eval()", "both return the network, as those of every module do")
-def modes(answer):
-    network = trace(answer, IMAGES).network
-    found = {"train()": network.train(), "eval()": network.eval()}
-    return {mode: "the network" if result is network else words(result) for mode, result in found.items()}
-
-
 # --- The mistakes, as lines in place of the course's.
 
 mistake = assemble_resnet.mistake
-DEPTHS, WIDTHS, STRIDES = "zip(depths, widths", "(64, 128, 256, 512)", "(1, 2, 2, 2)"
+DEPTHS, STRIDES = "zip(depths, widths", "(1, 2, 2, 2)"
 STAGE, NEXT = "make_stage(block, channels, width, depth, stride, **block_options)", "channels = width * block.expansion"
-STEM, BODY = "x = self.stem(x)", "x = self.stages(x)"
 POOL, FC = "self.pool = nn.AdaptiveAvgPool2d(1)", "self.fc = nn.Linear(channels, num_classes)"
-HEAD, LAST, FORWARD = "x = self.pool(x).flatten(1)", "return self.fc(x)", "def forward(self, x: Tensor) -> Tensor:"
-FIRST, OTHER = "block(channels, width, stride)", "block(width * block.expansion, width)"
+HEAD, LAST = "x = self.pool(x).flatten(1)", "return self.fc(x)"
 CONV = "nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)"
 
 
@@ -167,33 +160,18 @@ def stem(**layers: str) -> dict[str, str]:
     return {POOL: "; ".join([POOL, *(f"self.stem.{name} = {layer}" for name, layer in layers.items())])}
 
 
-def fc(inputs: str = "channels", outputs: str = "num_classes", layer: str = "Linear", more: str = "") -> dict[str, str]:
+def fc(inputs: str = "channels", outputs: str = "num_classes") -> dict[str, str]:
     """Another linear layer."""
-    return {FC: f"self.fc = nn.{layer}({inputs}, {outputs}{more})"}
+    return {FC: f"self.fc = nn.Linear({inputs}, {outputs})"}
 
 
 # fmt: off
-mistake("the depths in the wrong order", {DEPTHS: "zip(depths[::-1], widths"},
-        "depths[0] belongs to the first stage, 64 wide.")
-for fixed in ("(3, 4, 6, 3)", "(2, 2, 2, 2)"):
-    mistake("the depths are ignored", {DEPTHS: f"zip({fixed}, widths"},
-            "Take them from the argument `depths`: (3, 4, 6, 3) is ResNet-34 only.")
-for name, number in (("many", "n + 1"), ("few", "n - 1")):
-    mistake(f"one block too {name} in each stage", {DEPTHS: f"zip([{number} for n in depths], widths"},
-            "A stage's depth counts all its blocks, the first one included.")
-for lines in ({}, {"stem_width or widths[0]": "64"}):
-    mistake("the wrong widths", {WIDTHS: "(16, 32, 64, 128)"} | lines,
-            "The first stage is 64 wide, and each one is twice as wide as the one before.")
-for lines in ({}, {NEXT: "channels = width * block.expansion ** 2"}):
-    mistake("the expansion is multiplied into the width",
-            {STAGE: STAGE.replace("width", "width * block.expansion")} | lines,
-            "`width` is the inner width; the block multiplies by its expansion itself.")
+mistake("the expansion is multiplied into the width", {STAGE: STAGE.replace("width", "width * block.expansion")},
+        "`width` is the inner width; the block multiplies by its expansion itself.")
 mistake("stride 2 in the first stage", {STRIDES: "(2, 2, 2, 2)"},
         "The stem has divided the size by 4 already, and the first stage keeps it: 56x56 in table 1.")
-mistake("no stage has a stride", {STRIDES: "(1, 1, 1, 1)"},
-        "Stages 2, 3 and 4 halve the size: 56, 28, 14, 7 in table 1.")
-mistake("the stride in every block of a stage",
-        {STAGE: f"nn.Sequential({FIRST}, *[block(width * block.expansion, width, stride) for _ in range(depth - 1)])"},
+mistake("the stride in every block of a stage", {STAGE: "nn.Sequential(block(channels, width, stride), "
+        "*[block(width * block.expansion, width, stride) for _ in range(depth - 1)])"},
         "Only the first block of a stage takes its stride, so that the size is halved once.")
 for lines in ({}, fc("512 * block.expansion")):
     mistake("the channels are not updated", {NEXT: "pass"} | lines,
@@ -202,68 +180,29 @@ for lines in ({}, fc("512 * block.expansion")):
             "A bottleneck puts out 4 * width channels: the next stage takes in width * block.expansion.")
 mistake("the linear layer forgets the expansion", fc("512"),
         "Bottlenecks of width 512 put out 4 * 512 channels: nn.Linear(512 * block.expansion, num_classes).")
-mistake("the same block several times", {STAGE: f"nn.Sequential({FIRST}, *[{OTHER}] * (depth - 1))"},
-        "[block(...)] * n repeats one object, so its weights are shared. Call block(...) once for each.")
-for lines in ({STAGE: f"{STAGE}.append(nn.ReLU())"},
-              {STAGE: f"nn.Sequential(*(nn.Sequential(one, nn.ReLU()) for one in {STAGE}))"},
-              {HEAD: "x = self.pool(x.relu()).flatten(1)"}):
-    mistake("one ReLU too many", lines, "Each block ends in a ReLU of its own: none is needed between or after them.")
 for more in ({}, {"maxpool": "nn.Identity()"}):
     mistake("a 3x3 stem", stem(conv1="nn.Conv2d(3, 64, 3, padding=1, bias=False)", **more),
             "That is the stem for 32x32 images. ImageNet's is a 7x7 convolution with stride 2, and then a max-pool.")
-mistake("a stem without stride", stem(conv1=CONV.replace("stride=2, ", "")),
-        "The 7x7 convolution has stride 2: 224 pixels become 112.")
-mistake("a stem without padding", stem(conv1=CONV.replace("padding=3, ", "")),
-        "A 7x7 kernel needs padding=3 to put out 112x112.")
 mistake("a bias in the stem", stem(conv1=CONV.replace(", bias=False", "")),
         "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
-mistake("no BN in the stem", stem(bn1="nn.Identity()"), "Every convolution is followed by BN, the first one too.")
 mistake("no ReLU in the stem", stem(relu="nn.Identity()"), "After BN comes a ReLU, then the max-pool.")
-mistake("ReLU before BN in the stem", stem(bn1="nn.ReLU()", relu="nn.BatchNorm2d(64)"),
-        "The order is convolution, BN, ReLU.")
 mistake("no max-pool", stem(maxpool="nn.Identity()"),
         "A 3x3 max-pool with stride 2 ends the stem. In table 1 it belongs to conv2_x.")
-for other in ("nn.MaxPool2d(2)", "nn.AvgPool2d(3, 2, 1)", "nn.MaxPool2d(3, 2)", "nn.MaxPool2d(3, 2, ceil_mode=True)"):
+for other in ("nn.MaxPool2d(2)", "nn.MaxPool2d(3, 2)"):
     mistake("another max-pool", stem(maxpool=other), "It is nn.MaxPool2d(3, stride=2, padding=1).")
-for other in ("ReLU6", "LeakyReLU", "GELU", "SiLU"):
-    mistake("another function than ReLU in the stem", stem(relu=f"nn.{other}()"), "The stem has nn.ReLU().")
-for lines in ({HEAD: "x = x.flatten(1)"} | fc("49 * channels"), {POOL: "self.pool = nn.AvgPool2d(7)"},
-              {HEAD: "x = x.reshape(-1, 49 * self.fc.in_features // 49)"} | fc("49 * channels")):
+for lines in ({HEAD: "x = x.flatten(1)"} | fc("49 * channels"), {POOL: "self.pool = nn.AvgPool2d(7)"}):
     mistake("it takes one image size only", lines,
             "Average over all pixels, however many there are: nn.AdaptiveAvgPool2d(1), or x.mean((2, 3)).")
-for side in (2, 3):
-    mistake("an average for square images only", {HEAD: f"x = nn.functional.avg_pool2d(x, x.shape[{side}]).flatten(1)"},
-            "The last maps of a 97x129 image have 4x5 pixels. nn.AdaptiveAvgPool2d(1) takes the mean of them all.")
-for lines in ({HEAD: "x = self.pool(x)"}, {HEAD: "x = self.pool(x)"} | fc(layer="Conv2d", more=", 1")):
-    mistake("flatten is missing", lines,
-            "After the pooling, x.flatten(1) makes a row of channels for each image, N x C instead of N x C x 1 x 1.")
-mistake("a maximum instead of the mean", {POOL: "self.pool = nn.AdaptiveMaxPool2d(1)"},
-        "Between the last stage and the linear layer is the mean of each channel: nn.AdaptiveAvgPool2d(1).")
-mistake("a sum instead of the mean", {HEAD: "x = x.sum((2, 3))"},
-        "A larger image would give larger logits. Take the mean of each channel: nn.AdaptiveAvgPool2d(1).")
-for after in (".expand(len(x), -1)", ".unsqueeze(0)", ""):
-    mistake("a mean over other images", {HEAD: f"x = x.mean((0, 2, 3)){after}"},
-            "Axis 0 counts the images of the batch: average over height and width alone, x.mean((2, 3)).")
-for name, after in (("softmax", "softmax(1)"), ("log-softmax", "log_softmax(1)")):
-    mistake(f"a {name} at the end", {LAST: f"{LAST}.{after}"},
-            "cross_entropy takes logits and has the softmax inside: return what the linear layer puts out.")
-mistake("a ReLU after the linear layer", {LAST: f"{LAST}.relu()"}, "Logits have both signs.")
+mistake("flatten is missing", {HEAD: "x = self.pool(x)"},
+        "After the pooling, x.flatten(1) makes a row of channels for each image, N x C instead of N x C x 1 x 1.")
+mistake("a softmax at the end", {LAST: f"{LAST}.softmax(1)"},
+        "cross_entropy takes logits and has the softmax inside: return what the linear layer puts out.")
 for lines in ({LAST: f"{LAST}.squeeze()"}, {HEAD: "x = self.pool(x).squeeze()"}):
     mistake("a batch of one image loses its axis", lines,
             "A batch of one image is a batch. flatten(1) keeps the first axis; squeeze() drops it.")
-mistake("the linear layer has no bias", fc(more=", bias=False"), "No BN follows it, so it keeps its bias.")
 for fixed in ("1000", "10"):
     mistake("the number of classes is ignored", fc(outputs=fixed),
             "The linear layer puts out num_classes numbers: take the argument.")
 mistake("another number of classes by default", {"num_classes: int = 1000": "num_classes: int = 10"},
         "ImageNet has 1000 classes, so num_classes=1000 is the default.")
-NO_GRAD = "with nn.modules.module.torch.no_grad():\n            "
-for lines in ({BODY: NO_GRAD + BODY}, {HEAD: f"{HEAD}; x = x.detach()"}, {STEM: NO_GRAD + STEM},
-              {LAST: f"{LAST}.detach()"}, {POOL: f"{POOL}; self.stem.requires_grad_(False)"},
-              {POOL: f"{POOL}; self.stages.requires_grad_(False)"}):
-    mistake("a part of the network does not learn", lines,
-            "Is there a no_grad(), a detach() or a requires_grad_(False)? Training is to reach the whole network.")
-mistake("train() returns nothing",
-        {FORWARD: "def train(self, mode=True):\n        super().train(mode)\n\n    " + FORWARD},
-        "network.train() and network.eval() return the network: end your own train() with `return self`.")
 # fmt: on

@@ -35,7 +35,7 @@ basic_block.right(
         "nn.MaxPool2d(1, stride), nn.ConstantPad3d((0, 0, 0, 0, 0, width - in_channels), 0.0))"
     }
 )
-mistakes_of_two_convolutions(basic_block, "residual")
+mistakes_of_two_convolutions(basic_block)
 mistakes_of_every_block(basic_block, "residual")
 mistakes_of_the_sum(basic_block)
 mistakes_of_the_shortcut(basic_block, out="width")

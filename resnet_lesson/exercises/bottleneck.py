@@ -1,13 +1,7 @@
 """The bottleneck block of notebook 04."""
 
 from ..models import blocks
-from .kit.block_mistakes import (
-    ACTIVATIONS,
-    RELU,
-    mistakes_of_every_block,
-    mistakes_of_the_shortcut,
-    mistakes_of_the_sum,
-)
+from .kit.block_mistakes import mistakes_of_every_block, mistakes_of_the_shortcut, mistakes_of_the_sum
 from .kit.blocks import try_block
 from .kit.exercise import Exercise
 
@@ -55,57 +49,20 @@ mistake("in_channels is compared with width, not with 4 * width",
 mistake("zeros instead of a projection", {'shortcut: str = "B"': 'shortcut: str = "A"'},
         "Option A adds channels of zeros. Asked is option B here: a 1x1 convolution and BN.")
 mistake("the reduction is forgotten",
-        {DOWN: "conv1x1(in_channels, out_channels, stride_1x1)", MIDDLE: "conv3x3(out_channels, width, stride_3x3)",
-         "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)"},
-        "The first 1x1 reduces to `width` channels. Without that the 3x3 costs much more.")
-mistake("the reduction is forgotten",
         {DOWN: "conv1x1(in_channels, out_channels, stride_1x1)", UP: "conv1x1(out_channels, out_channels)",
          MIDDLE: "conv3x3(out_channels, out_channels, stride_3x3)",
          "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)",
          "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
         "The first 1x1 reduces to `width` channels. Without that the 3x3 costs 16 times as much.")
-mistake("not three convolutions", {UP: "nn.Identity()", MIDDLE: "conv3x3(width, out_channels, stride_3x3)",
-        "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)", "relu2=nn.ReLU()": "relu2=nn.Identity()",
-        "bn3=nn.BatchNorm2d(out_channels)": "bn3=nn.Identity()"}, "F reduces, works and restores: three convolutions.")
-mistake("the 3x3 restores the channels",
-        {MIDDLE: "conv3x3(width, out_channels, stride_3x3)", UP: "conv1x1(out_channels, out_channels)",
-         "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
-        "The 3x3 keeps `width` channels; the last 1x1 restores 4 * width.")
-for lines in ({DOWN: "conv3x3(in_channels, width, stride_1x1)"}, {UP: "conv3x3(width, out_channels)"},
-              {DOWN: "conv3x3(in_channels, width, stride_1x1)", UP: "conv3x3(width, out_channels)"}):
-    mistake("more than one 3x3", lines,
-            "The 3x3 is the costly one: there is one of it, in the narrow middle. Before and after it come 1x1.")
-mistake("the 3x3 is a 1x1", {MIDDLE: "conv1x1(width, width, stride_3x3)"},
-        "Without a 3x3 no pixel sees its neighbours.")
-mistake("the order is not 1x1, 3x3, 1x1",
-        {DOWN: "conv3x3(in_channels, width, stride_1x1)", MIDDLE: "conv1x1(width, width, stride_3x3)"},
-        "Reduce first, then the 3x3, then restore.")
 mistake("the 3x3 has no padding", {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, bias=False)"},
         "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
-for right, wrong in ((DOWN, "nn.Conv2d(in_channels, width, 1, stride_1x1, padding=1, bias=False)"),
-                     (UP, "nn.Conv2d(width, out_channels, 1, padding=1, bias=False)")):
-    mistake("a 1x1 has padding", {right: wrong},
-            "A 1x1 sees no neighbours, so it needs no border. With one, its output grows.")
-    mistake("a 1x1 has padding", {right: wrong, MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, bias=False)"},
-            "A 1x1 sees no neighbours, so it needs no border; the 3x3 does.")
-biased = {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1)",
-          UP: "nn.Conv2d(width, out_channels, 1)"}
-default = {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", UP: "nn.Conv2d(width, out_channels, 1)"}
-for lines in (biased, default, *({key: value} for key, value in biased.items())):
-    mistake("a bias before BN", lines,
-            "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
-for i in (1, 2):
-    mistake(f"missing ReLU before convolution {i + 1}", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()"},
+mistake("a bias before BN",
+        {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1)",
+         UP: "nn.Conv2d(width, out_channels, 1)"},
+        "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
+for where, name in (((1,), "2"), ((2,), "3"), ((1, 2), "2 and 3")):
+    mistake(f"missing ReLU before convolution {name}", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()" for i in where},
             "Two convolutions without a ReLU between them are one linear map.")
-    mistake("BN after the ReLU instead of before it",
-            {f"bn{i}=nn.BatchNorm2d(width)": f"bn{i}=nn.ReLU()",
-             f"relu{i}=nn.ReLU()": f"relu{i}=nn.BatchNorm2d(width)"},
-            "The order is conv - BN - ReLU: BN centres the values, then ReLU cuts the negative ones.")
-mistake("missing ReLU before convolution 2 and 3", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()" for i in (1, 2)},
-        "Two convolutions without a ReLU between them are one linear map.")
-for name in ACTIVATIONS:
-    for where in ((1,), (2,), (1, 2)):
-        mistake("another function than ReLU", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.{name}()" for i in where}, RELU)
 for i, width in ((1, "width"), (2, "width"), (3, "out_channels")):
     mistake("a convolution without BN", {f"bn{i}=nn.BatchNorm2d({width})": f"bn{i}=nn.Identity()"},
             "Each convolution is followed by BN.")
@@ -115,6 +72,3 @@ mistake("the stride is on both convolutions", {STRIDES: "(stride, stride)"},
         "Together they divide the size by 4. The 3x3 alone takes the stride, or the first 1x1 alone.")
 mistake("the stride is on the last 1x1", {STRIDES: "(1, 1)", UP: "conv1x1(width, out_channels, stride)"},
         "Then the 3x3 works on four times the pixels. It takes the stride.")
-mistake("a convolution with groups",
-        {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1, groups=width, bias=False)"},
-        "With groups=... each output channel sees only some of the inputs. Leave groups out.")

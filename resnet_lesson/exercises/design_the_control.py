@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..training.study import recorded_study
+from .kit.calls import choice
 from .kit.exercise import Exercise, Wrong
 from .kit.report import Text
-from .kit.stub import is_unattempted
 
 
 class Experiment(NamedTuple):
@@ -113,13 +113,7 @@ def _add(pair: str, options: dict[str, Experiment]) -> None:
         f"the experiment for `{pair}`", "one for which the two explanations predict different results"
     )
     def chosen(parts):
-        given = parts.get(pair) if isinstance(parts, dict) else None
-        letter = str(given).strip().lower().rstrip(").")
-        if is_unattempted(given):
-            raise Wrong("not chosen yet", f"nothing for {pair}", "Give each pair your best guess.")
-        if letter not in options:
-            raise Wrong("not one of the letters", given, f"They are {', '.join(options)}.")
-        one = options[letter]
+        one = options[choice(parts, pair, options)]
         if one.mistake:
             raise Wrong(one.mistake, f"{one.what}: {one.result()}", one.why)
 

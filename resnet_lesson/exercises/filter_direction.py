@@ -5,7 +5,6 @@ lengths are the network's, which parts are alike, and what the seed changes.
 """
 
 import copy
-import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
@@ -134,14 +133,12 @@ def random_numbers(answer):
     one, two, three = (direction[f"conv{i}.weight"] for i in (1, 2, 3))
     numbers = torch.cat([(move / move.flatten(1).norm(dim=1)[:, None, None, None]).flatten() for move in (one, two)])
     shifted = abs(numbers.mean()) > 0.2 * numbers.square().mean().sqrt()
-    sizes, own = one.flatten(2).norm(dim=2), weights["conv1.weight"].flatten(2).norm(dim=2)
     return {
         "beside the weights": alike(one.abs(), weights["conv1.weight"].abs()),
         "one number and the next": alike(two.abs(), torch.ones_like(two)),
         "one filter and the next": alike(two[1:], two[:-1]),
         "one layer and the next": alike(two, three),
         "signs": f"{(numbers > 0).double().mean():.0%} above zero" if shifted else "both",
-        "kernels": "each as long as in the network" if near(sizes, own) else "of any length",
     }
 
 
@@ -185,14 +182,14 @@ def network_untouched(answer):
     network.fc.weight.grad = torch.ones(5, 8)
     before = copy.deepcopy(network.state_dict())
     direction_of(answer, network)
-    changed = [name for name, tensor in network.state_dict().items() if not torch.equal(before[name], tensor)]
-    grad = network.fc.weight.grad
-    return {
-        "weights": "changed" if changed else "as before",
-        ".grad": "none" if grad is None else grad,
-        "requires_grad": [name for name, parameter in network.named_parameters() if parameter.requires_grad],
-        "mode": "training" if network.training else "evaluation",
+    grad, learning = network.fc.weight.grad, [p.requires_grad for p in network.parameters()]
+    now = {
+        "weights": all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items()),
+        ".grad": grad is not None and grad.min() == grad.max() == 1,
+        "requires_grad": learning == [name != "conv1.bias" for name, _ in network.named_parameters()],
+        "mode": network.training,
     }
+    return {what: "as before" if kept else "changed" for what, kept in now.items()}
 
 
 @filter_direction.case("whether the direction requires a gradient", "no: it is a constant")
@@ -208,9 +205,9 @@ LENGTH, DRAW = "(own.norm(dim=1) / random.norm(dim=1))[:, None]", "torch.randn(o
 ZERO, START = "torch.zeros_like(weight, requires_grad=False)", "generator, direction ="
 
 
-def of_groups(dim: object) -> str:
-    """The lengths of parts of a weight seen as (out, in, everything else)."""
-    own, random = (f"{one}.view(*weight.shape[:2], -1).norm(dim={dim}, keepdim=True)" for one in ("own", "random"))
+def across() -> str:
+    """The factors for the lengths of input channels, or columns."""
+    own, random = (f"{one}.view(*weight.shape[:2], -1).norm(dim=(0, 2), keepdim=True)" for one in ("own", "random"))
     return f"({own} / {random}).expand(*weight.shape[:2], weight[0, 0].numel()).flatten(1)"
 
 
@@ -220,32 +217,17 @@ for name, length, why in (
      "The layer as a whole has its length. Each filter gets its own: own.norm(dim=1) after own.flatten(1)."),
     ("unit length", "(1 / random.norm(dim=1))[:, None]",
      "Dividing by its own length makes it 1. Then multiply by the length of the network's filter or row."),
-    ("unit length", "(1 / random.norm())",
-     "Dividing by its own length makes it 1. Then multiply by the length of the network's filter or row."),
     ("not rescaled", "1.0", "Multiply each filter by the length of the network's, and divide by its own."),
     ("the random numbers' own length is left in", "own.norm(dim=1)[:, None]",
      "The random filter has a length already. Divide by that before you multiply by the network's."),
-    ("weights that do not move", "0", "Convolutions and linear layers move, only the rest does not."),
-    ("each kernel by itself", of_groups(2),
-     "A filter is all that makes one output channel, in x 3 x 3 numbers: one length for all of them."),
 ):
     for where in ("True", "weight.ndim == 4", "weight.ndim == 2"):
         mistake(name, {LENGTH: f"({length} if {where} else {LENGTH})"}, why)
 for ndim, name in ((4, "each input channel instead of each filter"), (2, "each column instead of each row")):
-    mistake(name, {LENGTH: f"({of_groups((0, 2))} if weight.ndim == {ndim} else {LENGTH})"},
+    mistake(name, {LENGTH: f"({across()} if weight.ndim == {ndim} else {LENGTH})"},
             "Dimension 0 counts the outputs: weight[i] is filter or row i. Yours has the lengths of weight[:, i].")
-for own in ("own", "(own * random[:, :1].sign())", "(own * random.sign())"):
-    mistake("the weights themselves", {f"(random * {LENGTH})": own},
-            "That leads back to zero or away from it. Take random numbers, torch.randn.")
-SAME = "torch.randn(1, own.shape[1], generator={}).expand_as(own)"
 for name, draw, why in (
-    ("one number for a whole filter", "torch.randn(len(own), 1, generator=generator).expand_as(own)",
-     "Every weight moves by a random number of its own: draw as many as the tensor has."),
-    ("one number for a whole filter", "torch.ones_like(own)",
-     "Every weight moves by a random number of its own: draw as many as the tensor has."),
-    ("the same numbers for every filter", SAME.format("generator"),
-     "Draw new numbers for each filter. Is the seed set again inside of a loop?"),
-    ("the same numbers for every filter", SAME.format("torch.Generator().manual_seed(seed)"),
+    ("the same numbers for every filter", "torch.randn(1, own.shape[1], generator=generator).expand_as(own)",
      "Draw new numbers for each filter. Is the seed set again inside of a loop?"),
     ("the same numbers in every layer", "torch.randn(own.shape, generator=torch.Generator().manual_seed(seed))",
      "Set the seed once, before the loop over the parameters. Set inside of it, it begins anew in each layer."),
@@ -253,28 +235,21 @@ for name, draw, why in (
      "torch.rand has numbers from 0 to 1, and all weights would move the same way. torch.randn has both signs."),
 ):
     mistake(name, {DRAW: draw}, why)
-STAY = "A single number for a channel is no filter, and stays where it is: torch.zeros_like where ndim is 1."
-mistake("biases move", {ZERO: "torch.full_like(weight.detach(), float('bn' not in name))"}, STAY)
-mistake("BN's parameters move", {ZERO: "torch.full_like(weight.detach(), float('bn' in name))"}, STAY)
-mistake("biases and BN's parameters move", {ZERO: "torch.ones_like(weight.detach())"}, STAY)
+for name, which in (("biases", "float('bn' not in name)"), ("BN's parameters", "float('bn' in name)"),
+                    ("biases and BN's parameters", "1.0")):
+    mistake(f"{name} move", {ZERO: f"torch.full_like(weight.detach(), {which})"},
+            "A single number for a channel is no filter, and stays where it is: torch.zeros_like where ndim is 1.")
 mistake("the seed is not used", {"torch.Generator().manual_seed(seed)": "torch.default_generator"},
         "generator = torch.Generator().manual_seed(seed) and torch.randn(..., generator=generator) repeat the numbers.")
 mistake("the same direction for every seed", {"manual_seed(seed)": "manual_seed(0)"},
         "A surface needs two directions: seed 0 and seed 1 must differ. Is a number written where `seed` belongs?")
-for kept in (functools.cache(landscape.filter_direction),
-             {"seed: int = 0)": "seed: int = 0, direction={})", START: "generator, _ ="}):
-    mistake("it remembers earlier calls", kept,
-            "Make a new dictionary in every call, from the weights as they are then: no cache, no default such as {}.")
+mistake("it remembers earlier calls", {"seed: int = 0)": "seed: int = 0, direction={})", START: "generator, _ ="},
+        "Make a new dictionary in every call, from the weights as they are then: no cache, no default such as {}.")
 mistake("nan for a filter of zeros", {"own.norm(dim=1) /": "own.norm(dim=1) ** 2 / own.norm(dim=1) /"},
         "0 / 0 is nan. Divide by the random filter's length, which is never zero, not by the network's.")
-mistake("a filter of zeros moves", {"own.norm(dim=1) /": "own.norm(dim=1).clamp(min=1e-2) /"},
-        "Multiply by its length as it is, which is 0.")
 mistake("the network's weights are changed", {"weight.detach().flatten(1)": "weight.detach().flatten(1).clone()",
         f"random = {DRAW}": "random = weight.data.normal_(generator=generator).flatten(1).clone()"},
         "Somebody still needs them. Write into new tensors: weight.data and detach() are the network's own.")
-for name, line in ((".grad", "zero_grad()"), ("requires_grad", "requires_grad_(False)"), ("mode", "eval()")):
-    mistake(f"the network's {name} is changed", {START: f"network.{line}\n    {START}"},
-            "A direction only reads the weights: weight.detach() or torch.no_grad() is enough for that.")
 mistake("the direction requires a gradient", {"own = weight.detach()": "own = weight"},
         "It was computed from the parameters, and autograd keeps that: use weight.detach(), or torch.no_grad().")
 # fmt: on

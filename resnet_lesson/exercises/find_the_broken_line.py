@@ -12,10 +12,9 @@ from ..figures.studies import provenance
 from ..figures.style import finish, noted, panels, styled, styles
 from ..models import broken
 from ..training.study import recorded_study
-from .kit.calls import numbers, run
+from .kit.calls import numbers, part, run
 from .kit.exercise import Exercise, Wrong
 from .kit.report import Text
-from .kit.stub import is_unattempted
 
 LINES = "\n\n".join(inspect.getsource(part) for part in (broken.Block, broken.ResNet)).splitlines()
 WRONG = "y = self.bn2(self.conv2(y) + self.shortcut(x))"
@@ -79,20 +78,12 @@ def broken_curves() -> Figure:
     return noted(finish(figure, "wrong answers, training images"), provenance(study))
 
 
-def _parts(answer: object) -> dict:
-    """`line` and `mended`."""
-    return answer if isinstance(answer, dict) else {}
-
-
 def _network(answer: object) -> nn.Module:
     """The network with the answer's line in the place of the wrong one, eight layers deep."""
     _line(answer)
-    text = _parts(answer).get("mended")
-    if not isinstance(text, str) or is_unattempted(text):
-        raise Wrong("the line is not mended yet", text, 'Give the whole line as text: mended="y = ...".')
     lines, number = list(LINES), _number(WRONG)
     indent = lines[number - 1][: -len(WRONG)]
-    lines[number - 1] = indent + text.strip()
+    lines[number - 1] = indent + str(part(answer, "mended")).strip()
     names: dict = {"torch": torch, "nn": nn}
     exec(compile("\n".join(lines), "<the mended network>", "exec"), names)
     torch.default_generator.manual_seed(0)
@@ -103,7 +94,7 @@ def _network(answer: object) -> nn.Module:
     "the number of the line", "that of the one line which computes something else than it should"
 )
 def _line(answer):
-    number = _parts(answer).get("line")
+    number = part(answer, "line")
     if not isinstance(number, Integral) or not 1 <= number <= len(LINES):
         raise Wrong("not a line number", number, f"Give its number in the listing, 1 to {len(LINES)}.")
     if number != _number(WRONG):
@@ -112,12 +103,9 @@ def _line(answer):
         raise Wrong("that line is right", f"line {number}: `{code.strip() or 'blank'}`", why)
 
 
-@find_the_broken_line.case("the logits of the mended network, with one block per stage", "those of a ResNet-8")
-def _logits(answer):
-    return run(_network(answer), numbers(4, 3, 8, 8))
-
-
-@find_the_broken_line.case("the same in eval(), after a training step's forward pass", "those of a ResNet-8")
+@find_the_broken_line.case(
+    "the logits of the mended network, one block per stage, after a batch", "those of a ResNet-8"
+)
 def _evaluated(answer):
     network = _network(answer)
     run(network, numbers(4, 3, 8, 8))

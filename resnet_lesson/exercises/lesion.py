@@ -15,6 +15,7 @@ from ..models.blocks import BasicBlock
 from ..models.resnet import ResNet
 from .kit.calls import numbers, run
 from .kit.exercise import Exercise, Wrong
+from .kit.outcomes import attempt
 
 
 @contextmanager
@@ -49,6 +50,7 @@ exercise = Exercise(
     read="notebook 07, section 7",
 )
 
+AS_BEFORE = {"the network": "as before"}
 ONE, SEVERAL = ["stages.1.1"], ["stages.1.1", "stages.0.0", "stages.1.0"]
 
 
@@ -106,24 +108,14 @@ def one_block(answer):
     return lesioned(answer, ONE)
 
 
-@exercise.case("the logits without stages.1.0, where the shape changes", "F(x) = 0, and the shortcut (option A) stays")
+@exercise.case("the logits without stages.1.0, where the shape changes", "ReLU(0 + shortcut(x)), by option A and B")
 def new_shape(answer):
-    return lesioned(answer, ["stages.1.0"])
+    return {f"option {option}": attempt(lesioned, answer, ["stages.1.0"], option) for option in "AB"}
 
 
-@exercise.case("the same with a projection as the shortcut (option B)", "ReLU(0 + shortcut(x))")
-def projection(answer):
-    return lesioned(answer, ["stages.1.0"], shortcut="B")
-
-
-@exercise.case("three blocks of two stages at once", "none of the three adds anything")
+@exercise.case("three blocks of two stages at once, and none", "none of the three adds anything; the whole network")
 def several_blocks(answer):
-    return lesioned(answer, SEVERAL)
-
-
-@exercise.case("an empty list", "the logits of the whole network")
-def no_block(answer):
-    return lesioned(answer, [])
+    return {"three": lesioned(answer, SEVERAL), "none": attempt(lesioned, answer, [])}
 
 
 def afterwards(answer: Callable, drop: Sequence[str], error: bool = False) -> dict[str, str]:
@@ -147,11 +139,7 @@ def afterwards(answer: Callable, drop: Sequence[str], error: bool = False) -> di
         "the parameters": all(map(operator.is_, network.parameters(), parameters)),
         "the hooks": not hooks,
     }
-    return {part: "other than before" for part, kept in found.items() if not kept} or {"the network": "as before"}
-
-
-def as_before(found: dict[str, str]) -> str:
-    return "as before" if found == {"the network": "as before"} else "not as before"
+    return {part: "other than before" for part, kept in found.items() if not kept} or AS_BEFORE
 
 
 @exercise.case("the network after `with`", "as before: its logits, its weights, no hooks")
@@ -161,12 +149,12 @@ def put_back(answer):
 
 @exercise.case("the network after `with` and three blocks", "as before")
 def all_put_back(answer):
-    return as_before(afterwards(answer, SEVERAL))
+    return "as before" if afterwards(answer, SEVERAL) == AS_BEFORE else "not as before"
 
 
 @exercise.case("the network after an exception inside of `with`", "as before")
 def after_an_exception(answer):
-    return as_before(afterwards(answer, ONE, error=True))
+    return "as before" if afterwards(answer, ONE, error=True) == AS_BEFORE else "not as before"
 
 
 @exercise.case("an exception inside of `with`", "it comes out of the `with`")
@@ -218,48 +206,29 @@ mistake("the next block gets another shape", instead("x"),
         "The shortcut of this block changes the shape, and it has to stay: only F goes, not the whole block.")
 mistake("the zeros have the shape of x", instead("torch.zeros_like(x)", F),
         "Where the shape changes, F(x) has another shape than x. torch.zeros(()) can be added to any.")
-mistake("the ReLU is taken out too", instead("b.shortcut(x)"),
-        "A projection has negative numbers. Without F the block is ReLU(0 + shortcut(x)).")
-mistake("the shortcut is taken out instead of F", instead("f(x).relu()"), "F(x) goes, and x stays.")
 mistake("the shortcut is taken out too", instead("0 * f(x)"),
         "Only F goes. The block puts out zeros now: what came before it is lost.")
 for constant in ("f.bn2(0 * f[:-1](x))", "0 * f[:-1](x) + f.bn2.bias[:, None, None]"):
     mistake("F is a constant instead of 0", instead(constant, F),
             "BN is the last layer of F, and adds its bias also to zeros: take out all of F.")
 mistake("F is the identity", instead("x", F), "Then the block computes ReLU(x + shortcut(x)). F has to give zero.")
-mistake("nothing is taken out", {OUT: "block.dropped = True"},
-        "The network computes as before. What you change, does forward use it?")
-for one, which in ((":1", "first"), ("-1:", "last")):
-    mistake(f"only the {which} of the blocks is taken out", {DROP: f"in drop[{one}])"},
-            "Go through all of `drop` in a loop, and let the `yield` follow it.")
-NAMES = '[f"stages.{i}.{j}" for i in range(2) for j in range(2)]'
-mistake("the whole stage is taken out", {DROP: f"in {NAMES} if name[:9] in [one[:9] for one in drop])"},
-        "One block of it is meant: stages.1.2 is network.stages[1][2].")
-for names in (NAMES, f"(drop or {NAMES})"):
-    mistake("all blocks are taken out", {DROP: f"in {names})"}, "Only the blocks of the names in `drop` lose their F.")
-for i, j in ((1, 1), (1, 0), (0, 1)):
-    mistake("another block is taken out",
-            {BLOCK: f"network.stages[int(name.split('.')[1]) - {i}][int(name.split('.')[2]) - {j}]"},
-            "Stages and blocks count from 0: stages.1.2 is network.stages[1][2].")
+mistake("another block is taken out",
+        {BLOCK: "network.stages[int(name.split('.')[1]) - 1][int(name.split('.')[2]) - 1]"},
+        "Stages and blocks count from 0: stages.1.2 is network.stages[1][2].")
 mistake("a copy is changed", {KEPT: f"network = copy.deepcopy(network)\n    {KEPT}"},
         "The network that is given loses its F, and gets it back at the end.")
 
-HOOK = "block.residual.register_forward_hook(lambda module, given, made: {} * made)"
 for out in (OUT, instead("b.shortcut(x).relu()")[OUT]):
     mistake("the blocks are not put back", {OUT: out, BACK: "pass"},
             "What you exchange, keep it in a variable, and put it back after the `yield` (or in __exit__).")
-mistake("a hook is left", {OUT: HOOK.format(0), BACK: "pass"},
-        "Keep every handle that register_forward_hook returns, and call handle.remove() for each.")
-mistake("a hook is left", {OUT: f"{HOOK.format(1)}\n        {OUT}"},
+mistake("a hook is left",
+        {OUT: "block.residual.register_forward_hook(lambda module, given, made: 0 * made)", BACK: "pass"},
         "Keep every handle that register_forward_hook returns, and call handle.remove() for each.")
 for parts in ("block.residual.parameters()", "block.residual.bn2.parameters()"):
     mistake("the weights are not put back", {OUT: f"[p.data.zero_() for p in {parts}]"},
             "Keep copies, made by weight.clone(): state_dict() and weight.data are the weights themselves.")
-mistake("a copy is put back", {BACK: "block.residual = copy.deepcopy(residual)"},
-        "An optimiser still has the old parameters: put back the very modules that you took out.")
-for one in (":1", "-1:"):
-    mistake("not all of the blocks are put back", {"residual in kept:": f"residual in kept[{one}]:"},
-            "Is a variable overwritten in the loop? Keep what you take out in a list, one entry for each block.")
+mistake("not all of the blocks are put back", {"residual in kept:": "residual in kept[-1:]:"},
+        "Is a variable overwritten in the loop? Keep what you take out in a list, one entry for each block.")
 mistake("not put back after an exception", {"try:": "if True:", "finally:": "if True:"},
         "An exception leaves the function at the `yield`. try: yield, and finally: put everything back.")
 mistake("the exception is swallowed", {"    finally:": "    except Exception:\n        pass\n    finally:"},
@@ -267,10 +236,8 @@ mistake("the exception is swallowed", {"    finally:": "    except Exception:\n 
 for wrong in ({YIELD: f"for _ in drop:\n            {YIELD}"}, {KEPT: f"if not drop:\n        return\n    {KEPT}"}):
     mistake("not one yield", wrong,
             "For any number of blocks, also none, `yield` is reached once. Is it in a loop, or after a `return`?")
-for part, line in (("mode", "eval()"), (".grad", "zero_grad()"), ("requires_grad", "requires_grad_(False)"),
-                   ("BN's statistics", "forward(torch.ones(2, 3, 8, 8))")):
-    mistake(f"{part} not as before", {KEPT: f"network.{line}\n    {KEPT}"},
-            "Somebody goes on with it: put back whatever you change beside F, or leave it as it is.")
+mistake("mode not as before", {KEPT: f"network.eval()\n    {KEPT}"},
+        "Somebody goes on with it: put back whatever you change beside F, or leave it as it is.")
 # fmt: on
 
 lesion = exercise  # type: ignore[assignment]

@@ -98,25 +98,6 @@ def parameters(answer):
 # --- The mistakes, as lines in place of the course's.
 
 
-def stride_at(place):
-    """The stride in another block than the first."""
-
-    def made(block, in_channels, width, depth, stride=1):
-        inputs = [in_channels] + [width * block.expansion] * (depth - 1)
-        return nn.Sequential(*(block(x, width, stride if i == place % depth else 1) for i, x in enumerate(inputs)))
-
-    return made
-
-
-class WithoutGradient(nn.Module):
-    def __init__(self, *given):
-        super().__init__()
-        self.blocks = resnet.make_stage(*given)
-
-    def forward(self, x):
-        return self.blocks(x).detach().requires_grad_()
-
-
 mistake = make_stage.mistake
 FIRST, OTHER = "block(in_channels, width, stride, **options)", "block(width * block.expansion, width, **options)"
 COUNT, PACK = "range(depth - 1)", "nn.Sequential(*blocks)"
@@ -129,49 +110,28 @@ mistake("the stride is ignored", {FIRST: "block(in_channels, width)"}, HANDED_ON
 for always in ("2", "2 if in_channels != width else 1"):
     mistake("the stride is hard-coded", {FIRST: f"block(in_channels, width, {always})"},
             HANDED_ON + " ResNet-50's first stage changes the channels with stride 1.")
-mistake("the stride in the last block", stride_at(-1),
-        "The first block takes it, so that all the others work at the smaller size.")
-mistake("the stride in the wrong block", stride_at(1), "The first block takes the stride, and only that one.")
 mistake("stride has no default", {"stride: int = 1": "stride: int"},
         "A stage may be asked for without a stride: def make_stage(block, in_channels, width, depth, stride=1).")
-mistake("one block too many", {COUNT: "range(depth)"},
-        "The first block is made apart, so depth - 1 others follow: range(depth - 1), or range(1, depth).")
-for few in ("range(depth - 2)", "range(2, depth)"):
-    mistake("one block too few", {COUNT: few},
+for count_, name in (("range(depth)", "many"), ("range(depth - 2)", "few")):
+    mistake(f"one block too {name}", {COUNT: count_},
             "The first block is made apart, so depth - 1 others follow: range(depth - 1), or range(1, depth).")
-mistake("the depth is ignored", {COUNT: "range(1)"}, "`depth` counts all blocks of the stage, the first included.")
-mistake("only the first block", {LATER: "pass"},
-        "depth - 1 others follow it, each made as block(width * block.expansion, width).")
 mistake("the expansion is forgotten", {OTHER: "block(width, width)"},
         "A block puts out width * block.expansion channels, and the next block takes in that many.")
-mistake("the expansion is hard-coded", {OTHER: "block(width * 4, width)"},
-        "Only bottlenecks put out 4 * width channels: multiply by block.expansion.")
 mistake("the input channels are not updated", {OTHER: "block(in_channels, width)"},
         "in_channels is right for the first block only. The others take in what the first one puts out.")
 for inputs in ("width", "width * block.expansion"):
     mistake("the first block ignores in_channels", {FIRST: f"block({inputs}, width, stride)"},
             "The first block takes in the channels that enter the stage, in_channels.")
-for first, other in (("width * block.expansion", "width * block.expansion"), ("width", "width * block.expansion"),
-                     ("width * block.expansion", "width")):
-    mistake("the expansion is multiplied into the width",
-            {FIRST: f"block(in_channels, {first}, stride)", OTHER: f"block(width * block.expansion, {other})"},
-            "`width` is the inner width; the block multiplies by its expansion itself.")
+mistake("the expansion is multiplied into the width",
+        {FIRST: "block(in_channels, width * block.expansion, stride)",
+         OTHER: "block(width * block.expansion, width * block.expansion)"},
+        "`width` is the inner width; the block multiplies by its expansion itself.")
 for same in (f"blocks += [{OTHER}] * (depth - 1)", "blocks *= depth"):
     mistake("the same block several times", {LATER: same},
             "[block(...)] * n repeats one object, so its weights are shared. Call block(...) once for each.")
-for added in ("*blocks, nn.ReLU()", "nn.ReLU(), *blocks", "blocks[0], nn.ReLU(), *blocks[1:]",
-              "*(layer for block in blocks for layer in (block, nn.ReLU()))"):
+for added in ("*blocks, nn.ReLU()", "*(layer for block in blocks for layer in (block, nn.ReLU()))"):
     mistake("more than blocks", {PACK: f"nn.Sequential({added})"},
             "A stage is blocks in a row. What else is in it: a ReLU, a dropout, a BN?")
-for still in ({PACK: "nn.Sequential(*blocks).requires_grad_(False)"}, WithoutGradient):
-    mistake("the parameters do not learn", still,
-            "They should: is there a requires_grad_(False), a no_grad() or a detach()?")
-mistake("the class itself instead of a block", {PACK: "nn.Sequential(*[block] * depth)"},
-        "`block` is a class. Call it, block(in_channels, width, stride), to get a layer.")
-for packed, name in (("blocks", "list"), ("(one for one in blocks)", "generator"), ("tuple(blocks)", "tuple")):
-    mistake("a list inside nn.Sequential", {PACK: f"nn.Sequential({packed})"},
-            f"nn.Sequential takes layers, not a {name} of them. With a star it gets them: nn.Sequential(*blocks).")
-for fourth in ("stride, None", "stride, downsample=None"):
-    mistake("the block gets a fourth argument", {FIRST: f"block(in_channels, width, {fourth})"},
-            "The block makes its own shortcut. It is called as block(in_channels, width, stride).")
+mistake("a list inside nn.Sequential", {PACK: "nn.Sequential(blocks)"},
+        "nn.Sequential takes layers, not a list of them. With a star it gets them: nn.Sequential(*blocks).")
 # fmt: on

@@ -10,9 +10,9 @@ from matplotlib.ticker import PercentFormatter
 from ..figures.studies import provenance
 from ..figures.style import noted, styled
 from ..training.study import recorded_study
+from .kit.calls import choice
 from .kit.exercise import Exercise, Wrong
 from .kit.report import Text
-from .kit.stub import is_unattempted
 
 LETTERS = {"A": "softmax", "B": "labels", "C": "rate", "D": "order", "E": "decay", "F": "pixels"}
 ROWS = {"train_losses": "training loss", "train_errors": "training error", "test_errors": "test error"}
@@ -103,12 +103,7 @@ def mystery_figure() -> Figure:
 def _add(letter: str, true: str) -> None:
     @mystery_curves.case(f"the curves {letter}", "the mistake that makes such curves")
     def named(parts):
-        given = parts.get(letter) if isinstance(parts, dict) else None
-        if is_unattempted(given):
-            raise Wrong("not named yet", f"nothing for {letter}", "Give each letter your best guess.")
-        name = str(given).strip().lower()
-        if name not in LETTERS.values():
-            raise Wrong("not one of the six names", given, f"They are {', '.join(sorted(LETTERS.values()))}.")
+        name = choice(parts, letter, LETTERS.values())
         if name != true:
             raise Wrong(
                 f"`{name}` makes other curves", f"{letter} is {name}", f"{_sign(name)} Does {letter} show that?"

@@ -1,7 +1,7 @@
 """The plain block of notebook 01."""
 
 from ..models import blocks
-from .kit.block_mistakes import ACTIVATIONS, RELU, mistakes_of_every_block, mistakes_of_two_convolutions
+from .kit.block_mistakes import mistakes_of_every_block, mistakes_of_two_convolutions
 from .kit.blocks import try_block
 from .kit.exercise import Exercise
 
@@ -18,20 +18,13 @@ plain_block = Exercise(
     read="notebook 01, section 3; paper, section 3.3, 'Plain Network'",
 )
 try_block(plain_block, "conv, BN, ReLU, conv, BN, ReLU", "3x3, 16 -> 32, with stride 2; 3x3, 32 -> 32; no bias")
-mistakes_of_two_convolutions(plain_block, "layers")
+mistakes_of_two_convolutions(plain_block)
 mistakes_of_every_block(plain_block, "layers")
 
 END, mistake = "return self.relu(self.layers(x))", plain_block.mistake
 # fmt: off
 mistake("missing ReLU at the end", {END: "return self.layers(x)"}, "A ReLU follows the second BN too.")
-for name in ACTIVATIONS:
-    mistake("another function than ReLU", {"self.relu = nn.ReLU()": f"self.relu = nn.{name}()"}, RELU)
 for added in ("self.relu(y + x)", "self.relu(y) + x"):
     mistake("a shortcut in a plain block",
             {END: f"y = self.layers(x)\n        return {added} if x.shape == y.shape else self.relu(y)"},
             "x is added to what the layers compute: that is a residual block, the subject of the next notebooks.")
-mistake("the gradient is cut", {END: "first, second = self.layers[:3], self.layers[3:]\n        "
-        "return self.relu(second(first(x).detach()))"},
-        "A part of the computation passes on values without their gradient: detach(), .data or no_grad().")
-mistake("the gradient is cut", {END: "return self.relu(self.layers(x.detach()))"},
-        "The values arrive, the gradient of x does not. Is there a detach(), .data or no_grad() on the way?")

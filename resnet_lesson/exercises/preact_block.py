@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..models import blocks, family
 from ..models.blocks import conv1x1, conv3x3
-from .kit.block_mistakes import ACTIVATIONS, mistakes_of_every_block, mistakes_of_two_3x3
+from .kit.block_mistakes import mistakes_of_every_block, mistakes_of_two_3x3
 from .kit.blocks import changing, count, try_block
 from .kit.exercise import Exercise
 
@@ -74,26 +74,17 @@ class ByLayers(nn.Module):
 
 
 preact_block.right(ByLayers)
-mistakes_of_two_3x3(preact_block, "residual", between="bn2")
+mistakes_of_two_3x3(preact_block)
 mistakes_of_every_block(preact_block, "residual")
 
 mistake = preact_block.mistake
 BN1, BN2 = "bn1=nn.BatchNorm2d(in_channels)", "bn2=nn.BatchNorm2d(width)"
-ONE, TWO, PROJECTION = (
-    "conv3x3(in_channels, width, stride)",
-    "conv3x3(width, width)",
-    "conv1x1(in_channels, width, stride)",
-)
+ONE, TWO = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)"
+PROJECTION = "conv1x1(in_channels, width, stride)"
 CHANGES = "if stride != 1 or in_channels != width"
 A, B, F = "self.relu(bn1(x))", "self.relu(bn2(conv1(a)))", "conv2(self.relu(bn2(conv1(a))))"
-WAY, SUM, LINES = (
-    "x if self.shortcut is None else self.shortcut(a)",
-    "f + way",
-    "bn1, conv1, bn2, conv2 = self.residual.values()",
-)
-WAY_FIRST = {f"f = {F}\n        way = {WAY}": f"way = {WAY}\n        f = {F}"}
+WAY, SUM = "x if self.shortcut is None else self.shortcut(a)", "f + way"
 ORDER = "The order is BN - ReLU - conv, and this twice."
-CENTRED = "BN first centres the values, then ReLU cuts the negative ones. " + ORDER
 THIRD = {"self.relu = nn.ReLU()": "self.relu = nn.ReLU()\n        self.last = nn.BatchNorm2d(width)"}
 
 
@@ -108,27 +99,9 @@ mistake("a ReLU after the addition", {SUM: "self.relu(f + way)"},
         "Nothing follows the addition, so that x keeps its negative values from block to block.")
 mistake("a ReLU at the end of F", {SUM: "self.relu(f) + way"},
         "F ends in its second convolution. With a ReLU there it could only add, never subtract.")
-mistake("a BN at the end of F", THIRD | {SUM: "self.last(f) + way"},
-        "F ends in its second convolution: it has two BN, and each is before a convolution.")
-for end in ("self.last(f + way)", "self.relu(self.last(f + way))"):
-    mistake("BN after the addition", THIRD | {SUM: end},
-            "Nothing follows the addition. The BN that you look for is the first one of the next block.")
-for lines in ({SUM: "f"}, {WAY: "0"}):
-    mistake("forgotten shortcut", lines, "Without x a block cannot pass on what it gets. Return F(x) + x.")
+mistake("forgotten shortcut", {SUM: "f"}, "Without x a block cannot pass on what it gets. Return F(x) + x.")
 mistake("no shortcut where the shape changes", {WAY: "x if self.shortcut is None else 0"},
         "F(x) is all that is left there. The 1x1 convolution brings the activated x to its shape.")
-mistake("forgotten F", {SUM: "way"}, "The convolutions are not added: y = F(x) + x.")
-mistake("nothing is computed yet", {LINES: "return x"}, "x is returned unchanged. Write F(x) first, and add x to it.")
-mistake("the shortcut is added twice", {SUM: "f + 2 * way"}, "Add x to F(x) once.")
-for minus in ("f - way", "way - f"):
-    mistake("subtracted instead of added", {SUM: minus}, "The equation has a plus: F can be negative.")
-mistake("averaged instead of added", {SUM: "(f + way) / 2"}, "Nothing is divided: y = F(x) + x.")
-mistake("multiplied instead of added", {SUM: "f * way"}, "F(x) is added to x.")
-for lines in ({SUM: "f + way.detach()"}, {WAY: "x.detach() if self.shortcut is None else self.shortcut(a)"},
-              {WAY: "x if self.shortcut is None else self.shortcut(a.detach())"},
-              {WAY: "x.detach() if self.shortcut is None else self.shortcut(a.detach())"}):
-    mistake("the gradient of the shortcut is cut", lines,
-            "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
 # The shortcut.
 mistake("the activated x is added where the shape stays", {WAY: "a if self.shortcut is None else self.shortcut(a)"},
         "Where the shape stays, x is added just as it is: keep it under a name of its own before BN and ReLU.")
@@ -138,29 +111,10 @@ mistake("x is overwritten, so that the shortcut does not start at x",
 BOTH = "The two paths split after the first BN and ReLU, so both convolutions read the same a = ReLU(BN(x))."
 for made in (PROJECTION, "blocks.Projection(in_channels, width, stride)"):
     mistake("the projection reads x itself", changed(made, "x"), BOTH)
-for lines in (changed(PROJECTION, "bn1(x)"), {A: "bn1(x)", B: "self.relu(bn2(conv1(self.relu(a))))"}):
-    mistake("missing ReLU before the projection", lines, BOTH)
-mistake("the shortcut has a BN of its own",
-        changed(f"nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), {PROJECTION})", "x"), BOTH)
-mistake("BN and ReLU twice in a row",
-        {"else nn.Sequential(first)": "else nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU())",
-         "first | rest if same_shape else rest": "first | rest"},
-        "Where BN and ReLU come before the split, F begins with its convolution.")
 mistake("BN after the projection", changed("blocks.Projection(in_channels, width, stride)"),
         "The 1x1 convolution alone: its output is added as it is, like that of F's second convolution.")
-mistake("a ReLU after the projection", changed(f"nn.Sequential({PROJECTION}, nn.ReLU())"),
-        "The 1x1 convolution is the last step on this path, and its output is added as it is.")
-for pool in ("AvgPool2d(stride)", "AvgPool2d(stride, ceil_mode=True)", "MaxPool2d(stride)"):
-    mistake("pooling before the projection", changed(f"nn.Sequential(nn.{pool}, conv1x1(in_channels, width))"),
-            "The 1x1 convolution takes the stride itself, and reads every second pixel as it is.")
-for order in ({}, WAY_FIRST):
-    mistake("the projection is larger than 1x1", {PROJECTION: ONE.replace("conv", "blocks.conv")} | order,
-            "The shortcut only fits the shape: kernel_size=1, without padding. It looks at no neighbours.")
-for reads in ("a", "x"):
-    for made in ("blocks.ZeroPadShortcut(in_channels, width, stride)", "nn.Sequential(nn.MaxPool2d(1, stride), "
-                 "nn.ConstantPad3d((0, 0, 0, 0, 0, width - in_channels), 0.0))"):
-        mistake("a shortcut without weights where the shape changes", changed(made, reads),
-                "The task asks for a 1x1 convolution with weights of its own: nn.Conv2d(..., kernel_size=1, ...).")
+mistake("the projection is larger than 1x1", {PROJECTION: "blocks.conv3x3(in_channels, width, stride)"},
+        "The shortcut only fits the shape: kernel_size=1, without padding. It looks at no neighbours.")
 mistake("a projection where identity would do", {CHANGES: "if True"},
         "Where the shape stays, add x itself: only that lets it pass through all blocks unchanged.")
 for made, name in (("stride != 1", "projection only where there is a stride"),
@@ -168,45 +122,30 @@ for made, name in (("stride != 1", "projection only where there is a stride"),
                    ("False", "x itself is added where the shape changes")):
     mistake(name, {CHANGES: f"if {made}"},
             "There x does not fit F(x). It needs a projection if stride != 1 or in_channels != width.")
-mistake("the projection is left to the caller",
-        {"stride: int = 1)": "stride: int = 1, downsample=None)", PROJECTION: "downsample"},
-        "The arguments are in_channels, width and stride: the block makes its 1x1 convolution itself.")
-# What comes before the convolutions. A layer that is left out may have been made all the same.
-for i, bn, layers, bare in ((1, BN1, A, "x"), (2, BN2, B, "conv1(a)")):
-    for unmade in ({}, {bn: f"bn{i}=nn.Identity()"}):
-        mistake(f"no BN and ReLU before convolution {i}", {layers: bare} | unmade, ORDER)
-        mistake(f"missing BN before convolution {i}", {layers: f"self.relu({bare})"} | unmade, ORDER)
+# What comes before the convolutions.
+for i, layers, bare in ((1, A, "x"), (2, B, "conv1(a)")):
+    mistake(f"no BN and ReLU before convolution {i}", {layers: bare}, ORDER)
     mistake(f"missing ReLU before convolution {i}", {layers: f"bn{i}({bare})"}, ORDER)
-    mistake("ReLU before BN", {layers: f"bn{i}(self.relu({bare}))"}, CENTRED)
 mistake("missing ReLU before both convolutions", {A: "bn1(x)", B: "bn2(conv1(a))"}, ORDER)
-mistake("ReLU before BN", {A: "bn1(self.relu(x))", B: "bn2(self.relu(conv1(a)))"}, CENTRED)
-for name in ACTIVATIONS:
-    mistake("another function than ReLU", {"self.relu = nn.ReLU()": f"self.relu = nn.{name}()"},
-            "After BN comes max(0, v) of each value, nn.ReLU() or torch.relu, and then the convolution.")
-OLD = {BN1: "bn1=nn.BatchNorm2d(width)", A: "x", F: "bn2(conv2(self.relu(bn1(conv1(a)))))"}
+mistake("ReLU before BN", {A: "bn1(self.relu(x))", B: "bn2(self.relu(conv1(a)))"},
+        "BN first centres the values, then ReLU cuts the negative ones. " + ORDER)
 mistake("this is the block of notebook 03", blocks.BasicBlock,
         "Now BN and ReLU come before each convolution, and nothing follows the addition.")
 for made in (PROJECTION, "blocks.Projection(in_channels, width, stride)"):
-    mistake("BN comes after the convolutions", OLD | {PROJECTION: made}, ORDER)
+    mistake("BN comes after the convolutions", {BN1: "bn1=nn.BatchNorm2d(width)", A: "x", PROJECTION: made,
+            F: "bn2(conv2(self.relu(bn1(conv1(a)))))"}, ORDER)
 mistake("the first BN has not in_channels channels", {BN1: "bn1=nn.BatchNorm2d(width)"},
         "It comes before the first convolution now, so it normalises x: nn.BatchNorm2d(in_channels).")
-for order in ({}, WAY_FIRST):
-    mistake("the second BN has not width channels", {BN2: "bn2=nn.BatchNorm2d(in_channels)"} | order,
-            "It normalises the output of the first convolution: nn.BatchNorm2d(width).")
+for order in ({}, {f"f = {F}\n        way = {WAY}": f"way = {WAY}\n        f = conv2({B})"}):
     mistake("one BN for two convolutions", order | {B: "self.relu(bn1(conv1(a)))"},
             "The first BN runs twice and the second one never: each convolution needs its own.")
 # The convolutions.
-biased = {ONE: "nn.Conv2d(in_channels, width, 3, stride, 1)", TWO: "nn.Conv2d(width, width, 3, 1, 1)",
-          PROJECTION: "nn.Conv2d(in_channels, width, 1, stride)"}
-for lines in (biased, *({key: value} for key, value in biased.items()), {key: biased[key] for key in (ONE, TWO)}):
-    mistake("a bias in a convolution", lines,
-            "A BN reads its output, here or in the next block, and subtracts the bias again: pass bias=False.")
-for lines in ({"super().__init__()": "super().__init__()\n        stride = 1"},
-              {ONE: "conv3x3(in_channels, width)", PROJECTION: "conv1x1(in_channels, width)"}):
-    mistake("the stride is ignored", lines, "With stride 2, the first 3x3 and the 1x1 of the shortcut have stride 2.")
+mistake("a bias in a convolution",
+        {ONE: "nn.Conv2d(in_channels, width, 3, stride, 1)", TWO: "nn.Conv2d(width, width, 3, 1, 1)",
+         PROJECTION: "nn.Conv2d(in_channels, width, 1, stride)"},
+        "A BN reads its output, here or in the next block, and subtracts the bias again: pass bias=False.")
+mistake("the stride is ignored", {"super().__init__()": "super().__init__()\n        stride = 1"},
+        "With stride 2, the first 3x3 and the 1x1 of the shortcut have stride 2.")
 mistake("the projection does not take the stride", changed("conv1x1(in_channels, width)"),
         "The 1x1 convolution takes the block's stride too: then both terms have half the height and width.")
-for lines in ({F: "conv1(a)"}, {F: "conv1(a)", BN2: "bn2=nn.Identity()", TWO: "nn.Identity()"},
-              {TWO: "conv1x1(width, width)"}, {ONE: "nn.Conv2d(in_channels, width, 5, stride, 2, bias=False)"}):
-    mistake("not two 3x3 convolutions", lines, "There are two of them in F, both with padding=1.")
 # fmt: on

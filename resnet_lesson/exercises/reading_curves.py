@@ -10,8 +10,8 @@ from ..figures.curves import provenance
 from ..figures.style import noted, panels, styled
 from ..models.networks import label
 from ..training.runs import Run, recorded
+from .kit.calls import no_other_parts, part
 from .kit.exercise import Exercise, Wrong
-from .kit.stub import is_unattempted
 
 CURVES = {"A": "plain20", "B": "resnet56", "C": "plain56", "D": "resnet20"}
 LOOK = {"A": ("#333333", "o"), "B": ("#333333", "s"), "C": ("#333333", "v"), "D": ("#999999", "^")}
@@ -98,29 +98,23 @@ def named(parts: dict) -> dict[str, str]:
 
 def overfitting_as_said(given: object) -> str:
     """The letters of the curves that overfit as the answer says, or "none": for None, False, [] and "None of them."."""
-    several = given if isinstance(given, (list, tuple, set)) else [given]
-    said = [str(one) for one in several if one is not None and one is not False]
-    if all(NONE.match(spelled(one)) for one in said):
+    said = " ".join(map(str, given)) if isinstance(given, (list, tuple, set)) else str(given or "none")
+    if not said or NONE.match(spelled(said)):
         return "none"
-    letters = {name: letter for letter, name in CURVES.items()} | {letter.lower(): letter for letter in CURVES}
-    found = [re.sub("^curve|[.]$", "", spelled(word)) for one in said for word in re.split(r",|&|\band\b", one)]
-    if set(found) - letters.keys():
+    letters = re.sub(r"\b(curves?|and)\b|[.,&]", " ", said.lower()).upper().split()
+    if set(letters) - CURVES.keys():
         why = 'Give the letter of the curve that overfits, or "none".'
         raise Wrong("neither a curve nor none", f"overfits={given!r}", why)
-    return ", ".join(sorted({letters[one] for one in found}))
+    return ", ".join(sorted(set(letters)))
 
 
 @reading_curves.case("whether every curve has one of the four names", "A, B, C and D, and overfits")
 def complete(parts):
-    strange = sorted(set(parts) - PARTS.keys()) if isinstance(parts, dict) else ["an answer without a name"]
-    if strange:
-        raise Wrong("a part that is not asked for", ", ".join(strange), "The parts are A, B, C, D and overfits.")
-    open_ = [key for key in CURVES if is_unattempted(parts.get(key))]
-    given = parts.get("overfits", ...)  # None is an answer, "none of them", as soon as the curves have theirs
-    if is_unattempted(given) and (open_ or given is not None):
-        open_.append("overfits")
-    if open_:
-        raise Wrong("not answered yet", f"nothing for {', '.join(open_)}", "Give each part your best guess.")
+    no_other_parts(parts, PARTS)
+    for letter in CURVES:
+        part(parts, letter)
+    if parts.get("overfits", ...) in ("", ...):  # None is an answer here: none of them
+        part(parts, "overfits")
     if strange := [f"{key}={parts[key]}" for key in CURVES if spelled(parts[key]) not in CURVES.values()]:
         raise Wrong("not one of the four names", ", ".join(strange), f"They are {', '.join(sorted(CURVES.values()))}.")
     if len(named(parts)) < 4:

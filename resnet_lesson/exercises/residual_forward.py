@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ..models import blocks
-from .kit.block_mistakes import OTHERS, SUM
-from .kit.calls import numbers, run
+from .kit.block_mistakes import SUM
+from .kit.calls import run
 from .kit.exercise import Exercise, Wrong
-from .kit.outcomes import attempt
 
 residual_forward = Exercise(
     "residual_forward",
@@ -46,7 +45,7 @@ class Parts(nn.Module):
         self.residual, self.shortcut, self.relu = Part(residual), Part(shortcut), nn.ReLU()
 
 
-def y(forward: object, block: nn.Module, x: float | Tensor) -> Tensor | float:
+def y(forward: object, block: nn.Module, x: float) -> Tensor | float:
     """What the student's forward makes of x: a number if it is a single one."""
     if inspect.isclass(forward):
         why = "Give check() the function alone, ex.check(forward), not the class that it belongs to."
@@ -54,7 +53,7 @@ def y(forward: object, block: nn.Module, x: float | Tensor) -> Tensor | float:
     if isinstance(forward, nn.Module) or not callable(forward):
         why = "Give check() the function itself, ex.check(forward), without calling it."
         raise Wrong("not a function", f"an object of type {type(forward).__name__}", why)
-    made = run(forward, block, x if isinstance(x, Tensor) else torch.tensor([[x]]))
+    made = run(forward, block, torch.tensor([[x]]))
     return made.item() if made.numel() == 1 else made
 
 
@@ -105,69 +104,36 @@ def gradient(answer):
     return torch.autograd.grad(made.sum(), x)[0].item() if made.requires_grad else "no gradient"
 
 
-@residual_forward.case("two BasicBlocks with your forward: 16 -> 32 channels with stride 2, and 16 -> 16",
-                       "what the course's blocks compute: 2 x 32 x 4 x 4 and 2 x 16 x 8 x 8")  # fmt: skip
-def real_blocks(answer):
-    changing, keeping = blocks.BasicBlock(16, 32, 2).eval(), blocks.BasicBlock(16, 16).eval()
-    x = numbers(2, 16, 8, 8)
-    return {"16 -> 32 channels": attempt(y, answer, changing, x), "16 -> 16 channels": attempt(y, answer, keeping, x)}
-
-
-# --- The mistakes, each as another last line; and most of them again with x itself where the shortcut belongs.
+# --- The mistakes, each as another last line.
 # fmt: off
 F, S = "self.residual(x)", "self.shortcut(x)"
-UNUSED = "the shortcut is not used"
-USE_IT = "Where a block changes the shape, self.shortcut brings x there: add self.shortcut(x) instead of x."
 
 
 def mistake(name: str, why: str, *lines: str) -> None:
     for line in lines:
         residual_forward.mistake(name, {"return " + SUM: line if "return" in line else f"return {line}"}, why)
-        if F in line and S in line and "return" not in line:
-            both = f"{name}, and {UNUSED}"
-            residual_forward.mistake(both, {"return " + SUM: "return " + line.replace(S, "x")}, f"{why} {USE_IT}")
 
 
-residual_forward.mistake(UNUSED, {SUM: f"self.relu({F} + x)"}, USE_IT)
+mistake("the shortcut is not used", "Where a block changes the shape, self.shortcut brings x there: add "
+        "self.shortcut(x) instead of x.", f"self.relu({F} + x)")
 mistake("forgotten shortcut", "That is ReLU(F(x)): what a plain block computes. Add self.shortcut(x).",
         f"self.relu({F})")
 mistake("forgotten F", "That is x alone. What does self.residual(x) answer, and where is it added?",
-        f"self.relu({S})", "self.relu(x)", S)
+        f"self.relu({S})", "self.relu(x)")
 mistake("nothing is computed yet", "x comes out as it went in. Write F(x) first, and add the shortcut to it.", "x")
 mistake("a ReLU on F before the addition", "So F cannot subtract. Add first, then take the ReLU once.",
-        f"self.relu({F}) + {S}", f"self.relu(self.relu({F}) + {S})")
+        f"self.relu({F}) + {S}")
 mistake("a ReLU on x before the addition", "A ReLU made x zero before the addition. Add x as it is; the ReLU comes "
-        "after.", f"self.relu({F} + self.relu({S}))", f"self.relu({F} + self.shortcut(self.relu(x)))",
-        f"{F} + self.relu({S})")
+        "after.", f"self.relu({F} + self.relu({S}))", f"{F} + self.relu({S})")
 mistake("a ReLU on each term instead of on the sum", "Then neither F nor x can subtract. Add first, then take the ReLU "
         "once.", f"self.relu({F}) + self.relu({S})")
 mistake("missing ReLU after the addition", "The sum goes through self.relu before it leaves the block.", f"{F} + {S}")
-mistake("the absolute value instead of ReLU", "ReLU makes 0 of a negative number; it does not drop the "
-        "sign.", f"({F} + {S}).abs()")
-mistake("another function instead of ReLU", "ReLU makes exactly 0 of every negative number, and leaves a positive one "
-        "as it is.", *(f"nn.functional.{name}({F} + {S})" for name in OTHERS))
-mistake("the input is added twice", "Add the shortcut once.", f"self.relu({F} + 2 * {S})",
-        f"self.relu({F} + {S} + x)")
-mistake("F is added twice", "Add F(x) once.", f"self.relu(2 * {F} + {S})")
-mistake("multiplied instead of added", "F(x) is added to x.", f"self.relu({F} * {S})")
-mistake("averaged instead of added", "Nothing is divided: y = ReLU(F(x) + x).", f"self.relu({F} + {S}) / 2")
-mistake("subtracted instead of added", "The equation has a plus: F can be negative itself.",
-        f"self.relu({S} - {F})", f"self.relu({F} - {S})")
-mistake("joined instead of added", "`+` adds; torch.cat puts side by side.",
-        *(f"self.relu(nn.modules.module.torch.cat([{a}, {b}], {dim}))" for a, b in ((F, S), (S, F)) for dim in (0, 1)))
 mistake("the shortcut does not start at x", "It got F's answer. Keep x as it is, and give what F computes another "
-        "name: out = self.residual(x).", f"self.relu({F} + self.shortcut({F}))",
-        *(f"x = {F}\n    return self.relu(x + {other})" for other in ("x", S)))
+        "name: out = self.residual(x).", *(f"x = {F}\n    return self.relu(x + {other})" for other in ("x", S)))
 mistake("F does not start at x", "It got the shortcut's answer. Both ways start at the block's input x.",
-        f"x = {S}\n    return self.relu({F} + x)", f"self.relu(self.residual({S}) + {S})",
-        f"x = {S}\n    return self.relu({F} + {S})")
-for part, what in ((F, "F"), (S, "the shortcut")):
-    mistake(f"{what} runs more than once", "Call it once and keep the result: a second call costs time, and moves BN's "
-            "statistics again.", f"{part}\n    return {SUM}")
-    mistake("the gradient is cut", "The value is right, but a part of it lost its gradient: detach(), .data, .item() "
-            "or no_grad().", SUM.replace(part, f"{part}.detach()"), f"{SUM}.detach()")
-mistake("something is kept from an earlier call", "Is there an attribute that is set in the first call only? Compute "
-        "everything anew in each call.",
-        *(f"self.kept = getattr(self, 'kept', None) or [{part}]\n    return {SUM.replace(part, 'self.kept[0]')}"
-          for part in (F, S)))
+        f"x = {S}\n    return self.relu({F} + x)")
+mistake("F runs more than once", "Call it once and keep the result: a second call costs time, and moves BN's "
+        "statistics again.", f"{F}\n    return {SUM}")
+mistake("the gradient is cut", "The value is right, but a part of it lost its gradient: detach(), .data, .item() "
+        "or no_grad().", *(SUM.replace(part, f"{part}.detach()") for part in (F, S)))
 # fmt: on

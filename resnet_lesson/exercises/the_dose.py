@@ -10,10 +10,9 @@ from torch import nn
 from ..models import controls
 from ..training.study import recorded_study
 from .kit.blocks import count, learning, make_block, planted
-from .kit.calls import numbers, run
+from .kit.calls import numbers, part, run
 from .kit.exercise import Exercise, Wrong
 from .kit.source import code_of, edited
-from .kit.stub import is_unattempted
 
 
 def _errors() -> dict[float, list[float]]:
@@ -50,10 +49,7 @@ the_dose = Exercise(
 
 def _block(answer: Any) -> Any:
     """The student's class; known answers are classes themselves."""
-    block = answer.get("block") if isinstance(answer, dict) else answer
-    if is_unattempted(block):
-        raise Wrong("the block is not written yet", "nothing", "Write the class, and give it as block=DosedBlock.")
-    return block
+    return part(answer, "block") if isinstance(answer, dict) else answer
 
 
 def _made(answer: Any, dose: float | None = None, out: int = 16, stride: int = 1) -> nn.Module:
@@ -71,19 +67,14 @@ X = numbers(4, 16, 8, 8)
 case, mistake = the_dose.case, the_dose.mistake
 
 
-@case("α = 0.5, where the shape stays", "ReLU(F(x) + 0.5 x)")
-def _half(answer):
-    return run(_made(answer, 0.5), X)
+@case("α = 0, 0.5 and 1, where the shape stays", "ReLU(F(x)), the plain block; ReLU(F(x) + 0.5 x); the residual block")
+def _doses(answer):
+    return {f"α = {dose:g}": run(_made(answer, dose), X) for dose in (0.0, 0.5, 1.0)}
 
 
 @case("α = 0.25, 16 -> 32 channels, stride 2", "ReLU(F(x) + 0.25 shortcut(x))")
 def _quarter(answer):
     return run(_made(answer, 0.25, 32, 2), X)
-
-
-@case("α = 0, and α = 1", "ReLU(F(x)), the plain block; and ReLU(F(x) + x), the residual one")
-def _ends(answer):
-    return {f"α = {dose:g}": run(_made(answer, dose), X) for dose in (0.0, 1.0)}
 
 
 @case("without the argument `dose`", "α is 1: the basic block")
@@ -125,9 +116,7 @@ def _leaves_x_alone(answer):
 def _order(answer):
     if getattr(answer, "__module__", None) == controls.__name__:  # the course's block, right or with a known mistake
         return
-    order, errors = answer.get("order") if isinstance(answer, dict) else None, _errors()
-    if is_unattempted(order):
-        raise Wrong("no order predicted yet", "nothing", "Give order=[...] your best guess, most errors first.")
+    order, errors = part(answer, "order"), _errors()
     numbers_only = isinstance(order, Sequence) and all(isinstance(one, Real) for one in order)
     if not numbers_only or sorted(order) != list(errors):
         doses = ", ".join(f"{dose:g}" for dose in errors)
@@ -145,15 +134,13 @@ SUM, KEPT = "self.residual(x) + self.dose * self.shortcut(x)", "self.dose = dose
 # fmt: off
 mistake("the dose weighs F", {SUM: "self.dose * self.residual(x) + self.shortcut(x)"},
         "α is the weight of the shortcut, and F keeps all of its own.")
-mistake("the dose weighs both", {SUM: "self.dose * (self.residual(x) + self.shortcut(x))"},
-        "Only the shortcut is weighed: at α = 0 the block is plain, and not zero.")
-mistake("the dose weighs both", {f"self.relu({SUM})": "self.dose * self.relu(self.residual(x) + self.shortcut(x))"},
-        "Only the shortcut is weighed: at α = 0 the block is plain, and not zero.")
+for whole, wrong in ((SUM, "self.dose * (self.residual(x) + self.shortcut(x))"),
+                     (f"self.relu({SUM})", "self.dose * self.relu(self.residual(x) + self.shortcut(x))")):
+    mistake("the dose weighs both", {whole: wrong},
+            "Only the shortcut is weighed: at α = 0 the block is plain, and not zero.")
 mistake("F gets what the shortcut does not", {SUM: "(1 - self.dose) * self.residual(x) + self.dose * self.shortcut(x)"},
         "Then two things change at once. F keeps its whole weight, at every dose.")
 mistake("the dose is not used", {SUM: "self.residual(x) + self.shortcut(x)"}, "This is the block with α = 1, always.")
-mistake("forgotten shortcut", {SUM: "self.residual(x)"}, "This is the block with α = 0, always.")
-mistake("subtracted instead of added", {SUM: "self.residual(x) - self.dose * self.shortcut(x)"}, "There is a plus.")
 mistake("x itself is added where the shape changes", {SUM: "self.residual(x) + self.dose * x"},
         "There x does not fit F(x): self.shortcut(x) brings it to the new shape.")
 mistake("ReLU before the addition instead of after it",
@@ -168,8 +155,7 @@ assert inside
 mistake("the projection undoes the dose", inside,
         "The projection ends in BN, which normalises any factor away. Weigh what the shortcut gives, not x.")
 mistake("the dose has no default", {"dose=1.0": "dose"}, "Without the argument it is the basic block: dose=1.0.")
-for default in (0.0, 0.5):
-    mistake("the default is not 1", {"dose=1.0": f"dose={default}"}, "Without the argument it is the basic block.")
+mistake("the default is not 1", {"dose=1.0": "dose=0.5"}, "Without the argument it is the basic block: dose=1.0.")
 mistake("the dose is learned", {KEPT: "self.dose = nn.Parameter(torch.tensor(float(dose)))"},
         "As a parameter α would move in training, and nobody could say which dose was given.")
 mistake("one dose for all blocks", {KEPT: "type(self).dose = dose"},

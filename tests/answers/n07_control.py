@@ -18,11 +18,9 @@ WRONG = {
         "plain-20's rates": (choose(rate="b"), "the other network's rates"),
         "the ResNet": (choose(rate="d"), "another change than the rate"),
         "the test error": (choose(images="a"), "both predict a high test error"),
-        "plain-20's test error": (choose(images="c"), "a test of another network"),
         "with shortcuts": (choose(start="a"), "two changes at once"),
-        "half a shortcut": (choose(start="b"), "two changes, both by half"),
         "F at 0": (choose(start="d"), "the shortcuts are still there"),
-        "one is open": (choose(start=...), "not chosen yet"),
-        "no such letter": (choose(images="d"), "not one of the letters"),
+        "one is open": (choose(start=...), "not answered yet"),
+        "no such letter": (choose(images="d"), "not one of the choices"),
     }
 }

@@ -1,7 +1,5 @@
 """Right and wrong answers to the exercise `filter_direction` of notebook 07: see tests/test_exercises.py."""
 
-import copy
-import math
 from collections import OrderedDict
 from types import MappingProxyType
 
@@ -54,35 +52,6 @@ def with_numpy(network, seed):
     return MappingProxyType(made)
 
 
-def moves_a_copy(network, seed):
-    """A copy of the network is filled with random numbers and rescaled in place."""
-    torch.manual_seed(seed)
-    other = copy.deepcopy(network).requires_grad_(False)
-    for p in other.parameters():
-        if p.ndim == 1:
-            p.zero_()
-            continue
-        own = torch.linalg.vector_norm(p, dim=tuple(range(1, p.ndim)), keepdim=True)
-        p.normal_()
-        p.div_(torch.linalg.vector_norm(p, dim=tuple(range(1, p.ndim)), keepdim=True)).mul_(own)
-    return dict(other.named_parameters())
-
-
-def all_at_once(network, seed):
-    """One long vector of random numbers, cut into pieces."""
-    weights = {name: p.detach() for name, p in network.named_parameters()}
-    generator = torch.Generator().manual_seed(1000 + seed)
-    pieces = torch.randn(sum(w.numel() for w in weights.values()), generator=generator)
-    pieces = pieces.split([w.numel() for w in weights.values()])
-    rows = {name: piece.view(len(w), -1) for (name, w), piece in zip(weights.items(), pieces, strict=True)}
-    return {
-        name: torch.zeros_like(w)
-        if w.ndim == 1
-        else (rows[name] / rows[name].norm(dim=1)[:, None] * w.flatten(1).norm(dim=1)[:, None]).view_as(w)
-        for name, w in weights.items()
-    }
-
-
 def filters(d, w):
     """The random numbers d in the right lengths."""
     return (d.flatten(1) * (w.flatten(1).norm(dim=1) / d.flatten(1).norm(dim=1))[:, None]).view_as(w)
@@ -106,11 +75,6 @@ def layer_wise(d, w):
     return d * w.norm() / d.norm()
 
 
-def one_norm(d, w):
-    """Lengths by the sum of the absolute values."""
-    return (F.normalize(d.flatten(1), p=1) * w.flatten(1).norm(p=1, dim=1)[:, None]).view_as(w)
-
-
 def in_place(network, seed):
     """parameter.data is the network's own tensor."""
     torch.manual_seed(seed)
@@ -119,10 +83,6 @@ def in_place(network, seed):
         d, w = parameter.data, parameter.data.clone()
         direction[name] = torch.zeros_like(w) if w.ndim == 1 else filters(d.normal_(), w)
     return direction
-
-
-def with_statistics(network, seed):
-    return {**{n: torch.zeros_like(b) for n, b in network.named_buffers()}, **filter_direction(network, seed)}
 
 
 def each_filter_seeded(size):
@@ -139,59 +99,29 @@ def into_a_default(network, seed, made={}):  # noqa: B006
     return made
 
 
-def whole_network(network, seed):
-    made = slip(lambda d, w: d)(network, seed)
-    own, length = [math.hypot(*(t.norm().item() for t in ts)) for ts in (network.parameters(), made.values())]
-    return {name: d * own / length for name, d in made.items()}
-
-
 RIGHT = {
     "filter_direction": {
         "the course's": filter_direction,
         "filter by filter": filter_by_filter,
         "by the layers' kinds": layer_kinds,
         "numpy": with_numpy,
-        "a copy of the network": moves_a_copy,
-        "all numbers at once": all_at_once,
-        "without a mistake": slip(),
-        "keyword arguments": lambda network, seed=0, **more: filter_direction(network, seed=seed),
     },
 }
 
 WRONG = {
     "filter_direction": {
         "layer by layer": (slip(layer_wise), "layer by layer"),
-        "the fc layer as a whole": (
-            slip(lambda d, w: (filters if w.ndim == 4 else layer_wise)(d, w)),
-            "layer by layer",
-        ),
-        "the whole network": (whole_network, ""),
-        "the sum of the absolute values": (slip(one_norm), ""),
         "F.normalize": (slip(lambda d, w: F.normalize(d.flatten(1)).view_as(w)), "unit length"),
         "not divided": (
             slip(lambda d, w: (d.flatten(1) * w.flatten(1).norm(dim=1)[:, None]).view_as(w)),
             "the random numbers' own length is left in",
         ),
-        "nan": (slip(lambda d, w: d / 0 * 0), ""),
-        "the weights, forwards or backwards": (
-            slip(lambda d, w: w * d.flatten(1)[:, :1].sign().view(-1, *[1] * (w.ndim - 1))),
-            "the weights themselves",
-        ),
         "seeded for each filter": (
             slip(draw=each_filter_seeded),
-            ["the same numbers for every filter", "the same direction for every seed"],
+            "",
         ),
         "no seed": (slip(start=lambda seed: None), "the seed is not used"),
         "one dictionary for all": (into_a_default, "it remembers earlier calls"),
         "the network is the direction": (in_place, "the network's weights are changed"),
-        "statistics too": (with_statistics, "entries that are no parameters"),
-        "weights only": (
-            lambda n, s: {k: d for k, d in filter_direction(n, s).items() if d.ndim > 1},
-            "parameters are missing",
-        ),
-        "a list": (lambda network, seed: list(filter_direction(network, seed).values()), "no dictionary"),
-        "numbers": (lambda n, s: {k: d.tolist() for k, d in filter_direction(n, s).items()}, "not tensors"),
-        "flat": (lambda n, s: {k: d.flatten() for k, d in filter_direction(n, s).items()}, "another shape"),
-        "called": (torch.zeros(3), "not a function"),
     },
 }

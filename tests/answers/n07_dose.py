@@ -50,11 +50,6 @@ class OnF(Inherits):
         return torch.relu(self.alpha * self.residual(x) + self.shortcut(x))
 
 
-class Mixed(Inherits):
-    def forward(self, x):
-        return torch.relu(torch.lerp(self.residual(x), self.shortcut(x), self.alpha))
-
-
 class InPlace(Inherits):
     def forward(self, x):
         out = self.residual(x)
@@ -67,16 +62,6 @@ class Inside(Inherits):
         return torch.relu(self.residual(x) + self.shortcut(x * self.alpha))
 
 
-class OwnX(Inherits):
-    def forward(self, x):
-        return torch.relu(self.alpha * x + self.residual(x))
-
-
-class ScaledTwice(Inherits):
-    def forward(self, x):
-        return torch.relu(self.residual(x) + self.alpha**2 * self.shortcut(x))
-
-
 class Global(BasicBlock):
     def __init__(self, in_channels, width, stride=1, dose=1.0):
         global ALPHA
@@ -85,17 +70,6 @@ class Global(BasicBlock):
 
     def forward(self, x):
         return torch.relu(self.residual(x) + ALPHA * self.shortcut(x))
-
-
-class Learned(Inherits):
-    def __init__(self, in_channels, width, stride=1, dose=1.0):
-        super().__init__(in_channels, width, stride)
-        self.alpha = nn.Parameter(torch.ones(()) * dose)
-
-
-class NoDefault(Inherits):
-    def __init__(self, in_channels, width, stride, dose):
-        super().__init__(in_channels, width, stride, dose)
 
 
 class OtherName(Inherits):
@@ -116,19 +90,11 @@ RIGHT = {
 WRONG = {
     "the_dose": {
         "on F": ({"block": OnF, "order": ORDER}, "the dose weighs F"),
-        "mixed": ({"block": Mixed, "order": ORDER}, "F gets what the shortcut does not"),
         "in place": ({"block": InPlace, "order": ORDER}, "x is changed in place"),
         "before the projection": ({"block": Inside, "order": ORDER}, "the projection undoes the dose"),
-        "x as it is": ({"block": OwnX, "order": ORDER}, "x itself is added where the shape changes"),
         "a global": ({"block": Global, "order": ORDER}, "one dose for all blocks"),
-        "a parameter": ({"block": Learned, "order": ORDER}, "the dose is learned"),
-        "no default": ({"block": NoDefault, "order": ORDER}, "your code stopped with TypeError"),
         "another name": ({"block": OtherName, "order": ORDER}, "your code stopped with TypeError"),
-        "squared": ({"block": ScaledTwice, "order": ORDER}, ""),
-        "the class without a name": (Inherits, "no order predicted yet"),
-        "the order alone": ({"block": ..., "order": ORDER}, "the block is not written yet"),
-        "the block alone": ({"block": Inherits, "order": ...}, "no order predicted yet"),
-        "five doses": ({"block": Inherits, "order": ORDER[1:]}, "not the six doses"),
+        "the block alone": ({"block": Inherits, "order": ...}, "not answered yet"),
         "the other way": ({"block": Inherits, "order": ORDER[::-1]}, "fewest errors first"),
         "half is enough": ({"block": Inherits, "order": [0, 0.25, 0.75, 0.9, 1, 0.5]}, "two doses the wrong way round"),
     }

@@ -41,20 +41,6 @@ def forward_hooks(network, drop):
             handle.remove()
 
 
-@contextmanager
-def other_forward(network, names):
-    """Each block gets a forward of its own."""
-    blocks = [module for name, module in network.named_modules() if name in names]
-    old = [block.forward for block in blocks]
-    for block in blocks:
-        block.forward = lambda x, block=block: torch.relu(block.shortcut(x))
-    try:
-        yield network
-    finally:
-        for block, forward in zip(blocks, old, strict=True):
-            block.forward = forward
-
-
 class Lesion:
     """A class with __enter__ and __exit__."""
 
@@ -85,19 +71,6 @@ def zeroes_the_last_bn(network, drop):
         network.load_state_dict(saved)
 
 
-@contextmanager
-def zeroes_all_of_f(network, drop):
-    parameters = [p for name in drop for p in find(network, name).residual.parameters()]
-    saved = [p.detach().clone() for p in parameters]
-    try:
-        for p in parameters:
-            p.data.zero_()
-        yield
-    finally:
-        for p, value in zip(parameters, saved, strict=True):
-            p.data.copy_(value)
-
-
 def exit_stack(network, drop):
     """A function that returns a context manager."""
     stack = contextlib.ExitStack()
@@ -105,34 +78,6 @@ def exit_stack(network, drop):
         stack.callback(setattr, block, "residual", block.residual)
         block.residual = lesions.Nothing()
     return stack
-
-
-@contextmanager
-def one_in_another(network, drop):
-    """The first block, and inside of it the others."""
-    if not drop:
-        yield network
-        return
-    with forward_hooks(network, drop[:1]), one_in_another(network, drop[1:]):
-        yield network
-
-
-@contextmanager
-def catches_and_raises(network, drop):
-    kept = [(find(network, name), find(network, name).residual) for name in drop]
-
-    def put_back():
-        for block, residual in kept:
-            block.residual = residual
-
-    for block, _ in kept:
-        block.residual = lesions.Nothing()
-    try:
-        yield network
-    except BaseException:
-        put_back()
-        raise
-    put_back()
 
 
 def zeroed(parameters_of):
@@ -154,31 +99,6 @@ def zeroed(parameters_of):
 
 
 @contextmanager
-def overwrites(network, drop):
-    for name in drop:
-        block = find(network, name)
-        residual, block.residual = block.residual, lesions.Nothing()
-    try:
-        yield network
-    finally:
-        if drop:
-            block.residual = residual
-
-
-@contextmanager
-def keeps_no_copy(network, drop):
-    """state_dict() holds the very tensors that are zeroed."""
-    saved = network.state_dict()
-    for name in drop:
-        for p in find(network, name).residual[-1].parameters():
-            p.data.zero_()
-    try:
-        yield network
-    finally:
-        network.load_state_dict(saved)
-
-
-@contextmanager
 def changes_a_copy(network, drop):
     with lesions.lesion(copy.deepcopy(network), drop) as other:
         yield other
@@ -191,12 +111,6 @@ def no_finally(network, drop):
     yield network
     for handle in handles:
         handle.remove()
-
-
-class Swallows(Lesion):
-    def __exit__(self, *error):
-        super().__exit__(*error)
-        return True
 
 
 @contextmanager
@@ -219,13 +133,6 @@ class NoExit:
     def __enter__(self):
         for block in self.blocks:
             block.residual = lesions.Nothing()
-
-
-@contextmanager
-def by_numbers_from_1(network, drop):
-    places = [[int(number) - 1 for number in name.split(".")[1:]] for name in drop]
-    with lesions.lesion(network, [f"stages.{i % 2}.{j % 2}" for i, j in places]):
-        yield network
 
 
 @contextmanager
@@ -258,15 +165,10 @@ def block_by_block(network, drop):
 RIGHT = {
     "lesion": {
         "the course's": lesions.lesion,
-        "residual exchanged": swaps_residual,
         "forward hooks": forward_hooks,
-        "another forward": other_forward,
         "a class": Lesion,
         "the last BN at zero": zeroes_the_last_bn,
-        "all of F at zero": zeroes_all_of_f,
         "ExitStack": exit_stack,
-        "one in another": one_in_another,
-        "except and raise": catches_and_raises,
     },
 }
 
@@ -275,24 +177,12 @@ WRONG = {
     "lesion": {
         "nn.Sequential() as F": (identity_instead_of_f, "F is the identity"),
         "BN's weight at zero": (zeroed(lambda block: [block.residual[-1].weight]), "F is a constant instead of 0"),
-        "the projection at zero": (zeroed(lambda block: block.parameters()), ""),
-        "by numbers from 1": (by_numbers_from_1, "another block is taken out"),
-        "none means all": (
-            lambda network, drop: lesions.lesion(network, drop or lesions.blocks_of(network)),
-            "all blocks are taken out",
-        ),
         "a copy": (changes_a_copy, "a copy is changed"),
         "no finally": (no_finally, "not put back after an exception"),
-        "__exit__ returns True": (Swallows, "the exception is swallowed"),
-        "a variable overwritten": (overwrites, "not all of the blocks are put back"),
         "a handle overwritten": (last_handle_only, "not all of the blocks are put back"),
-        "weights not cloned": (keeps_no_copy, "the weights are not put back"),
         "eval": (evaluates, "mode not as before"),
         "no __exit__": (NoExit, "no context manager"),
         "yield in the loop": (block_by_block, "not one yield"),
         "no decorator": (swaps_residual.__wrapped__, "@contextmanager is forgotten"),
-        "return instead of yield": (contextmanager(NoExit), "no yield"),
-        "misspelled": (lambda network, drop: find(network, drop[0]).shortcuts, "your code stopped with AttributeError"),
-        "called": (lesions.lesion(nn.Module(), []), "not a function"),
     },
 }

@@ -1,10 +1,6 @@
 """Right and wrong answers to the exercise `freeze` of notebook 08: see tests/test_exercises.py."""
 
-import copy
-from types import MethodType
-
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -33,18 +29,6 @@ def lambdas(network):
     return keep_norms(all_but_the_head(network))
 
 
-def bound_methods(network):
-    def train(self, mode=True):
-        return nn.Module.train(self, False)
-
-    for name, p in network.named_parameters():
-        p.requires_grad = name.split(".")[0] == "fc"
-    for norm in norms(network):
-        norm.train = MethodType(train, norm)
-        norm.train()
-    return network
-
-
 def own_train(network):
     """The network's own train, and the body's eval() after it."""
     all_but_the_head(network)
@@ -61,12 +45,6 @@ def own_train(network):
     return network
 
 
-def hooks_on_norms(network):
-    for norm in norms(all_but_the_head(network)):
-        norm.register_forward_pre_hook(lambda module, given: module.eval() and None)
-    return network
-
-
 def hook_on_the_network(network):
     def body_to_eval(network, given):
         network.stem.eval()
@@ -75,33 +53,6 @@ def hook_on_the_network(network):
     network.register_forward_pre_hook(body_to_eval)
     for part in (network.stem, network.stages):
         part.requires_grad_(False)
-    return network
-
-
-def momentum_and_eval(network):
-    for norm in norms(network):
-        norm.momentum = 0.0
-    return lambdas(network)
-
-
-class AlwaysEval(nn.BatchNorm2d):
-    def train(self, mode=True):
-        return super().train(False)
-
-
-def another_class(network):
-    for norm in norms(all_but_the_head(network)):
-        norm.__class__ = AlwaysEval
-        norm.eval()
-    return network
-
-
-def own_forward(network):
-    """BN's forward written anew."""
-    for norm in norms(all_but_the_head(network)):
-        norm.forward = lambda x, bn=norm: F.batch_norm(
-            x, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
-        )
     return network
 
 
@@ -133,59 +84,16 @@ def eval_once(network):
     return network
 
 
-def frozen_where(chosen):
-    """BN is kept; the parameters whose names are chosen are frozen."""
-
-    def freeze(network):
-        for name, p in network.named_parameters():
-            if chosen(network, name):
-                p.requires_grad = False
-        return keep_norms(network)
-
-    return freeze
-
-
 def on_modules(network):
     for child in (network.stem, network.stages):
         child.requires_grad = False
     return keep_norms(network)
 
 
-def set_on_norms(**values):
-    def freeze(network):
-        for norm in norms(all_but_the_head(network)):
-            for name, value in values.items():
-                setattr(norm, name, value)
-        return network
-
-    return freeze
-
-
-def put_back(network):
-    """The statistics are put back after each forward pass."""
-    for norm in norms(all_but_the_head(network)):
-        kept = copy.deepcopy(norm.state_dict())
-        norm.register_forward_hook(lambda module, given, out, kept=kept: module.load_state_dict(kept) and None)
-    return network
-
-
 def no_grad(network):
     """Around the whole of forward."""
     network.forward = torch.no_grad()(network.forward)
     return lambdas(network)
-
-
-def no_grad_in_the_body(network):
-    network.stem.forward = torch.no_grad()(network.stem.forward)
-    network.stages.forward = torch.no_grad()(network.stages.forward)
-    return keep_norms(network)
-
-
-def zero_gradients(network):
-    for name, p in network.named_parameters():
-        if not name.startswith("fc."):
-            p.register_hook(torch.zeros_like)
-    return keep_norms(network)
 
 
 def always_eval(network):
@@ -229,51 +137,24 @@ def train_is_false(network):
     return network
 
 
-def train_of_bn_without_return(network):
-    def stay(mode=True):
-        pass
-
-    for norm in norms(all_but_the_head(network).eval()):
-        norm.train = stay
-    return network.train()
-
-
 RIGHT = {
     "freeze": {
         "the course's": transfer.freeze,
-        "lambdas": lambdas,
-        "bound methods": bound_methods,
         "the network's train": own_train,
-        "hooks on BN": hooks_on_norms,
         "a hook on the network": hook_on_the_network,
-        "momentum and eval": momentum_and_eval,
-        "another class": another_class,
-        "another forward": own_forward,
         "FrozenBatchNorm2d": frozen_norms(load=True),
     },
 }
 
 WRONG = {
     "freeze": {
-        "called": (transfer.freeze(nn.Sequential(), ()), "not a function"),
         "requires_grad only": (requires_grad_only, "BN's statistics still move"),
         "eval once": (eval_once, "the evaluation mode is undone by network.train()"),
         "misspelled": (misspelled, "an attribute that nobody reads"),
         "on modules": (on_modules, "a module's requires_grad is set"),
-        "the first stage learns": (frozen_where(lambda network, name: not name.startswith(("stages.0", "fc"))), ""),
-        "gradients of zeros": (zero_gradients, "the gradients are only set to zero"),
         "train = False": (train_is_false, "a method is replaced by False"),
-        "no_grad in the body": (no_grad_in_the_body, "only the way to the body is cut"),
-        "no_grad": (no_grad, "no gradient reaches the head"),
-        "no statistics": (
-            set_on_norms(track_running_stats=False, running_mean=None, running_var=None),
-            "BN's statistics are deleted",
-        ),
-        "put back": (put_back, "the body is still in training mode"),
-        "FrozenBatchNorm2d, empty": (frozen_norms(load=False), "freezing changes the network"),
         "train does nothing": (always_eval, "the head's mode does not follow"),
         "train without mode": (without_mode, "your train() takes no mode"),
         "train without return": (train_without_return, "your train() returns nothing"),
-        "BN's train without return": (train_of_bn_without_return, "your train() returns nothing"),
     },
 }

@@ -15,13 +15,6 @@ def in_one_line(network, num_classes):
     return network
 
 
-def moved_to_the_weight(network, num_classes):
-    """In-features by the weight's shape, to(tensor)."""
-    weight = network.fc.weight
-    setattr(network, "fc", nn.Linear(weight.shape[1], num_classes).to(weight))  # noqa: B010
-    return network
-
-
 def another_class(network, num_classes):
     """The old layer's class, and weights drawn by hand."""
     device, dtype = network.fc.weight.device, network.fc.weight.dtype
@@ -49,28 +42,11 @@ def new_parameters(network, num_classes):
     return network
 
 
-def parameters_of_the_old_layer(network, num_classes):
-    """New parameter objects in the old layer, with all that belongs to it."""
-    fc = network.fc
-    fc.weight = nn.Parameter(torch.randn(num_classes, fc.in_features).to(fc.weight) / fc.in_features**0.5)
-    fc.bias = nn.Parameter(torch.zeros(num_classes).to(fc.bias))
-    fc.out_features = num_classes
-    return network
-
-
 def zeros(network, num_classes):
     """A head that starts at zero can learn, as in BiT (https://arxiv.org/abs/1912.11370); the task asks for another."""
     in_one_line(network, num_classes)
     for p in network.fc.parameters():
         nn.init.zeros_(p)
-    return network
-
-
-def last_linear(network, num_classes):
-    """The last linear layer, whatever it is called."""
-    name, old = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
-    parent = network.get_submodule(name.rpartition(".")[0])
-    parent._modules[name.rpartition(".")[2]] = nn.Linear(old.in_features, num_classes).to(old.weight)
     return network
 
 
@@ -134,12 +110,6 @@ def counts_the_features(network, num_classes):
     return in_one_line(network, num_classes)
 
 
-def initialise(network):
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-
-
 def seeded(network, num_classes):
     """The old layer's own class and a seed, "so that the results are reproducible"."""
     random = torch.Generator().manual_seed(42)
@@ -158,32 +128,29 @@ RIGHT = {
     "replace_head": {
         "the course's": transfer.replace_head,
         "in one line": in_one_line,
-        "to(weight)": moved_to_the_weight,
         "own initialisation": another_class,
         "lazy": lazy,
         "new parameters in a copy": new_parameters,
-        "new parameters in the old layer": parameters_of_the_old_layer,
-        "the last linear layer": last_linear,
     },
 }
 
 WRONG = {
     "replace_head": {
-        "called": (transfer.replace_head(nn.Sequential(nn.Linear(2, 2)), 3), "not a function"),
         "the stages' channels": (from_the_last_stage, "for the course's networks only"),
         "two layers": (
             head(lambda old, n: nn.Sequential(nn.Linear(old.in_features, 32), nn.ReLU(), nn.Linear(32, n))),
             "other layers than one linear one",
         ),
         "softmax": (behind(nn.Softmax(1)), "a softmax behind the head"),
-        "dropout": (behind(nn.Dropout(0.5)), "more than a linear layer"),
         "rows kept": (keeps_what_fits, "rows of the old head"),
         "zeros": (zeros, "the new head is not random"),
-        "ones": (after(lambda network: nn.init.ones_(network.fc.weight)), "the new head is not random"),
+        "no return": (lambda network, n: print(in_one_line(network, n), end=""), "nothing is returned"),
+        "a standard deviation of 10": (
+            after(lambda network: nn.init.normal_(network.fc.weight, std=10)),
+            "the new head's weights are too large",
+        ),
         "a seed": (seeded, "the same head each time"),
-        "initialised again": (after(initialise), "the body's weights changed"),
         "trial run": (counts_the_features, "BN's statistics changed"),
         "body frozen": (after(body_frozen), "the body's requires_grad changed"),
-        "eval": (after(lambda network: network.eval()), "the mode of a part changed"),
     },
 }

@@ -50,16 +50,6 @@ def parts(**make):
     return replacing(__init__=init)
 
 
-def ending(compute):
-    """The right block where compute(self, F(x), shortcut) makes the sum."""
-
-    def forward(self, x):
-        a = self.activated(x)
-        return compute(self, self.residual(a), self.around(x, a))
-
-    return forward
-
-
 class Sequential(nn.Module):
     """F in one nn.Sequential where the shape stays; where it changes, without its first two layers."""
 
@@ -114,38 +104,6 @@ class InPlace(nn.Module):
         return out
 
 
-class Functional(nn.Module):
-    """Bare parameters, F.conv2d, F.batch_norm and F.pad; every second pixel is taken by a slice."""
-
-    def __init__(self, a, b, s=1):
-        super().__init__()
-        self.s = s
-        self.second = nn.Parameter(torch.randn(b, b, 3, 3) * (2 / 9 / b) ** 0.5)
-        self.first = nn.Parameter(torch.randn(b, a, 3, 3) * (2 / 9 / b) ** 0.5)
-        self.around = nn.Parameter(torch.randn(b, a, 1, 1) / a**0.5) if s != 1 or a != b else None
-        for name, channels in (("p", a), ("q", b)):
-            self.register_parameter(f"gain_{name}", nn.Parameter(torch.ones(channels)))
-            self.register_parameter(f"offset_{name}", nn.Parameter(torch.zeros(channels)))
-            self.register_buffer(f"mean_{name}", torch.zeros(channels))
-            self.register_buffer(f"var_{name}", torch.ones(channels))
-
-    def act(self, x, name):
-        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
-        return F.batch_norm(x, mean, var, gain, offset, self.training).clamp(min=0)
-
-    def forward(self, x):
-        a = self.act(x, "p")
-        f = self.act(F.conv2d(F.pad(a, (1, 1, 1, 1)), self.first, stride=self.s), "q")
-        way = x if self.around is None else F.conv2d(a[:, :, :: self.s, :: self.s], self.around)
-        return F.conv2d(f, self.second, padding=1).add(way)
-
-
-class NeverTraining(Functional):
-    def act(self, x, name):
-        mean, var, gain, offset = (getattr(self, f"{what}_{name}") for what in ("mean", "var", "gain", "offset"))
-        return F.batch_norm(x, mean, var, gain, offset).clamp(min=0)
-
-
 class LinearAtEachPixel(nn.Module):
     """A projection without a convolution."""
 
@@ -155,14 +113,6 @@ class LinearAtEachPixel(nn.Module):
 
     def forward(self, x):
         return self.mix(x[:, :, :: self.s, :: self.s].movedim(1, -1)).movedim(-1, 1)
-
-
-class ZeroLast(Base):
-    """F is zero at the start."""
-
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        nn.init.zeros_(self.conv2.weight)
 
 
 def function(in_channels, width, stride=1):
@@ -176,49 +126,6 @@ class BroughtIn(Base):
     def __init__(self, inplanes, planes, stride=1, downsample=None):
         super().__init__(inplanes, planes, stride)
         self.shortcut = downsample
-
-
-class Factor(Base):
-    """A learned factor for F, which begins at one."""
-
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        self.factor = nn.Parameter(torch.ones(()))
-
-    forward = ending(lambda self, f, way: self.factor * f + way)
-
-
-class TwoNormsOfX(Base):
-    """The shortcut has BN and ReLU of its own."""
-
-    def __init__(self, i, w, s=1):
-        super().__init__(i, w, s)
-        self.own = nn.BatchNorm2d(i)
-
-    def around(self, x, a):
-        return x if self.shortcut is None else self.shortcut(F.relu(self.own(x)))
-
-
-class TwiceInARow(TwoNormsOfX):
-    """BN and ReLU before the paths part, and F begins with both again."""
-
-    def activated(self, x):
-        return F.relu(self.own(x)) if self.shortcut else x
-
-    def residual(self, a):
-        return super().residual(F.relu(self.bn1(a)))
-
-    def around(self, x, a):
-        return self.shortcut(a) if self.shortcut else x
-
-
-class KeepsAScale(Base):
-    """A number of the first batch is kept."""
-
-    def around(self, x, a):
-        if not hasattr(self, "scale"):
-            self.scale = float(x.max())
-        return super().around(x, a) / self.scale
 
 
 def in_place_relu(self, x):
@@ -252,37 +159,13 @@ class OneNormTwice(Base):
         return self.conv2(out) + identity
 
 
-class Frozen(Base):
-    def __init__(self, *shape):
-        super().__init__(*shape)
-        for p in self.conv2.parameters():
-            p.requires_grad = False
-
-
-class TrainReturnsNothing(Base):
-    def train(self, mode=True):
-        super().train(mode)
-
-
-class NoDefault(Base):
-    def __init__(self, in_channels, width, stride):
-        super().__init__(in_channels, width, stride)
-
-
 RIGHT = {
     "preact_block": {
         "the course's": PreActBlock,
         "functional ReLUs": Base,
-        "nn.Sequential": Sequential,
         "from the basic block": FromBasicBlock,
         "in place, without harm": InPlace,
-        "functional": Functional,
         "a linear layer at each pixel": parts(shortcut=LinearAtEachPixel),
-        "every second pixel by a pool": parts(
-            shortcut=lambda i, w, s: nn.Sequential(nn.MaxPool2d(1, s), conv1x1(i, w))
-        ),
-        "F begins at zero": ZeroLast,
-        "a function": function,
     }
 }
 
@@ -291,23 +174,7 @@ WRONG = {
         "the basic block": (BasicBlock, "this is the block of notebook 03"),
         "x overwritten": (Overwritten, "x is overwritten, so that the shortcut does not start at x"),
         "in-place ReLU": (replacing(activated=in_place_relu), "x is changed in place"),
-        "detached where the shape changes": (
-            way(lambda self, x, a: self.shortcut(a.detach())),
-            "the gradient of the shortcut is cut",
-        ),
-        "a downsample": (BroughtIn, "the projection is left to the caller"),
+        "a downsample": (BroughtIn, ""),
         "bn1 twice": (OneNormTwice, "one BN for two convolutions"),
-        "a BN of its own": (TwoNormsOfX, ""),
-        "BN and ReLU twice": (TwiceInARow, ""),
-        "a learned factor": (Factor, ""),
-        "dropout": (
-            replacing(forward=ending(lambda self, f, way: F.dropout(f, 0.5, self.training) + way)),
-            "the output is random",
-        ),
-        "a frozen convolution": (Frozen, "some weights are not parameters"),
-        "train() returns nothing": (TrainReturnsNothing, "train() does not return the block"),
-        "no default for stride": (NoDefault, "your code stopped with TypeError"),
-        "BN never trains": (NeverTraining, "BN never uses the batch"),
-        "a scale kept": (KeepsAScale, "something is kept from an earlier call"),
     }
 }

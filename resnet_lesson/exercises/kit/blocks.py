@@ -4,6 +4,7 @@ No attribute name counts. A block's numbers are planted: each convolution and ea
 shape alone, wherever the student keeps them. So a student's block and the course's must give the same values.
 """
 
+import contextlib
 import copy
 import inspect
 import io
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .calls import numbers, run
 from .exercise import Exercise, Wrong
 from .outcomes import agree, attempt, shape
-from .recorder import name_of, reached
 
 
 def make_block(answer: Callable, in_channels: int, width: int, stride: int = 1, expansion: int = 1) -> nn.Module:
@@ -65,12 +66,19 @@ def changing(answer: Callable, expansion: int) -> nn.Module:
     return make_block(answer, 16, 32 // expansion, 2, expansion)
 
 
+def name_of(function: Any) -> str:
+    """Of an operation of torch's core: "convolution", "batch_norm", "add"."""
+    name = function.overloadpacket.__name__
+    return "batch_norm" if "batch_norm" in name else name.rstrip("_")
+
+
 class Planter(TorchDispatchMode):
     """Writes into what learns in each convolution, linear layer and BN just before it runs."""
 
     def __init__(self):
         super().__init__()
         self.count: Counter = Counter()
+        self.normed_by_hand = False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name, tensors = name_of(function), [a for a in args if isinstance(a, Tensor)]
@@ -84,6 +92,8 @@ class Planter(TorchDispatchMode):
                 args[0].copy_(numbers(*args[0].shape, seed=7))
         elif name == "batch_norm":
             self.plant_norm(*args[1:5])
+        elif name in ("sqrt", "rsqrt", "pow", "var", "std"):
+            self.normed_by_hand = True
         return function(*args, **(kwargs or {}))
 
     def plant(self, weight: Tensor, kernel: tuple) -> None:
@@ -102,14 +112,24 @@ def planted(block: nn.Module, x: Tensor) -> nn.Module:
     if hidden_layers(block):
         why = "PyTorch does not look into a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
         raise Wrong("the layers are in a Python list", f"{count(block)} parameters", why)
-    for module in block.modules():
-        if isinstance(module, nn.BatchNorm2d):  # these two are anybody's choice
-            module.momentum, module.eps = 0.1, 1e-5
+    as_usual(block)
     block.eval()
-    with torch.no_grad(), Planter():
+    with torch.no_grad(), Planter() as planter:
         run(block, x)
+    if planter.normed_by_hand:
+        why = (
+            "It may be right, but this check can only look into nn.BatchNorm2d (or torch's batch_norm). Use that here."
+        )
+        raise Wrong("BN is written by hand", "a root of your own", why)
     block.train()
     return block
+
+
+def as_usual(network: nn.Module) -> None:
+    """Set what is anybody's choice in BN, eps and the momentum, as long as the statistics move at all."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum, module.eps = module.momentum and 0.1, 1e-5
 
 
 def count(block: nn.Module) -> int:
@@ -134,6 +154,11 @@ def hidden_layers(block: nn.Module) -> bool:
     return any(isinstance(item, nn.Module) and item not in known for item in inside)
 
 
+def reads_values(error: Exception) -> bool:
+    """Whether code stopped on the meta device because it looks at numbers, in a print() perhaps: that is no mistake."""
+    return "on meta tensors" in str(error)
+
+
 class _Pickler(pickle.Pickler):
     def persistent_id(self, obj):
         return id(obj) if isinstance(obj, type) else None  # a class defined inside a function has no address
@@ -150,8 +175,8 @@ def survives_copies(block: nn.Module, x: Tensor) -> None:
             _Pickler(io.BytesIO()).dump(block)
             ghost = run(copy.deepcopy(block).to("meta"), x.to("meta"))
         except (TypeError, AttributeError, RuntimeError, NotImplementedError, pickle.PicklingError) as error:
-            if "on meta tensors" in str(error):
-                return  # it looks at its values, in an assert perhaps: that cannot be done there, and is no mistake
+            if reads_values(error):
+                return
             why = "Keep only modules, parameters, buffers and plain values in the block: no lambda, no loose tensor."
             if "lambda" in str(error):
                 why = "A lambda in a module cannot be pickled, and so not saved whole. "
@@ -184,31 +209,38 @@ def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
             raise Wrong("something is kept from an earlier call", "another output", why)
 
 
+class _Layers(TorchDispatchMode):
+    """Lists the convolutions that run, in words; a linear layer at each pixel is a 1x1."""
+
+    def __init__(self, images: int):
+        super().__init__()
+        self.images, self.found = images, []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made, name = function(*args, **(kwargs or {})), name_of(function)
+        if name == "convolution":
+            out, into, *kernel = args[1].shape
+            groups = f" in {args[8]} groups" if args[8] > 1 else ""
+            self.add(kernel, into, out, groups, made.shape[2:], args[2] is not None)
+        elif name in ("mm", "addmm") and args[-1].ndim == 2:
+            side = round((len(made) / self.images) ** 0.5)
+            self.add((1, 1), *args[-1].shape, "", (side, side), name == "addmm")
+        return made
+
+    def add(self, kernel, into, out, groups, size, bias) -> None:
+        words = "{}x{}, {} -> {}{} on {}x{} pixels".format(*kernel, into, out, groups, *size)
+        self.found.append(words + (" with a bias" if bias else ""))
+
+
 def layers_of(block: nn.Module, x: Tensor) -> list[str]:
-    """The convolutions that run, also before an error, in words; a linear layer at each pixel is a 1x1."""
-    found = []
-    for o in reached(block, x.clone()):
-        if o.name == "convolution":
-            wide = f"{o.kernel[2]}x{o.kernel[3]}, {o.kernel[1]} -> {o.kernel[0]}"
-            size = f" on {o.result.shape[2]}x{o.result.shape[3]} pixels"
-            groups = f" in {o.inputs[8]} groups" if o.inputs[8] > 1 else ""
-            found.append(wide + groups + size + (" with a bias" if o.has_bias else ""))
-        elif o.name in ("mm", "addmm") and o.inputs[-1].ndim == 2:
-            side = round((len(o.result) / len(x)) ** 0.5)
-            wide = "1x1, {} -> {}".format(*o.inputs[-1].shape)
-            found.append(f"{wide} on {side}x{side} pixels" + (" with a bias" if o.name == "addmm" else ""))
-    return sorted(found)
+    """The convolutions that run, in words, up to the RuntimeError with which the block stops, if it does."""
+    with torch.no_grad(), _Layers(len(x)) as layers, contextlib.suppress(RuntimeError):
+        block(x.clone())
+    return sorted(layers.found)
 
 
 X = numbers(4, 16, 8, 8)
-SHAPES = (
-    (16, 1, 8, 8),
-    (32, 2, 8, 8),
-    (32, 1, 8, 8),
-    (64, 1, 8, 8),
-    (16, 2, 8, 8),
-    (32, 2, 7, 9),
-)  # out, stride, height, width
+SHAPES = ((16, 1, 8, 8), (32, 1, 8, 8), (64, 1, 8, 8), (16, 2, 8, 8), (32, 2, 7, 9))  # out, stride, height, width
 
 
 def shapes(answer: Callable, expansion: int) -> dict:

@@ -1,11 +1,13 @@
-"""Inputs for the cases, and calling what a student wrote."""
+"""Inputs for the cases, calling what a student wrote, and the named parts of an answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .outcomes import Wrong
+from .stub import is_unattempted
 
 
 def numbers(*size: int, seed: int = 0) -> Tensor:
@@ -21,3 +23,25 @@ def run(function: Callable, *inputs: object) -> Tensor:
     if not isinstance(output, Tensor):
         raise Wrong("not a tensor", type(output).__name__, "Return one tensor.")
     return output
+
+
+def part(parts: object, name: str) -> Any:
+    """The part of that name, which must have been written."""
+    given = parts.get(name) if isinstance(parts, dict) else None
+    if is_unattempted(given):
+        raise Wrong("not answered yet", f"nothing for {name}", "Give each part your best guess.")
+    return given
+
+
+def choice(parts: object, name: str, options: Collection[str]) -> str:
+    """The part of that name, which must be one of the options."""
+    given = str(part(parts, name)).strip().lower().rstrip(").")
+    if given not in options:
+        raise Wrong("not one of the choices", given, f"They are {', '.join(sorted(options))}.")
+    return given
+
+
+def no_other_parts(parts: object, names: Collection[str]) -> None:
+    others = sorted(set(parts) - set(names)) if isinstance(parts, dict) else ["an answer without a name"]
+    if others:
+        raise Wrong("a part that is not asked for", ", ".join(others), f"The parts are {', '.join(names)}.")

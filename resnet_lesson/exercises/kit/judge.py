@@ -1,12 +1,12 @@
 """From a student's answer to findings: the outcome of each case, and which known wrong answers share it."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .guard import SECONDS, TimeIsUp, guarded
 from .outcomes import Stopped, Wrong, agree, stopped, words
-from .remedies import remedy_for
 from .report import Finding
 
 if TYPE_CHECKING:
@@ -55,20 +55,29 @@ class Diagnosis:
 def judge(exercise: "Exercise", found: list) -> Diagnosis:
     """Compare an answer's outcomes with those of the right answers, and with those of the known wrong ones.
 
-    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained.
+    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained. Those
+    after the first one that leaves none are not tried, unless there the answer is right.
     """
+    for right in exercise.right_answers:
+        if not failures(exercise, right, found):
+            return against(exercise, right, found)
     diagnoses = []
     for right in exercise.right_answers:
         diagnoses.append(against(exercise, right, found))
-        if not diagnoses[-1].failed:
+        if not diagnoses[-1].unexplained:
             break
     return min(diagnoses, key=lambda one: (one.unexplained, len(one.failed)))
+
+
+def failures(exercise: "Exercise", right: Callable, found: list) -> list[int]:
+    """The cases in which an answer's outcome is not that of this right one."""
+    return [i for i in range(len(found)) if not agree(found[i], exercise.outcome_of(right, i))]
 
 
 def against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
     """Compare outcomes with those of one right answer, and with the mistakes that can be made from it."""
     expected = [exercise.outcome_of(right, i) for i in range(len(found))]
-    failed = [i for i in range(len(found)) if not agree(found[i], expected[i])]
+    failed = failures(exercise, right, found)
     told = [(i, found[i].mistake, found[i].got, found[i].why) for i in failed if isinstance(found[i], Wrong)]
     open_ = [i for i in failed if not isinstance(found[i], Wrong)]
     explained = _explained(exercise, right, found, expected, failed) if open_ else {}
@@ -120,6 +129,28 @@ def _where_it_shows(exercise, wrong, found, expected, failed: list[int]) -> list
         elif not isinstance(made, Wrong) and (i not in failed or not agree(made, expected[i])):
             return []
     return shows_in
+
+
+REMEDIES = {  # what Python or torch says: what to do about it
+    r"Module\.__init__\(\) call": "The first line of `__init__` must be `super().__init__()`.",
+    r"positional arguments? but|missing \d+ required positional|unexpected keyword": "Compare the arguments with those "
+    "that the task names. In a class, `self` comes first.",
+    r"has no attribute '(\w+)'": "Is it spelled the same where you make it, and made in `__init__`?",
+    r"input\(\)": "Leave input() out: what your code needs is in its arguments.",
+}
+
+
+def remedy_for(error: Stopped) -> tuple[str, str, str]:
+    """The mistake's name, what was raised, and what to do, with the student's own line."""
+    if 'missing the required "forward"' in error.text:
+        why = "Your class has no `forward`. Is it named so, and indented like `__init__`?"
+        return "no forward", "NotImplementedError", why
+    if error.kind == "NotImplementedError" and "not implemented for" not in error.text:  # that would be torch's own
+        why = "A part of your answer still raises NotImplementedError: write that part too."
+        return "unfinished", "NotImplementedError", why
+    where = f"It was raised in your {error.where}." if error.where else "It was raised when your code was called."
+    remedy = next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, error.text)), "")
+    return f"your code stopped with {error.kind}", str(error), f"{where} {remedy}".rstrip()
 
 
 def _in_general(got: object, expected: object) -> tuple[str, str, str]:

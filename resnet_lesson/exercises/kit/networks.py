@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .blocks import Planter, count, hidden_layers
+from .blocks import Planter, as_usual, count, hidden_layers
 from .calls import numbers, run
 from .exercise import Wrong
 from .outcomes import Stopped, agree, stopped
@@ -131,10 +131,10 @@ def trace(
     """Build the student's network from recorders, and run it once with planted numbers."""
     block = recorder(expansion, maps, hears)
     network = made(answer, block, depths, **({"num_classes": 10} | options))
-    network.train(training)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eps = 1e-5  # it is anybody's choice
+    if network.train(training) is not network:
+        why = "network.train() and network.eval() return the network: end your own train() with `return self`."
+        raise Wrong("train() returns nothing", "another result than the network", why)
+    as_usual(network)
     logits: Tensor | Stopped
     try:
         with torch.no_grad(), Planter():
