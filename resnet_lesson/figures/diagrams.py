@@ -129,7 +129,7 @@ def block_diagram(
 
 def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, bands: dict, pitch: float) -> None:
     """Draw a network from `left` on. bands: for each output size, where it begins and its colour."""
-    width, height = 2.0, 0.72 * pitch
+    width, height, gap = 2.0, 0.58 * pitch, 0.42 * pitch
     x, right = left + width / 2, left + width
     ax.text(x, 0.12, title, va="top", ha="center", weight="bold", fontsize=12)
     ax.text(x, 0.38, network.words, va="top", ha="center", fontsize=9, color=QUIET)
@@ -139,18 +139,24 @@ def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, ban
     for k, (text, own) in enumerate(network.boxes):
         top, shade = bands[own]
         top += (k - sizes.index(own)) * pitch
-        ax.plot([x, x], [ends[-1], top], color=EDGE, linewidth=1)
+        ax.plot([x, x], [ends[-1], top], color=EDGE, linewidth=1, solid_capstyle="butt", zorder=0.5)
         fill = "white" if "pool" in text else shade
         ax.add_patch(Rectangle((left, top), width, height, facecolor=fill, edgecolor=EDGE, linewidth=4 * pitch))
         if pitch > 0.2:
-            ax.text(x, top + 0.48 * height, text, va="center_baseline", ha="center", fontsize=8.5)
+            middle = 0.38 if "pool" in text else 0.48  # a p reaches down to the line that leaves the box
+            ax.text(x, top + middle * height, text, va="center_baseline", ha="center", fontsize=8.5)
         ends.append(top + height)
-    join = 0.14 * pitch  # shortcuts leave and join in the middle between two boxes
+    radius = 0.17 * pitch
     for start, end, changes in network.shortcuts:
-        above, below, out = ends[start + 1] + join, ends[end + 1] + join, right + 0.6
-        points = [(x, above), (right, above), (out, above), (out, below), (right, below)]
-        codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
-        _line(ax, points, codes, head=7, color=SHORTCUT, linestyle=":" if changes else "-", gid="shortcut")
+        # It leaves the line right above the block, below the plus of the block before.
+        above, below, out = ends[start + 1] + 0.82 * gap, ends[end + 1] + 0.42 * gap, right + 0.6
+        points = [(x, above), (right, above), (out, above), (out, below), (right, below), (x + radius, below)]
+        codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
+        _line(ax, points, codes, head=20 * pitch, color=SHORTCUT, linestyle=":" if changes else "-", gid="shortcut")
+        plus = Circle((x, below), radius, facecolor="white", edgecolor=EDGE, linewidth=3.5 * pitch, zorder=2)
+        ax.add_patch(plus)
+        for dx, dy in ((0.6 * radius, 0), (0, 0.6 * radius)):
+            ax.plot([x - dx, x + dx], [below - dy, below + dy], color=EDGE, linewidth=3.5 * pitch, zorder=3)
 
 
 @styled
@@ -166,7 +172,7 @@ def network_diagram(networks: Mapping[str, nn.Module] | nn.Module, input_shape: 
     columns = {title: network_anatomy(network, input_shape, title) for title, network in networks.items()}
     counts = [Counter(own for _, own in network.boxes) for network in columns.values()]
     rows = {own: max(count[own] for count in counts) for own in sorted(set().union(*counts), reverse=True)}
-    pitch = min(0.21, 42 / sum(rows.values()))  # very long networks: no taller than this, and without words
+    pitch = min(0.26, 42 / sum(rows.values()))  # very long networks: no taller than this, and without words
     shades = plt.get_cmap("YlGnBu")(np.linspace(0.08, 0.5, len(rows)))
     column, left, y = max(2.9, *(0.11 * len(title) for title in columns)), 1.1, 1.0
     bands = {}
