@@ -143,7 +143,7 @@ def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, ban
         fill = "white" if "pool" in text else shade
         ax.add_patch(Rectangle((left, top), width, height, facecolor=fill, edgecolor=EDGE, linewidth=4 * pitch))
         if pitch > 0.2:
-            middle = 0.38 if "pool" in text else 0.48  # a p reaches down to the line that leaves the box
+            middle = 0.42 if "pool" in text else 0.48  # a p reaches down to the line that leaves the box
             ax.text(x, top + middle * height, text, va="center_baseline", ha="center", fontsize=8.5)
         ends.append(top + height)
     radius = 0.17 * pitch
