@@ -12,18 +12,17 @@ from .kit.exercise import Exercise
 
 basic_block = Exercise(
     "basic_block",
-    "Write the basic block: two 3x3 convolutions with a shortcut around them. Use modules, no lambdas.",
+    "Write the basic block: two 3x3 convolutions with a shortcut around them. Every part of it is a module.",
     solution=(blocks.conv3x3, blocks.BasicBlock),
     hints=(
         "Write the right side of y = ReLU(F(x) + shortcut(x)) first: what are its two terms?",
-        "F is conv - BN - ReLU - conv - BN. There is no ReLU at its end: F must be able to subtract.",
+        "F is conv - BN - ReLU - conv - BN. There is no ReLU at its end, because F must be able to subtract.",
         "The first convolution takes the stride and changes the channels; the second keeps both.",
-        "Where the stride is not 1 or the channels change, the shortcut is a 1x1 convolution with that stride, and BN. "
-        "Elsewhere it is nn.Identity(). (No lambda as a layer: a module with a lambda cannot be pickled; write a small "
-        "nn.Module instead.)",
+        "Where the stride is not 1 or the channels change, the shortcut is a 1x1 convolution of that stride, then BN. "
+        "Elsewhere it is nn.Identity(), the module that hands on x as it is.",
         "The last line: return self.relu(self.residual(x) + self.shortcut(x))",
     ),
-    read="notebook 03, sections 1 and 5; paper, section 3.2 and figure 2",
+    read="notebook 03, sections 2 and 5; paper, section 3.2 and figure 2",
 )
 try_block(basic_block, "ReLU(F(x) + shortcut(x))", "3x3, 16 -> 32; 3x3, 32 -> 32; and a projection, 1x1, 16 -> 32")
 

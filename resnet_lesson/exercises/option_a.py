@@ -10,17 +10,18 @@ from .kit.outcomes import attempt, shape
 
 option_a = Exercise(
     "option_a",
-    "Write the shortcut of option A: every stride-th pixel, and channels of zeros, half before and half after.",
+    "Write the shortcut of option A: take every stride-th pixel, add channels of zeros, half before and half after.",
     solution=(blocks.ZeroPadShortcut,),
     hints=(
-        "Two steps, one after the other: take fewer pixels, then add channels. Neither of them learns anything.",
-        "Slices with a step take every second pixel: x[:, :, ::2, ::2]. Here the step is stride, in height and width.",
-        "Of the out_channels - in_channels new channels one half goes before x, rounded down, and the rest after it.",
+        "There are two steps: first take fewer pixels, then add channels. Neither step learns anything.",
+        "A slice with a step takes every second pixel: x[:, :, ::2, ::2]. Here the step is stride, along both.",
+        "There are out_channels - in_channels new channels. Half of them, rounded down, go before x, the rest after.",
         "torch.nn.functional.pad(x, ...) reads two numbers for each axis, from the last axis to the first: "
         "(left, right, top, bottom, channels before, channels after).",
-        "forward in one line: return nnF.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, after))",
+        "Now forward is one line: "
+        "return nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, after))",
     ),
-    read="notebook 03, section 5; paper, section 3.3",
+    read="notebook 03, section 4; paper, section 3.3",
 )
 # Of an odd number of new channels the larger half may also go before x.
 option_a.right({"(out_channels - in_channels) // 2": "(out_channels - in_channels + 1) // 2"})

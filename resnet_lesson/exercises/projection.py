@@ -9,14 +9,14 @@ projection = Exercise(
     "Write the projection shortcut: a 1x1 convolution to the new shape, then BN.",
     solution=(blocks.conv1x1, blocks.Projection),
     hints=(
-        "Two layers, one after the other: one that changes the shape, and one that brings the scale to that of F(x).",
-        "A 1x1 convolution has one weight for each pair of an input and an output channel. It looks at one pixel.",
-        "The stride of the convolution halves height and width. A 1x1 kernel needs no padding, and BN makes a bias "
-        "useless.",
+        "There are two layers: the first changes the shape, and the second brings the numbers to the scale of F(x).",
+        "A 1x1 convolution looks at one pixel, and has one weight for each pair of an input and an output channel.",
+        "The convolution takes the stride, which halves height and width. A 1x1 kernel needs no padding, and BN makes "
+        "a bias useless.",
         "nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False), then "
         "nn.BatchNorm2d(out_channels). No ReLU: the only one comes after the addition.",
     ),
-    read="notebook 03, section 5; paper, sections 3.2 (equation 2) and 3.3",
+    read="notebook 03, section 4; paper, sections 3.2 (equation 2) and 3.3",
 )
 try_block(projection, "BN of the 1x1 convolution", "one 1x1, 16 -> 32, on 4x4 pixels, without a bias")
 

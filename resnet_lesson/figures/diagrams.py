@@ -128,7 +128,7 @@ def block_diagram(
 
 def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, bands: dict) -> None:
     """Draw a network from `left` on. bands: for each output size, where it begins and its colour."""
-    width, height = 2.0, 0.72 * PITCH
+    width, height, gap = 2.0, 0.58 * PITCH, 0.42 * PITCH
     x, right = left + width / 2, left + width
     ax.text(x, 0.12, title, va="top", ha="center", weight="bold", fontsize=12)
     ax.text(x, 0.38, network.words, va="top", ha="center", fontsize=9, color=QUIET)
@@ -138,17 +138,23 @@ def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, ban
     for k, (text, own) in enumerate(network.boxes):
         top, shade = bands[own]
         top += (k - sizes.index(own)) * PITCH
-        ax.plot([x, x], [ends[-1], top], color=EDGE, linewidth=1)
+        ax.plot([x, x], [ends[-1], top], color=EDGE, linewidth=1, solid_capstyle="butt", zorder=0.5)
         fill = "white" if "pool" in text else shade
         ax.add_patch(Rectangle((left, top), width, height, facecolor=fill, edgecolor=EDGE, linewidth=4 * PITCH))
-        ax.text(x, top + 0.48 * height, text, va="center_baseline", ha="center", fontsize=8.5)
+        middle = 0.42 if "pool" in text else 0.48  # a p reaches down to the line that leaves the box
+        ax.text(x, top + middle * height, text, va="center_baseline", ha="center", fontsize=8.5)
         ends.append(top + height)
-    join = 0.14 * PITCH  # shortcuts leave and join in the middle between two boxes
+    radius = 0.17 * PITCH
     for start, end, changes in network.shortcuts:
-        above, below, out = ends[start + 1] + join, ends[end + 1] + join, right + 0.6
-        points = [(x, above), (right, above), (out, above), (out, below), (right, below)]
-        codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
-        _line(ax, points, codes, head=7, color=SHORTCUT, linestyle=":" if changes else "-", gid="shortcut")
+        # It leaves the line right above the block, below the plus of the block before.
+        above, below, out = ends[start + 1] + 0.82 * gap, ends[end + 1] + 0.42 * gap, right + 0.6
+        points = [(x, above), (right, above), (out, above), (out, below), (right, below), (x + radius, below)]
+        codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
+        _line(ax, points, codes, head=20 * PITCH, color=SHORTCUT, linestyle=":" if changes else "-", gid="shortcut")
+        plus = Circle((x, below), radius, facecolor="white", edgecolor=EDGE, linewidth=3.5 * PITCH, zorder=2)
+        ax.add_patch(plus)
+        for dx, dy in ((0.6 * radius, 0), (0, 0.6 * radius)):
+            ax.plot([x - dx, x + dx], [below - dy, below + dy], color=EDGE, linewidth=3.5 * PITCH, zorder=3)
 
 
 @styled

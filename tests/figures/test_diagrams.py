@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import Circle
 from support.state import is_as_before, state_of
 from torch import nn
 from torchvision.models import vgg19
@@ -127,6 +128,7 @@ def test_figure_3_of_the_paper():
                 expected.append("avg pool" if "Avg" in type(layer).__name__ else "max pool, /2")
     assert layers(figure) == expected
     assert [k for k, dotted in enumerate(shortcuts(figure)) if dotted] == [3, 7, 13] and len(shortcuts(figure)) == 16
+    assert sum(isinstance(patch, Circle) for patch in figure.axes[0].patches) == 16  # a plus where each shortcut ends
     assert {"19 layers, 19.6 billion multiply-adds", "34 layers, 3.6 billion multiply-adds"} <= set(texts(figure))
     assert figure.canvas.get_width_height()[0] <= 1000 and overlapping(figure) == []
 
