@@ -45,7 +45,8 @@ def private_folder(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(".partial", f"{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
+        name = dict(prefix=f"{path.name}.", suffix=".partial", dir=path.parent)
+        with tempfile.TemporaryDirectory(**name, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     except OSError as error:
         raise LessonError(

@@ -22,7 +22,7 @@ from .style import RESIDUAL, styled
 FILL = {"conv": "#b9d9ef", "BN": "#f1f3f5", "ReLU": "#f7dca4"}
 EDGE, QUIET, SHORTCUT = "#333333", "#555555", RESIDUAL[1]
 GAP, RADIUS, HALF = 0.46, 0.14, 1.05  # inches: between boxes; of the circle with the plus; half a box's width
-PITCH = 0.21  # inches: from one layer of a network to the next
+PITCH = 0.26  # inches: from one layer of a network to the next
 
 
 def _line(ax: Axes, points: list[tuple[float, float]], codes=None, head=9, color=EDGE, linewidth=1.2, **style) -> None:

@@ -13,7 +13,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from resnet_lesson import Batches, Normalisation, build, evaluate, machine, shapes10
 from resnet_lesson.inside.measures import relative_gradients
-from resnet_lesson.models.family import stochastic_depth
 from resnet_lesson.training.evaluation import predict
 from resnet_lesson.training.loop import Diverged, step
 from resnet_lesson.training.recipes import Recipe
