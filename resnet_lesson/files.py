@@ -45,8 +45,8 @@ def private_folder(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        name = dict(prefix=f"{path.name}.", suffix=".partial", dir=path.parent)
-        with tempfile.TemporaryDirectory(**name, ignore_cleanup_errors=True) as folder:
+        prefix = f"{path.name}."
+        with tempfile.TemporaryDirectory(".partial", prefix, path.parent, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     except OSError as error:
         raise LessonError(
