@@ -30,7 +30,7 @@ freeze = Exercise(
         "In a loop over the modules outside of fc: module.eval(), then module.train = partial(stay, module), with "
         "def stay(module, mode=True): return module. Or let network.train do what it did, and then the body's eval().",
     ),
-    read="notebook 08, section 5",
+    read="notebook 08, section 6",
 )
 
 

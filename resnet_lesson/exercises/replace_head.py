@@ -31,7 +31,7 @@ replace_head = Exercise(
         "old = network.fc; network.fc = nn.Linear(old.in_features, num_classes, device=old.weight.device, "
         "dtype=old.weight.dtype); return network. Nothing else changes.",
     ),
-    read="notebook 08, section 3",
+    read="notebook 08, section 4",
 )
 
 OLD = 5  # classes before
