@@ -12,7 +12,7 @@ help:
 	@echo "make quick    run the unit tests of networks, data, training and measures, in a minute"
 	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for one)"
 	@echo "make bench    compare training with the usual pipeline; a few minutes on a machine that does nothing else"
-	@echo "make course   execute the notebooks and write each as a page to build/  (COURSE_ARGS=--stored: as they are stored)"
+	@echo "make course   write each notebook, with its stored outputs, as a page to build/"
 	@echo "make students   write the notebooks without outputs to students/, and a zip of them to build/"
 	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
 	@echo "make notebooks   execute notebooks from a clean kernel and store their outputs   (ARGS=\"03 08\")"
@@ -64,6 +64,7 @@ visdom: setup
 # Both runs go to their end, and either can fail the target. With ARGS: one pytest run, with exactly these arguments.
 # Two processes take a file each at a time, with one thread each; tests/conftest.py begins with the longest.
 TWO := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 FIRST = $(wildcard notebooks/07_* notebooks/02_* notebooks/01_*)  # the longest, so that two processes end together
 ALL = $(or $(strip $(FIRST) $(filter-out $(FIRST),$(NOTEBOOKS))),notebooks/)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
@@ -95,15 +96,8 @@ lowest:
 	uv pip install --quiet --python build/lowest --resolution lowest-direct --editable ".[lab,test]"
 	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -n 2 $(CORE)
 
-# A page is made again when its notebook, the package, a recorded run, a version or the way pages are made has changed.
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-USED := $(shell find resnet_lesson -name "*.py" 2>/dev/null) $(wildcard data/runs/*/*.json tools/course.py tools/pages/*)
-PAGES := $(NOTEBOOKS:notebooks/%.ipynb=build/%.html)
-course: setup build/index.html
-build/index.html: $(PAGES)
-	$(PY) tools/course.py --contents
-build/%.html: notebooks/%.ipynb $(USED) requirements.txt | setup
-	$(PY) tools/course.py $(COURSE_ARGS) $<
+course: setup
+	$(PY) tools/course.py
 
 # One address in pyproject.toml, README.md, every notebook and its student copy: make colab REPO=owner/name REVISION=main
 colab: setup

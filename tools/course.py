@@ -1,21 +1,15 @@
 """The notebooks as pages that need nothing else: no network, no JavaScript, no other file.
 
-tools/course.py notebooks/03_residual_block.ipynb     executes it, and writes build/03_residual_block.html
-tools/course.py --stored notebooks/*.ipynb            with the outputs that are stored
-tools/course.py --contents                            build/index.html, over the pages there, and the glossary
-
-`make course` does what is needed of it. nbconvert writes the HTML with the template in pages/. This file folds hints
-and solutions, turns formulas into MathML, and makes links lead to pages. pages/style.css says how a page looks, on
-screen and on paper.
+`make course` writes a page to build/ for each notebook, with the outputs that are stored in it, the glossary, and an
+index. nbconvert writes the HTML with the template in pages/. This file folds hints and solutions, turns formulas into
+MathML, and makes links lead to pages. pages/style.css says how a page looks, on screen and on paper.
 """
 
 import argparse
 import re
-import time
 from html import escape
 from pathlib import Path
 
-import nbclient
 import nbformat
 from latex2mathml.converter import convert as mathml
 from nbconvert import HTMLExporter
@@ -23,7 +17,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from notebooks import COURSE, NOTEBOOKS, describe_figures
+from notebooks import COURSE, NOTEBOOKS
 from resnet_lesson import exercises
 
 TITLE = (COURSE / "README.md").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
@@ -115,18 +109,13 @@ def write(notebook, target: Path, title: str, links: str) -> None:
     target.write_text(page, encoding="utf-8")
 
 
-def write_page(path: Path, out: Path, stored: bool) -> None:
-    """out/NAME.html for a notebook, which is executed first if its stored outputs are not to do."""
-    start = time.monotonic()
+def write_page(path: Path, out: Path) -> None:
+    """out/NAME.html for a notebook."""
     notebook = nbformat.read(path, as_version=4)
-    if not stored:  # without the widgets' state, an explorer leaves its picture
-        where = {"metadata": {"path": str(path.resolve().parent)}}
-        nbclient.NotebookClient(notebook, timeout=600, store_widget_state=False, resources=where).execute()
-        describe_figures(notebook)
     adapt(notebook)
     target = out / f"{path.stem}.html"
     write(notebook, target, card(path)["title"], links(path))
-    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {time.monotonic() - start:.0f} s")
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
 
 def write_contents(paths: list[Path], out: Path) -> None:
@@ -152,14 +141,11 @@ def write_contents(paths: list[Path], out: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS)
-    parser.add_argument("--stored", action="store_true", help="take the outputs stored in the notebooks")
-    parser.add_argument("--contents", action="store_true", help="only index.html, for pages that are there")
     parser.add_argument("--out", type=Path, default=Path("build"), help="the folder for the pages (build)")
     given = parser.parse_args(arguments)
-    if given.contents:
-        return write_contents(given.notebooks, given.out)
     for path in given.notebooks:
-        write_page(path, given.out, given.stored)
+        write_page(path, given.out)
+    write_contents(given.notebooks, given.out)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         print(f'  python -m resnet_lesson data --from "http://THIS-COMPUTER:8000/{file}#sha256={digest}"')
     elif args.source:
         placed = unbundle(args.source, args.root)
-        print(f"In place: {len(placed)} files, {', '.join(sorted({one.split('/')[0] for one in placed}))}.")
+        kinds = ", ".join(sorted({one.split("/")[0] for one in placed}))
+        print(f"In place: {len(placed)} files, {kinds}. `python -m resnet_lesson doctor` checks them.")
     else:
         train_set, test_set = cifar10(args.root)
         print(f"CIFAR-10 is in {args.root}: {len(train_set):,} training and {len(test_set):,} test images, checked.")

@@ -40,7 +40,6 @@ def unbundle(source: str, root: Path) -> list[str]:
     LessonError for a set that is missing, damaged or empty, and where there is no room.
     """
     address, _, digest = source.partition("#sha256=")
-    otherwise = "Does it end in #sha256=..., as --bundle printed it? A USB stick will do, too: data --from FILE."
     online = "://" in source
     if not online and not Path(source).is_file():
         raise LessonError(f"{source} is no file: name the class set, as in data --from class.tar.")
@@ -48,6 +47,7 @@ def unbundle(source: str, root: Path) -> list[str]:
         with private_folder(root / "class-set") as temporary:
             file = temporary / "class.tar" if online else Path(source)
             if online:
+                otherwise = "Does the address end in #sha256=..., as --bundle printed it? A USB stick will do, too."
                 fetch([address], f"sha256:{digest}", file, otherwise=otherwise)
             placed = unpack(file, _homes(root))
     except (tarfile.TarError, EOFError) as error:

@@ -23,8 +23,7 @@ each = pytest.mark.parametrize("name", NAMES)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("build")
-    for option in ("--stored", "--contents"):
-        course.main([option, "--out", str(out), *map(str, PATHS)])
+    course.main(["--out", str(out), *map(str, PATHS)])
     return out
 
 
@@ -144,24 +143,14 @@ def test_on_paper_nothing_is_dark_cut_off_or_for_clicking(visit):
         pre.scrollWidth > pre.clientWidth + 1).length""") == 0  # fmt: skip
 
 
-def trial(folder, cell):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A title"), cell])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, folder / "trial.ipynb")
-    return str(folder / "trial.ipynb")
-
-
-def test_without_stored_the_notebook_is_executed(tmp_path):
-    course.main(["--out", str(tmp_path), trial(tmp_path, nbformat.v4.new_code_cell("print(3 ** 2 * 'nine ')"))])
-    assert "nine " * 9 in (tmp_path / "trial.html").read_text()
-
-
 @pytest.mark.parametrize("text", [
     "![elsewhere](https://example.org/a.png)",
     "<script>alert(1)</script>",
     "<img src='data:image/png;base64,'>",  # without a text
 ])  # fmt: skip
 def test_a_page_that_would_load_something_or_say_nothing_is_not_written(tmp_path, text):
+    cells = [nbformat.v4.new_markdown_cell(one) for one in ("# A title", text)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "trial.ipynb")
     with pytest.raises(SystemExit, match="must hold all that it needs, and a text for each picture"):
-        course.main(["--stored", "--out", str(tmp_path), trial(tmp_path, nbformat.v4.new_markdown_cell(text))])
+        course.main(["--out", str(tmp_path), str(tmp_path / "trial.ipynb")])
     assert not (tmp_path / "trial.html").exists()

@@ -45,7 +45,7 @@ def test_what_was_packed_is_unpacked_elsewhere(root, tmp_path, capsys):
     assert status == 0 and "data --from class.tar" in out and f"class.tar#sha256={digest}" in out
     student = tmp_path / "student"
     status, out, _ = call(capsys, "data", "--from", str(tmp_path / "class.tar"), "--root", str(student))
-    assert status == 0 and out == "In place: 3 files, cifar-10-batches-py, quickdraw.\n"
+    assert status == 0 and out.startswith("In place: 3 files, cifar-10-batches-py, quickdraw.")
     assert files(student) == FILES
 
 
