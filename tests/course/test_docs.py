@@ -57,7 +57,9 @@ def test_terms_are_in_order_and_each_names_its_place():
     terms = [part.splitlines()[0] for part in parts]
     assert len(terms) >= 50 and terms == sorted(terms, key=str.lower)
     for part in parts:
-        place = re.search(r"Introduced in \[notebook \d\d\]\(\.\./notebooks/(.+?)\), (section \d+|Going deeper)\.", part)
+        place = re.search(
+            r"Introduced in \[notebook \d\d\]\(\.\./notebooks/(.+?)\), (section \d+|Going deeper)\.", part
+        )
         name, heading = place.groups()
         heading = heading.replace("section ", "") + ("" if heading == "Going deeper" else r"\. ")
         assert re.search(rf"^## {heading}", words(NOTEBOOKS[name]), re.M), part.splitlines()[0]
