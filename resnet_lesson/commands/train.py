@@ -43,7 +43,7 @@ def command(args: argparse.Namespace) -> int:
     with parallel.processes(args.device) as device:
         run = train(
             network,
-            *parallel.first_alone(lambda: DATASETS[args.dataset](args.root)),
+            *DATASETS[args.dataset](args.root),
             chosen,
             seed=args.seed,
             out=out,

@@ -43,12 +43,7 @@ def _image(network: nn.Module, data: Dataset) -> torch.Tensor:
 
 
 def _check_outputs(network: nn.Module, data: Dataset) -> None:
-    try:
-        outputs = tuple(predict(network, [(_image(network, data), data.labels[:1])])[0].shape)
-    except RuntimeError as error:  # of a network that somebody writes: where it is raised says the most
-        size = " x ".join(map(str, data.images.shape[1:]))
-        error.add_note(f"This happened before training, when the network was tried with one image of {size}.")
-        raise
+    outputs = tuple(predict(network, [(_image(network, data), data.labels[:1])])[0].shape)
     if len(outputs) != 2 or outputs[1] < len(data.classes):
         raise LessonError(
             f"{data.name} has {len(data.classes)} classes, so the network has to return (images, {len(data.classes)}) "

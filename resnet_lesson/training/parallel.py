@@ -7,9 +7,8 @@ statistics from a process's own share. The paper trained so too: batches of 128 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,8 +18,6 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import LessonError
 from ..models.family import StochasticResidual
 from .loop import Meter
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -52,16 +49,6 @@ def size() -> int:
 def rank() -> int:
     """This process's number. Process 0 evaluates, records and speaks."""
     return dist.get_rank() if size() > 1 else 0
-
-
-def first_alone(make: Callable[[], T]) -> T:
-    """What `make` returns, in process 0 first: what it downloads, the others find."""
-    if size() == 1:
-        return make()
-    if rank() == 0:
-        made = make()
-    dist.barrier()
-    return made if rank() == 0 else make()
 
 
 def wrap(network: nn.Module) -> nn.Module:

@@ -42,7 +42,10 @@ WRONG = {
     "grey images": (dict(train_set=grey(40), test_set=grey(20)), r"1 channel\(s\), and the network takes 3"),
     "other classes": (dict(test_set=hundred_classes(20)), "in the same order"),
     "too few outputs": (dict(train_set=hundred_classes(40), test_set=hundred_classes(20)), "num_classes=100"),
-    "images of another size": (dict(network=Deaf(), train_set=shapes10(40, 9), test_set=shapes10(20, 9)), "9 x 9 x 3"),
+    "images of another size": (
+        dict(network=Deaf(), train_set=shapes10(40, 9), test_set=shapes10(20, 9)),
+        "cannot be multiplied",
+    ),
     "nothing to learn": (dict(network=build("resnet8").requires_grad_(False)), "nothing to learn"),
     "no tensor of logits": (dict(network=Talks()), "has to return a tensor of logits"),
     "a last batch of one": (dict(train_set=shapes10(33, 8)), r"last batch of one image.*take\(32\)"),

@@ -19,33 +19,6 @@ def tiny():
     return network, torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
 
 
-def by_hand(epochs, lr_at, network, optimiser):
-    """The same training written out, and (loss, wrong answers, images) of each step."""
-    rows = []
-    for epoch in range(epochs):
-        for images, labels in LOADED.epoch(epoch):
-            optimiser.param_groups[0]["lr"] = lr_at(len(rows))
-            network.train()
-            logits = network(images)
-            loss = F.cross_entropy(logits, labels)
-            gradients = torch.autograd.grad(loss, list(network.parameters()))
-            for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-                parameter.grad = gradient
-            optimiser.step()
-            rows.append((loss.item(), (logits.argmax(1) != labels).sum().item(), len(labels)))
-    return rows
-
-
-def test_fit_is_the_steps_written_out_bit_for_bit_and_returns_loss_and_error_of_each_epoch_by_images():
-    (one, optimiser), (other, others) = tiny(), tiny()
-    history = fit(one, LOADED, optimiser, lambda i: 0.01 * (i + 1), epochs=2)
-    rows = by_hand(2, lambda i: 0.01 * (i + 1), other, others)
-    assert_same_weights(one, other)
-    for (loss, error), part in zip(history, (rows[:3], rows[3:]), strict=True):
-        assert loss == pytest.approx(sum(mean * n for mean, _, n in part) / 40, rel=1e-6)
-        assert error == sum(wrong for _, wrong, _ in part) / 40
-
-
 def test_the_exercise_s_solution_is_the_same_loop_bit_for_bit():
     (one, optimiser), (other, others), shown = tiny(), tiny(), {}
     exec(exercises.training_loop.solution(), shown)

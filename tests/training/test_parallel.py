@@ -150,7 +150,6 @@ def test_one_process_is_left_alone(monkeypatch):
     network = build("resnet8")
     assert parallel.wrap(network) is network
     assert parallel.agreed(7, True, False) == [True, False]
-    assert parallel.first_alone(lambda: "made") == "made"
 
 
 def test_shares_of_a_batch_are_the_batch_and_every_image_comes_once():
