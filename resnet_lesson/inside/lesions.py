@@ -81,7 +81,7 @@ def error_of(network: ResNet, batches: Images, *, batch_statistics: bool = False
     """
     ghost = copy_to_measure(network, batch_statistics)
     wrong = torch.cat([ghost(images).argmax(1) != labels for images, labels in batches])
-    return wrong.double().mean().item()
+    return wrong.cpu().double().mean().item()  # not every GPU has float64
 
 
 def drop_each(network: ResNet, batches: Images, *, batch_statistics: bool = False) -> dict[str, float]:

@@ -1,8 +1,5 @@
 """The study of a step's size: which moments it looks at, and what it finds there."""
 
-import torch
-
-from resnet_lesson import build
 from resnet_lesson.inside import steps as steps_module
 from resnet_lesson.inside.steps import steps
 
@@ -18,11 +15,3 @@ def test_a_trial_looks_before_training_and_at_each_moment(monkeypatch):
     assert len(start["kept"]) == 3 and start["kept"][0] > start["kept"][2]
     promise, kept = start["sgd"]
     assert promise > 0 and kept < 1.5
-
-
-def test_it_leaves_torchs_random_state_alone(monkeypatch):
-    monkeypatch.setattr(steps_module, "MOMENTS", (0,))
-    before = torch.get_rng_state()
-    steps(None).trial(network="resnet8", seed=1)
-    build("resnet8", seed=0)
-    assert torch.equal(before, torch.get_rng_state())
