@@ -78,7 +78,7 @@ class Planter(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.count: Counter = Counter()
-        self.normed_by_hand = False
+        self.norms, self.roots = 0, 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name, tensors = name_of(function), [a for a in args if isinstance(a, Tensor)]
@@ -92,8 +92,9 @@ class Planter(TorchDispatchMode):
                 args[0].copy_(numbers(*args[0].shape, seed=7))
         elif name == "batch_norm":
             self.plant_norm(*args[1:5])
-        elif name in ("sqrt", "rsqrt", "pow", "var", "std"):
-            self.normed_by_hand = True
+            self.norms += 1
+        elif name in ("sqrt", "rsqrt", "pow"):
+            self.roots += 1
         return function(*args, **(kwargs or {}))
 
     def plant(self, weight: Tensor, kernel: tuple) -> None:
@@ -116,7 +117,7 @@ def planted(block: nn.Module, x: Tensor) -> nn.Module:
     block.eval()
     with torch.no_grad(), Planter() as planter:
         run(block, x)
-    if planter.normed_by_hand:
+    if planter.roots and not planter.norms:
         why = (
             "It may be right, but this check can only look into nn.BatchNorm2d (or torch's batch_norm). Use that here."
         )
@@ -129,7 +130,7 @@ def as_usual(network: nn.Module) -> None:
     """Set what is anybody's choice in BN, eps and the momentum, as long as the statistics move at all."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum, module.eps = module.momentum and 0.1, 1e-5
+            module.momentum, module.eps = 0.0 if module.momentum == 0 else 0.1, 1e-5
 
 
 def count(block: nn.Module) -> int:
