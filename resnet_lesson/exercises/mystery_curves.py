@@ -1,4 +1,4 @@
-"""The exercise `mystery_curves` of notebook 06: six trainings with one mistake each, to be told by their curves."""
+"""The exercise `mystery_curves` of notebook 06: six trainings, each with a mistake that its curves give away."""
 
 import textwrap
 from math import log
@@ -38,7 +38,7 @@ def _sign(mistake: str) -> str:
         "time, so this network does know the classes, and somebody has numbered them in another order.",
         "rate": f"The loss of the first epoch, {first}, is above that of guessing, ln 10 = 2.30: the steps do more "
         f"harm than good. Yet it learns, loss and error together, and ends at {error}.",
-        "order": f"By epoch 2 {early} of the training answers are wrong, more than by guessing: probably because each "
+        "order": f"In epoch 2, {early} of the training answers are wrong, more than by guessing: probably because each "
         "step pushes towards the classes of its own batch, and the next batch has others.",
         "decay": f"The loss stays at ln 10 = 2.30, the error ends at {error}: the weights are pulled to 0 faster than "
         "they can learn, and all ten classes are left with the same probability.",
@@ -67,11 +67,11 @@ mystery_curves = Exercise(
     "Say for each of the six trainings which mistake was made.",
     solution=_solution,
     hints=(
-        "Divide them first: in which of the six is the training itself as it should be, on the grey lines?",
-        "Guessing is wrong in 90% of the cases. Who is wrong more often than that has learned something, and uses it "
+        "Sort them first: in which of the six is the training as it should be, so that it covers the grey lines?",
+        "Guessing is wrong in 90% of the cases. A network that is wrong more often has learned something, and uses it "
         "the wrong way round.",
         "ln 10 = 2.30 is the loss of a network that gives each class the same probability. Which loss stays there, "
-        "which begins above it, and which hardly leaves it though the error falls?",
+        "which begins above it, and which hardly falls below it although the error falls?",
     ),
     read="notebook 06, section 7",
     answer=LETTERS,

@@ -18,7 +18,7 @@ schedule = Exercise(
         "Go through the milestones in a loop: `for milestone in milestones:`, and if iteration >= milestone, lr = lr / "
         "10. After the loop, return lr.",
     ),
-    read="notebook 06, section 6; paper, section 4.2",
+    read="notebook 06, section 5; paper, section 4.2",
 )
 
 PAPER = (32_000, 48_000)

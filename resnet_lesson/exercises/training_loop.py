@@ -58,7 +58,7 @@ training_loop = Exercise(
         "when the epoch is over.",
         "The wrong answers of a batch are (logits.argmax(1) != labels).sum().item(). And call network.train() first.",
     ),
-    read="notebook 06, section 5; paper, section 3.4",
+    read="notebook 06, section 4; paper, section 3.4",
 )
 
 

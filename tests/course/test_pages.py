@@ -128,7 +128,7 @@ def test_the_index_says_what_each_notebook_asks_and_takes(visit, folder):
 
 def test_formulas_need_no_script(visit):
     page = visit("06_cifar10_training")
-    assert page.locator("math").count() == 7 and page.locator("math").last.bounding_box()["width"] > 5
+    assert page.locator("math").count() == 6 and page.locator("math").last.bounding_box()["width"] > 5
     text = page.evaluate("[...document.querySelectorAll('main p')].map(p => p.textContent).join()")
     assert "$" not in text and "\\" not in text
 
