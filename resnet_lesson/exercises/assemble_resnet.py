@@ -14,14 +14,16 @@ assemble_resnet = Exercise(
     "Write the class that assembles a ResNet from stem, stages, pooling and classifier.",
     solution=(resnet.make_stem, resnet.make_stage, resnet.ResNet),
     hints=(
-        "Four parts in a row: stem, four stages, global average pool, linear layer. Section 4 has the stem.",
+        "There are four parts in a row: the stem, the stages, the global average pool and the linear layer. "
+        "make_stem() from the beginning of section 4 makes the first.",
         "The widths of the stages are 64, 128, 256 and 512. The first stage has stride 1, because the max-pool has "
         "just halved the size; the others have stride 2.",
-        "Keep count of the channels: 64 after the stem, width * block.expansion after a stage. The next stage and, at "
-        "the end, the linear layer take in that many.",
+        "Keep count of the channels: there are 64 after the stem, and width * block.expansion after each stage. "
+        "That is what the next stage takes in, and at the end the linear layer.",
         "for width, depth, stride in zip((64, 128, 256, 512), depths, (1, 2, 2, 2)): append "
-        "resnet.make_stage(block, channels, width, depth, stride), then channels = width * block.expansion.",
-        "forward: stem, stages, nn.AdaptiveAvgPool2d(1), flatten(1), linear layer. No softmax: the loss has it.",
+        "make_stage(block, channels, width, depth, stride), then channels = width * block.expansion.",
+        "In forward, x goes through stem, stages, nn.AdaptiveAvgPool2d(1), flatten(1) and the linear layer. "
+        "There is no softmax, because the loss has it.",
     ),
     read="notebook 05, section 4; paper, table 1 and section 3.3",
 )

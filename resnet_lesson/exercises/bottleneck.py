@@ -7,16 +7,18 @@ from .kit.exercise import Exercise
 
 bottleneck = Exercise(
     "bottleneck",
-    "Write the bottleneck block: 1x1 down, 3x3, 1x1 up to 4 * width channels, with a shortcut around them, which is a "
-    "projection where the shape changes. Use modules, no lambdas.",
+    "Write the bottleneck block: a 1x1 convolution down to `width` channels, a 3x3, and a 1x1 up to 4 * width, with a "
+    "shortcut around them that is a projection where the shape changes.",
     solution=(blocks.Bottleneck,),
     hints=(
-        "It is the basic block with another F: three convolutions instead of two. What goes around them stays.",
-        "The channels go in_channels -> width -> width -> 4 * width. BN follows each, a ReLU the first two only.",
-        "blocks.conv1x1(i, o, stride) and blocks.conv3x3(i, o, stride) have no bias, and the 3x3 has its padding.",
-        "The shortcut is nn.Identity() if stride == 1 and in_channels == 4 * width, and otherwise "
-        "blocks.Projection(in_channels, 4 * width, stride). (No lambda as a layer: it cannot be pickled; write a small "
-        "nn.Module instead.)",
+        "It is the basic block with another F: three convolutions instead of two. Everything around F stays the same.",
+        "The channels go in_channels -> width -> width -> 4 * width. BN follows every convolution, and a ReLU only the "
+        "first two.",
+        "blocks.conv1x1(i, o, stride) and blocks.conv3x3(i, o, stride) make convolutions without a bias, and the 3x3 "
+        "has its padding.",
+        "The shortcut is nn.Identity() if stride == 1 and in_channels == 4 * width. Otherwise it is "
+        "blocks.Projection(in_channels, 4 * width, stride). (Use modules for both: a block with a lambda in it cannot "
+        "be saved as a whole.)",
         "Give the stride to the 3x3 alone (or to the first 1x1 alone), and to the projection. The last line is "
         "return self.relu(self.residual(x) + self.shortcut(x)).",
     ),
@@ -45,15 +47,15 @@ mistake("expansion forgotten", {"out_channels = width * self.expansion": "out_ch
 mistake("in_channels is compared with width, not with 4 * width",
         {SHORTCUT: "make_shortcut(shortcut, in_channels, width, stride) if stride == 1 and in_channels == width else "
          "Projection(in_channels, out_channels, stride)"},
-        "The block puts out 4 * width channels: the shape stays where in_channels is as many.")
+        "The block puts out 4 * width channels, so the channels stay the same only where in_channels is 4 * width.")
 mistake("zeros instead of a projection", {'shortcut: str = "B"': 'shortcut: str = "A"'},
-        "Option A adds channels of zeros. Asked is option B here: a 1x1 convolution and BN.")
+        "Option A adds channels of zeros. This block needs option B, a 1x1 convolution and BN.")
 mistake("the reduction is forgotten",
         {DOWN: "conv1x1(in_channels, out_channels, stride_1x1)", UP: "conv1x1(out_channels, out_channels)",
          MIDDLE: "conv3x3(out_channels, out_channels, stride_3x3)",
          "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)",
          "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
-        "The first 1x1 reduces to `width` channels. Without that the 3x3 costs 16 times as much.")
+        "The first 1x1 reduces the channels to `width`. Without it the 3x3 costs 16 times as much.")
 mistake("the 3x3 has no padding", {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, bias=False)"},
         "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
 mistake("a bias before BN",

@@ -30,7 +30,7 @@ CARETS = {  # what Python makes of a power that is written with ^, which it comp
     "bottleneck_macs": {69632 * 56 ^ 2, 56 ^ 2 * 69632, 17 * 64 ^ 2 * 56 ^ 2},
 }
 WORKED = """\
-# A convolution has k * k * C_in * C_out weights. A BN has two parameters a channel, a weight and a bias.
+# A convolution has k * k * C_in * C_out weights. A BN has two parameters per channel, γ and β.
 # A convolution uses each of its weights once at each of the 56 * 56 output positions.
 ex.check(
     # 3x3, 64 -> 64, twice; a BN with 64 channels, twice
@@ -47,12 +47,12 @@ cost_by_hand = Exercise(
     "Count the parameters and the multiply-adds of the basic and the bottleneck block of figure 5.",
     solution=lambda: WORKED,
     hints=(
-        "Write down the convolutions of a block first: kernel size, channels in, channels out. The figure shows them.",
-        "One convolution has k * k * C_in * C_out weights. For the parameters, add up all convolutions and then "
+        "First list the convolutions of a block, as the figure shows them: kernel size, channels in, channels out.",
+        "A convolution has k * k * C_in * C_out weights. For the parameters, add up all the convolutions, and then "
         "2 * channels for each BN.",
-        "For the multiply-adds, add up the convolutions alone and multiply by 56 * 56: each weight is used once at "
-        "each position.",
-        "The bottleneck has 1 * 1 * 256 * 64 + 3 * 3 * 64 * 64 + 1 * 1 * 64 * 256 weights in its convolutions.",
+        "For the multiply-adds, add up only the convolutions and multiply by 56 * 56, because each weight is used once "
+        "at each position.",
+        "The convolutions of the bottleneck have 1 * 1 * 256 * 64 + 3 * 3 * 64 * 64 + 1 * 1 * 64 * 256 weights.",
     ),
     read="notebook 04, section 1 (the formula) and section 4 (the figure)",
     answer=RIGHT,
@@ -129,7 +129,7 @@ def wrong_weights(convs: Convs) -> Iterator[Slip]:
 def wrong_parameters(convs: Convs) -> Iterator[Slip]:
     exact, bn = weights(convs), norms(convs)
     yield "BN is left out", {exact}, "These are the weights of the convolutions. Each BN adds two per channel."
-    yield "BN with one parameter a channel", {exact + bn // 2}, "BN has two per channel: a weight and a bias."
+    yield "BN with one parameter per channel", {exact + bn // 2}, "BN has two per channel, γ and β."
     yield ("the image size in the parameters", {(exact + bn) * AREA, exact * AREA},
            "The same weights work at every position. The image size belongs to the multiply-adds only.")
     for name, found, why in wrong_weights(convs):

@@ -26,7 +26,7 @@ INNOCENT = {  # what is right about the lines that look suspicious
     "self.conv1(x)))": "F begins with convolution, BN and ReLU.",
     "return torch.relu(y)": "The block ends in a ReLU, and nothing comes after that.",
     "stride=2 if": "Stage 1 keeps the size, and the first blocks of stages 2 and 3 halve it: the shapes are right.",
-    "kaiming_normal_": "That is He's initialisation, as in section 7.",
+    "kaiming_normal_": "That is He's initialisation, the subject of section 9.",
     ".mean((2, 3))": "The mean over height and width is the global average pooling.",
 }
 
@@ -47,12 +47,12 @@ find_the_broken_line = Exercise(
     "Find the one wrong line of a ResNet-56, and write it as it should be.",
     solution=_solution,
     hints=(
-        "What do the shapes and the number of parameters rule out? A forgotten layer, a wrong stride, a wrong width.",
-        "It learns better than plain-56 and worse than ResNet-56, as if its shortcuts did only a part of their work. "
-        "So read how a block computes its output.",
+        "The shapes and the counts rule out a forgotten layer, a wrong stride and a wrong width. What is left?",
+        "It learns better than plain-56 and worse than ResNet-56, as if its shortcuts did only part of their work. "
+        "So read the lines in which a block computes its output.",
         "Write y = ReLU(F(x) + shortcut(x)) beside the three lines of Block.forward. F ends in BN. Where does BN end?",
     ),
-    read="notebook 05, section 8; notebook 03, sections 1 and 2; paper, figure 2",
+    read="notebook 05, section 7; notebook 03, sections 1 and 2; paper, figure 2",
     answer={"line": _number(WRONG), "mended": MENDED},
 )
 
@@ -124,7 +124,7 @@ mistake = find_the_broken_line.mistake
 mistake("BN still normalises the sum", {"mended": WRONG},
         "x must not pass through BN: close its parenthesis before you add the shortcut.")
 mistake("BN is left out", {"mended": "y = self.conv2(y) + self.shortcut(x)"},
-        "F ends in BN: conv - BN - ReLU - conv - BN. Only the addition does not belong into it.")
+        "F ends in BN: conv - BN - ReLU - conv - BN. Only the addition does not belong inside it.")
 mistake("the shortcut is normalised as well", {"mended": "y = self.bn2(self.conv2(y)) + self.bn2(self.shortcut(x))"},
         "The shortcut hands x on as it is: F alone ends in BN.")
 mistake("a ReLU at the end of F", {"mended": "y = torch.relu(self.bn2(self.conv2(y))) + self.shortcut(x)"},

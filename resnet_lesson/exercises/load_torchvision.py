@@ -18,16 +18,16 @@ load_torchvision = Exercise(
     "Write the function that renames torchvision's weights to ours.",
     solution=(weights.from_torchvision,),
     hints=(
-        "Print the two lists of keys beside each other, as in section 8. They differ in four ways: which?",
-        "Make a new dictionary: {rename(key): tensor for key, tensor in weights.items()}. The tensors stay as "
+        "Look at the two lists of names that were printed side by side. In which four ways do they differ?",
+        "Make a new dictionary, {rename(key): tensor for key, tensor in weights.items()}. The tensors stay as "
         "they are.",
-        'Begin with what a key starts with: "layer3.0." becomes "stages.2.0.", as ours count from 0. '
-        '"fc." stays, and everything else is the stem.',
+        'First look at how a key begins: "layer3.0." becomes "stages.2.0.", because we count from 0. "fc." stays as it '
+        "is, and everything else belongs to the stem.",
         'Inside a block: "downsample." becomes "shortcut.", and all the others get "residual." in front.',
         'match = re.match(r"layer(\\d+)\\.(\\d+)\\.(.+)", key) takes a key apart: match[1] is the stage, match[2] the '
         "block, match[3] the rest.",
     ),
-    read="notebook 05, section 8",
+    read="notebook 05, section 6",
 )
 
 BLOCK, LAYER = r"^layer\d\.\d+", r"(?<=\d\.)(conv\d|bn\d|downsample\.\d)"  # of torchvision's keys

@@ -16,12 +16,12 @@ make_stage = Exercise(
     "Write the function that makes one stage: blocks in a row, the first of which changes the shape.",
     solution=(resnet.make_stage,),
     hints=(
-        "Look at the printed stage of ResNet-34 again. How does its first block differ from the others?",
-        "The first block is block(in_channels, width, stride). The others have stride 1; what is their number of "
-        "input channels?",
+        "Look again at the stage of ResNet-34 that was printed. How does its first block differ from the others?",
+        "The first block is block(in_channels, width, stride). The others have stride 1. How many channels come into "
+        "them?",
         "A block puts out width * block.expansion channels. That is what each later block takes in.",
-        "Build a list: the first block, then depth - 1 others, each made by its own call of block(...). "
-        "return nn.Sequential(*blocks) makes a module of it.",
+        "Make a list of the first block and depth - 1 others, with a call of block(...) for each. "
+        "nn.Sequential(*blocks) turns it into one module.",
     ),
     read="notebook 05, section 3; paper, table 1",
 )
