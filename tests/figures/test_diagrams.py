@@ -109,6 +109,9 @@ class Residual(nn.Module):
         super().__init__()
         self.residual, self.shortcut = nn.Sequential(*layers), nn.Identity()
 
+    def forward(self, x):
+        return self.residual(x) + self.shortcut(x)
+
 
 class Paths(nn.Module):
     def __init__(self, number):
