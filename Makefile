@@ -6,7 +6,7 @@
 PY := .venv/bin/python
 
 help:
-	@echo "make lab      open the course in JupyterLab   (LAB_ARGS=\"--no-browser --port 9999\")"
+	@echo "make lab      open the course in JupyterLab   (FOLDER=students: the copies without outputs; LAB_ARGS=\"--no-browser --port 9999\")"
 	@echo "make visdom   run the visdom server that VisdomWindows draws in   (VISDOM_ARGS=\"--port 9999\")"
 	@echo "make test     run every test and every notebook   (ARGS=\"tests/course/test_setup.py -x\": only pytest, with these arguments)"
 	@echo "make quick    run the unit tests of networks, data, training and measures, in a minute"
@@ -55,7 +55,7 @@ setup: .venv/.set-up
 
 # On this computer only, behind JupyterLab's own token. JupyterLab asks root to confirm with --allow-root.
 lab: setup
-	cd notebooks && ../$(PY) -m jupyterlab --ip 127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+	cd $(or $(FOLDER),notebooks) && ../$(PY) -m jupyterlab --ip 127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
 # On this computer only, without a password. Ctrl-C stops it.
 visdom: setup

@@ -11,13 +11,13 @@ from . import cost, data, doctor, grade, inside, reproduce, runs, study, train, 
 PROGRAM = "python -m resnet_lesson"
 COMMANDS = {  # what each does, and the function that adds its options
     "train": ("Train a network and record the run. The same command goes on after an interruption.", train.options),
-    "reproduce": ("Train all that a table of the paper needs, and print it.", reproduce.options),
-    "data": ("Put CIFAR-10 in place (170 MB), or QuickDraw, or a class set; or make a class set.", data.options),
+    "reproduce": ("Train everything that a table of the paper needs, and print the table.", reproduce.options),
+    "data": ("Fetch CIFAR-10 (170 MB) or QuickDraw, or pack or unpack a class set.", data.options),
     "runs": ("List the recorded runs with their final errors, or draw their curves.", runs.options),
     "inside": ("Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.", inside.options),
-    "study": ("Record one of the experiments with controls that notebooks 01, 02 and 05 to 08 show.", study.options),
+    "study": ("Run and record one of the controlled experiments of notebooks 01, 02 and 05 to 08.", study.options),
     "cost": ("Print a network's parameters, multiply-adds and shapes, layer by layer.", cost.options),
-    "visdom": ("Run visdom's server, where training curves are drawn, for this computer only.", visdom_server.options),
+    "visdom": ("Run visdom's server, which draws training curves, for this computer only.", visdom_server.options),
     "grade": ("Run students' notebooks, each in a process of its own, and count the checks they pass.", grade.options),
     "doctor": ("Say what works on this machine, what the notebooks will do, and how to fix the rest.", doctor.options),
 }

@@ -8,7 +8,7 @@ from ..models.networks import IMAGENET_NAMES, build, names
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
-    p.add_argument("network", help=f"one of {', '.join(names())}")
+    p.add_argument("network", help=f"one of {', '.join(names())}; CIFAR-10's also in other depths, such as resnet8")
     p.set_defaults(run=command)
 
 

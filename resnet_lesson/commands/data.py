@@ -17,15 +17,15 @@ def options(p: argparse.ArgumentParser) -> None:
         nargs="?",
         const=",".join(STUDY),
         metavar="CLASSES",
-        help=f"drawings instead of CIFAR-10, of classes with commas between (if none are named: {', '.join(STUDY)})",
+        help=f"fetch drawings instead, of these classes, separated by commas (default: {', '.join(STUDY)})",
     )
     what.add_argument(
         "--bundle", type=Path, metavar="FILE", help="pack what is here into a class set, for a USB stick or a server"
     )
     what.add_argument(
-        "--from", dest="source", metavar="FILE", help="unpack a class set, a file or an address with #sha256=... behind"
+        "--from", dest="source", metavar="FILE", help="unpack a class set: a file, or an address with #sha256=..."
     )
-    p.add_argument("--per-class", type=int, default=500, metavar="N", help="how many drawings of each (default: 500)")
+    p.add_argument("--per-class", type=int, default=500, metavar="N", help="drawings of each class (default: 500)")
     add_root(p)
     p.set_defaults(run=run)
 

@@ -11,7 +11,7 @@ from .shared import DATASETS, add_device, add_root
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
-    p.add_argument("names", nargs="+", metavar="NAME", help="of runs with weights, as `runs` lists them, or folders")
+    p.add_argument("names", nargs="+", metavar="NAME", help="runs with weights, as `runs` lists them, or folders")
     add_device(p)
     add_root(p)
     p.set_defaults(run=command)

@@ -31,14 +31,14 @@ TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
-    some = "names with commas between (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)"
+    some = "names separated by commas (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)"
     p.add_argument("table", choices=["table6"], help="the paper's table to reproduce")
     p.add_argument("--recipe", choices=RECIPES, default="paper", help="(default: paper)")
-    p.add_argument("--seeds", type=int, default=5, help="for each network (default: 5); more can follow")
+    p.add_argument("--seeds", type=int, default=5, help="seeds per network (default: 5); you can add more later")
     p.add_argument("--networks", type=lambda names: names.split(","), default=NETWORKS, help=some)
-    p.add_argument("--jobs", type=int, default=1, help="trainings at a time (default: 1)")
+    p.add_argument("--jobs", type=int, default=1, help="how many networks to train at a time (default: 1)")
     p.add_argument("--minutes", type=float, default=float("inf"), help="save and stop before this time is over")
-    p.add_argument("--list", action="store_true", help="train nothing: list what there is to do, by which commands")
+    p.add_argument("--list", action="store_true", help="list what is done and the commands for the rest; train nothing")
     p.set_defaults(run=command)
 
 

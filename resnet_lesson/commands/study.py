@@ -16,8 +16,8 @@ PLANS = {**EXPERIMENTS, "steps": steps, "transfer-resnet20-quickdraw6": on_quick
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
-    p.add_argument("name", choices=PLANS, help="the experiment")
-    p.add_argument("--out", type=Path, help="folder of the record (default: data/my-runs/NAME)")
+    p.add_argument("name", choices=PLANS, help="which experiment")
+    p.add_argument("--out", type=Path, help="folder for the record (default: data/my-runs/NAME)")
     add_root(p)
     p.set_defaults(run=command)
 

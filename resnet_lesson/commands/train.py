@@ -15,14 +15,14 @@ from .shared import DATASETS, add_device, add_root
 
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
-    p.add_argument("--network", required=True, help=f"one of {', '.join(names())}")
+    p.add_argument("--network", required=True, help=f"one of {', '.join(names())}; CIFAR-10's also in other depths")
     p.add_argument("--recipe", choices=RECIPES, default="short", help="(default: short)")
     p.add_argument("--dataset", choices=DATASETS, default="cifar10", help="(default: cifar10)")
-    p.add_argument("--seed", type=int, default=0, help="fixes first weights and order of the images (default: 0)")
-    p.add_argument("--out", type=Path, help="folder of the record (default: RECIPE-NETWORK-seedSEED in data/my-runs)")
+    p.add_argument("--seed", type=int, default=0, help="sets the first weights and the order of images (default: 0)")
+    p.add_argument("--out", type=Path, help="folder for the record (default: RECIPE-NETWORK-seedSEED in data/my-runs)")
     p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")
     add_device(p)
-    windows = f"draw in the windows of `python -m resnet_lesson visdom` (its port, if it is not {PORT})"
+    windows = f"draw in the windows of `python -m resnet_lesson visdom` (with its port, if that is not {PORT})"
     p.add_argument("--visdom", nargs="?", type=int, const=PORT, metavar="PORT", help=windows)
     p.add_argument("--precision", choices=machine.PRECISIONS, help="default: what the hardware does best")
     add_root(p)

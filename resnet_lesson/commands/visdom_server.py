@@ -35,7 +35,7 @@ build.download_scripts(install_dir=sys.argv[1])
 def options(p: argparse.ArgumentParser) -> None:
     """What the command takes, and what it does."""
     p.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT})")
-    p.add_argument("--folder", default=FOLDER, help="of its page (default: the course's data/visdom)")
+    p.add_argument("--folder", default=FOLDER, help="folder for its page (default: the course's data/visdom)")
     p.set_defaults(run=lambda args: serve(args.port, args.folder))
 
 

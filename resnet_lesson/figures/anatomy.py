@@ -6,17 +6,21 @@ from the network it shows.
 
 import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..models.blocks import Projection, ZeroPadShortcut
 from ..models.cost import cost_of
+from ..models.family import SqueezeExcitation
 
 Shape = tuple  # without the batch: (C, H, W)
 SHORT = {
-    "SqueezeExcitation": "squeeze, excite, scale",
     "BatchNorm2d": "BN",
+    "LayerNorm": "LN",
+    "LayerNorm2d": "LN",
+    "Sigmoid": "sigmoid",
     "MaxPool2d": "max pool",
     "AvgPool2d": "avg pool",
     "AdaptiveAvgPool2d": "avg pool",
@@ -40,6 +44,8 @@ def describe(layer: nn.Module) -> str:
     >>> describe(nn.Conv2d(64, 128, 3, stride=2)), describe(nn.BatchNorm2d(64))
     ('3x3 conv, 64 → 128, /2', 'BN')
     """
+    if isinstance(layer, nn.Linear):
+        return f"linear, {layer.in_features} → {layer.out_features}"
     if not isinstance(layer, nn.Conv2d):
         return SHORT.get(type(layer).__name__, type(layer).__name__)
     text = f"{'x'.join(map(str, layer.kernel_size))} conv, {layer.in_channels} → {layer.out_channels}{stride(layer)}"
@@ -63,18 +69,47 @@ def describe_shortcut(shortcut: nn.Module) -> str:
     return "identity" if isinstance(shortcut, nn.Identity) else type(shortcut).__name__
 
 
+class Step(NamedTuple):
+    """A layer's name, its description, and the shape of its output.
+
+    branches: where the line forks, the layers of each branch. A single one makes factors for what stays on the line;
+        what several put out is added up.
+    """
+
+    name: str
+    words: str
+    output: Shape
+    branches: tuple[tuple[str, ...], ...] = ()
+
+
+def fork(layer: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """The branches of a layer: of squeeze-and-excitation its side branch, and of a module with `paths` each path."""
+    if isinstance(layer, SqueezeExcitation):
+        branches = [[layer.squeeze, *layer.excite]]
+    else:
+        branches = [list(path.children()) for path in getattr(layer, "paths", [])]
+    return tuple(tuple(describe(one) for one in branch) for branch in branches)
+
+
+def words_for(layer: nn.Module) -> str:
+    """`describe`, or for a layer that forks what its branches do."""
+    branches = fork(layer)
+    kind = "times the factors of" if len(branches) == 1 else f"the sum of {len(branches)} paths, each"
+    return f"{kind}: {' - '.join(branches[0])}" if branches else describe(layer)
+
+
 @dataclass(frozen=True)
 class BlockAnatomy:
-    """A block taken apart. A step is a layer's name, its description, and the shape of its output."""
+    """A block taken apart."""
 
     input: Shape
-    path: tuple[tuple[str, str, Shape], ...]  # F(x), or H(x) of a plain block
+    path: tuple[Step, ...]  # F(x), or H(x) of a plain block
     shortcut: str | None
     relu: bool  # behind the addition
 
     @property
     def output(self) -> Shape:
-        return self.path[-1][2]
+        return self.path[-1].output
 
     @property
     def formula(self) -> str:
@@ -82,7 +117,7 @@ class BlockAnatomy:
         return f"y = ReLU({total})" if self.relu else f"y = {total}"
 
     def __str__(self) -> str:
-        steps = [("x", "the input", self.input), *self.path]
+        steps = [("x", "the input", self.input), *(step[:3] for step in self.path)]
         if self.shortcut is not None:
             steps += [("shortcut", f"from x: {self.shortcut}", self.output), ("+", "their sum", self.output)]
         steps += [("relu", "ReLU", self.output)] * self.relu
@@ -92,7 +127,7 @@ class BlockAnatomy:
 
 
 def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
-    """Take a block apart: `residual` and `shortcut` (or `layers`), and a last `relu` where it has one.
+    """Take a block apart: `residual` and `shortcut` (or `layers`), and a last `relu` where its forward pass calls one.
 
     Raises ValueError for a module that is not made of these, and torch's RuntimeError for a shape that does not fit.
     """
@@ -101,20 +136,33 @@ def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
     if not isinstance(layers, nn.Sequential):
         raise ValueError(
             f"{type(block).__name__} is not a block of this course. Give a PlainBlock, BasicBlock or Bottleneck, or a "
-            "block of your own with `residual` (an nn.Sequential), `shortcut` and `relu`; for a whole network use "
-            "network_diagram."
+            "block of your own with `residual` (an nn.Sequential), `shortcut` and `relu`, or an nn.Sequential of such "
+            "blocks; for a whole network use network_diagram."
         )
-    steps, x = [], torch.empty(1, *input_shape, device="meta")
-    for name, layer in copy.deepcopy(layers).to("meta").eval().named_children():
+    block, x = copy.deepcopy(block).to("meta").eval(), torch.empty(1, *input_shape, device="meta")
+    relus: list[Tensor] = []  # a block may inherit a ReLU that its own forward pass never calls
+    if hasattr(block, "relu"):
+        block.relu.register_forward_hook(lambda relu, inputs, output: relus.append(output))
+    block(x)
+    steps = []
+    for name, layer in getattr(block, "layers" if shortcut is None else "residual").named_children():
         x = layer(x)
-        steps.append((name, describe(layer), tuple(x.shape[1:])))
+        steps.append(Step(name, words_for(layer), tuple(x.shape[1:]), fork(layer)))
     said = None if shortcut is None else describe_shortcut(shortcut)
-    return BlockAnatomy(tuple(input_shape), tuple(steps), said, hasattr(block, "relu"))
+    return BlockAnatomy(tuple(input_shape), tuple(steps), said, bool(relus))
+
+
+def chain_anatomy(blocks: nn.Module, input_shape: Shape) -> list[BlockAnatomy]:
+    """A block taken apart, or each of an nn.Sequential of blocks."""
+    chain: list[BlockAnatomy] = []
+    for block in blocks if isinstance(blocks, nn.Sequential) else [blocks]:
+        chain.append(block_anatomy(block, chain[-1].output if chain else input_shape))
+    return chain
 
 
 def block_text(block: nn.Module, input_shape: Shape) -> str:
     """The block as lines of text, for terminals and screen readers: layer, what it does, output shape."""
-    return str(block_anatomy(block, input_shape))
+    return "\n".join(map(str, chain_anatomy(block, input_shape)))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Blocks and networks drawn from the modules themselves, in the manner of the paper's figures 2, 3 and 5.
 
-A shortcut is solid where the shape stays and dotted where it changes, as in the paper. `block_text` says in words
+A shortcut is solid where the shape stays and dotted where it changes, as in the paper. Inside of F a layer may fork:
+into paths that are added up, or into a side branch whose factors multiply the line itself. `block_text` says in words
 what `block_diagram` draws.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,13 +16,15 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from matplotlib.path import Path
 from torch import nn
 
-from .anatomy import BlockAnatomy, NetworkAnatomy, Shape, block_anatomy, network_anatomy, size
+from .anatomy import BlockAnatomy, NetworkAnatomy, Shape, chain_anatomy, network_anatomy, size
 from .anatomy import block_text as block_text
 from .style import RESIDUAL, styled
 
-FILL = {"conv": "#b9d9ef", "BN": "#f1f3f5", "ReLU": "#f7dca4"}
+BLUE, GREY, YELLOW = "#b9d9ef", "#f1f3f5", "#f7dca4"
+FILL = {"BN": GREY, "LN": GREY, "ReLU": YELLOW, "GELU": YELLOW, "sigmoid": YELLOW}  # flat boxes, under what they follow
 EDGE, QUIET, SHORTCUT = "#333333", "#555555", RESIDUAL[1]
 GAP, RADIUS, HALF = 0.46, 0.14, 1.05  # inches: between boxes; of the circle with the plus; half a box's width
+THIN, APART = 0.8, 1.75  # inches: half the width of a box in a branch; from one path to the next
 PITCH = 0.26  # inches: from one layer of a network to the next
 
 
@@ -45,43 +48,97 @@ def _down(ax: Axes, x: float, y: float, length: float, shape: Shape | None = Non
     return y + length
 
 
-def _layer(ax: Axes, x: float, y: float, text: str) -> float:
+def _layer(ax: Axes, x: float, y: float, text: str, half: float = HALF) -> float:
     """A layer's box around `x`, below `y`; returns its lower end."""
-    kind = "conv" if "conv" in text else text
-    height = 0.4 + 0.17 * text.count("\n") if kind == "conv" else 0.26
-    ax.add_patch(Rectangle((x - HALF, y), 2 * HALF, height, facecolor=FILL.get(kind, "white"), edgecolor=EDGE))
-    ax.text(x, y + height / 2, text, va="center", ha="center", fontsize=10)
+    height = 0.4 + 0.17 * text.count("\n") if "→" in text else 0.26
+    fill = FILL.get(text, BLUE if "→" in text else "white")
+    ax.add_patch(Rectangle((x - half, y), 2 * half, height, facecolor=fill, edgecolor=EDGE))
+    ax.text(x, y + height / 2, text, va="center", ha="center", fontsize=10 if half == HALF else 9)
     return y + height
 
 
-def _draw_block(ax: Axes, left: float, title: str, block: BlockAnatomy) -> tuple[float, float]:
-    """Draw a block from `left` on; returns its right and its lower end."""
-    x, top = left + max(0.6 + HALF, 0.055 * len(title)), 0.95
-    ax.text(x, 0.12, title, va="top", ha="center", weight="bold", fontsize=12)
-    ax.text(x, 0.37, block.formula, va="top", ha="center", fontsize=10, style="italic", color=QUIET)
-    ax.text(x, top - 0.06, "x", va="baseline", ha="center", weight="bold")
-    fork = top + 0.12
-    ax.plot([x, x], [top, top + 0.16], color=EDGE, linewidth=1.2)
-    y = top = _down(ax, x, top + 0.16, GAP, block.input)
+def _node(ax: Axes, x: float, y: float, sign: str) -> float:
+    """A circle with a plus or a times sign below `y`; returns its middle."""
+    y, (a, b) = y + RADIUS, {"+": (0.07, 0), "x": (0.05, 0.05)}[sign]
+    ax.add_patch(Circle((x, y), RADIUS, facecolor="white", edgecolor=EDGE, linewidth=1.2, gid=sign))
+    for dx, dy in ((a, b), (b, -a)):
+        ax.plot([x - dx, x + dx], [y - dy, y + dy], color=EDGE, linewidth=1.2)
+    return y
 
-    shape = block.input
-    for k, (_, text, output) in enumerate(block.path):
-        if k > 0 and ("conv" in text or output != shape):  # BN and ReLU sit right under their convolution
-            y = _down(ax, x, y, GAP, shape)
-        y = _layer(ax, x, y, text)
-        shape = output
-    side = x - HALF - 0.14
+
+def _branch(ax: Axes, x: float, fork: float, at: float, layers: Sequence[str]) -> float:
+    """Layers around `at`, on a line that leaves the one at `x` where it forks; returns their lower end."""
+    y = fork + 0.3
+    _line(ax, [(x, fork), (at, fork), (at, y)])
+    for k, text in enumerate(layers):
+        y = _layer(ax, at, _down(ax, at, y, 0.2) if k and text not in FILL else y, text, THIN)
+    return y
+
+
+def _back(ax: Axes, at: float, low: float, x: float, end: float) -> None:
+    """The line from a branch's lower end to the circle where the branches meet again."""
+    corner = [(at, end), (x + (RADIUS if at > x else -RADIUS), end)]
+    _line(ax, [(at, low), (x, end - RADIUS)] if at == x else [(at, low), *corner])
+
+
+def _side_branch(ax: Axes, x: float, y: float, layers: Sequence[str]) -> tuple[float, float]:
+    """Draw what makes factors for the line itself; returns the right and the lower end."""
+    at = x + HALF + 0.1
+    low = _branch(ax, x, y + 0.14, at, layers)
+    end = _node(ax, x, low + 0.05, "x")
+    _back(ax, at, low, x, end)
+    _line(ax, [(x, y), (x, end - RADIUS)])
+    return at + THIN, end + RADIUS
+
+
+def _paths(ax: Axes, x: float, y: float, paths: Sequence[Sequence[str]]) -> tuple[float, float]:
+    """Draw paths side by side that are added up, most of many as dots; returns the right and the lower end."""
+    shown = paths if len(paths) < 4 else [*paths[:2], paths[-1]]
+    places = [x + APART * (k - (len(shown) - 1) / 2) for k in range(len(shown))]
+    if len(shown) < len(paths):
+        places[-1] += APART / 2
+        between = (places[-2] + places[-1]) / 2
+        ax.text(between, y + 0.8, f"...\n\n{len(paths)} paths\n\n...", va="top", ha="center", fontsize=10, color=QUIET)
+    ax.plot([x, x], [y, y + 0.14], color=EDGE, linewidth=1.2)
+    lows = [_branch(ax, x, y + 0.14, at, layers) for at, layers in zip(places, shown, strict=True)]
+    end = _node(ax, x, max(lows) + 0.25, "+")
+    for at, low in zip(places, lows, strict=True):
+        _back(ax, at, low, x, end)
+    return places[-1] + THIN, end + RADIUS
+
+
+def _half(blocks: Sequence[BlockAnatomy]) -> float:
+    """How far the boxes reach to the left of the line."""
+    most = min(3, max(len(step.branches) for block in blocks for step in block.path))
+    return HALF if most < 2 else THIN + APART * (most - 1) / 2
+
+
+def _draw_path(ax: Axes, x: float, y: float, block: BlockAnatomy) -> tuple[float, float]:
+    """Draw F(x), or H(x), below `y`; returns the right and the lower end."""
+    shape, right, far = block.input, x + HALF, x
+    for k, step in enumerate(block.path):
+        if len(step.branches) == 1:
+            far, y = _side_branch(ax, x, y, step.branches[0])
+        elif step.branches:
+            far, y = _paths(ax, x, y, step.branches)
+        else:
+            flat = step.words in FILL and step.output == shape  # BN and ReLU sit right under what they follow
+            y = _layer(ax, x, y if flat or k == 0 else _down(ax, x, y, GAP, shape), step.words)
+        shape, right = step.output, max(right, far)
+    return right, y
+
+
+def _draw_sum(ax: Axes, x: float, y: float, half: float, block: BlockAnatomy, name: str) -> tuple[float, float]:
+    """Draw F(x), or H(x), the shortcut around it and what follows their sum; returns the right and the lower end."""
+    fork, top = y, _down(ax, x, y + 0.04, GAP, block.input)
+    right, y = _draw_path(ax, x, top, block)
+    shape, side = block.output, x - half - 0.14
     ax.plot([side + 0.06, side, side, side + 0.06], [top, top, y, y], color=QUIET, linewidth=1)
-    name = "H(x)" if block.shortcut is None else "F(x)"
     ax.text(side - 0.06, (top + y) / 2, name, va="center", ha="right", style="italic")
-
-    right = x + HALF
     if block.shortcut is None:  # as long as with the addition, so that blocks side by side compare
         y = _down(ax, x, y, 2 * (GAP + RADIUS), shape)
     else:
-        y = _down(ax, x, y, GAP, shape) + RADIUS
-        ax.add_patch(Circle((x, y), RADIUS, facecolor="white", edgecolor=EDGE, linewidth=1.2))
-        ax.plot([x - 0.07, x + 0.07], [y, y], [x, x], [y - 0.07, y + 0.07], color=EDGE, linewidth=1.2)
+        y = _node(ax, x, _down(ax, x, y, GAP, shape), "+")
         changes, corner = shape != block.input, right + 0.25
         points = [(x, fork), (corner, fork), (corner, y), (x + RADIUS, y)]
         dots = ":" if changes else "-"
@@ -91,10 +148,41 @@ def _draw_block(ax: Axes, left: float, title: str, block: BlockAnatomy) -> tuple
         right = corner + 0.15 + 0.078 * max(map(len, said.split("\n")))
         y += RADIUS
         y = _down(ax, x, y, GAP) if block.relu else y
-    y = _layer(ax, x, y, "ReLU") if block.relu else y
-    y = _down(ax, x, y, GAP, shape)
+    return right, _layer(ax, x, y, "ReLU") if block.relu else y
+
+
+def _letters(blocks: Sequence[BlockAnatomy]) -> tuple[list[str], list[str]]:
+    """The names of F and the formulas of blocks in a row: the second one computes y = F₂(u) + u."""
+    if len(blocks) == 1:
+        return ["H(x)" if blocks[0].shortcut is None else "F(x)"], [blocks[0].formula]
+    names, formulas = [], []
+    for k, block in enumerate(blocks):
+        x, y, index = "xuvw"[k], "y" if k == len(blocks) - 1 else "uvw"[k], "₁₂₃₄"[k]
+        names.append(f"F{index}({x})")
+        inner = block.formula.removeprefix("y = ").replace("F(x)", "F").replace("x", x)
+        formulas.append(f"{y} = {inner.replace('F', names[-1])}")
+    return names, formulas
+
+
+def _draw_block(ax: Axes, left: float, title: str, blocks: Sequence[BlockAnatomy]) -> tuple[float, float]:
+    """Draw a block, or several in a row, from `left` on; returns the right and the lower end."""
+    half, (names, formulas) = _half(blocks), _letters(blocks)
+    formula = ",   ".join(formulas)
+    wide = 0.055 * max(len(title), 0.7 * len(formula))
+    x, y = left + max(0.6 + half, wide), 0.95
+    ax.text(x, 0.12, title, va="top", ha="center", weight="bold", fontsize=12)
+    ax.text(x, 0.37, formula, va="top", ha="center", fontsize=10, style="italic", color=QUIET)
+    ax.text(x, y - 0.06, "x", va="baseline", ha="center", weight="bold")
+    right = x + wide
+    for k, (block, name) in enumerate(zip(blocks, names, strict=True)):
+        if k:
+            ax.text(x - 0.1, y + 0.16, "uvw"[k - 1], va="center", ha="right", weight="bold")
+        ax.plot([x, x], [y, y + 0.16], color=EDGE, linewidth=1.2)
+        far, y = _draw_sum(ax, x, y + 0.12, half, block, name)
+        right = max(right, far)
+    y = _down(ax, x, y, GAP, blocks[-1].output)
     ax.text(x, y + 0.04, "y", va="top", ha="center", weight="bold")
-    return max(right, x + 0.055 * len(title)), y + 0.32
+    return right, y + 0.32
 
 
 def _fill(figure: Figure, width: float, height: float) -> Figure:
@@ -109,20 +197,21 @@ def _fill(figure: Figure, width: float, height: float) -> Figure:
 def block_diagram(
     block: nn.Module | Mapping[str, tuple[nn.Module, Shape]], input_shape: Shape = (), title: str | None = None
 ) -> Figure:
-    """A block as in the paper's figures 2 and 5, with the shape C x H x W of what each arrow carries.
+    """A block, or an nn.Sequential of blocks, drawn as in the paper's figures 2 and 5, with shapes on its arrows.
 
     block_diagram(BasicBlock(64, 64), (64, 32, 32)), or several side by side, each with its own input:
     block_diagram({"the same shape": (block, (64, 32, 32)), "half the size": (other, (64, 32, 32))}).
     Raises ValueError for what is not a block.
     """
     panels = block if isinstance(block, Mapping) else {title or type(block).__name__: (block, input_shape)}
-    blocks = {name: block_anatomy(*panel) for name, panel in panels.items()}
+    blocks = {name: chain_anatomy(*panel) for name, panel in panels.items()}
     right = bottom = 0.0
     figure, ax = plt.subplots()
     for name, parts in blocks.items():
         right, low = _draw_block(ax, right + 0.1, name, parts)
         bottom = max(bottom, low)
-    figure.set_label("\n\n".join(f"{name}: {parts}" for name, parts in blocks.items()))  # for screen readers
+    said = ((name, "\n".join(map(str, parts))) for name, parts in blocks.items())
+    figure.set_label("\n\n".join(f"{name}: {text}" for name, text in said))  # for screen readers
     return _fill(figure, right + 0.15, bottom)
 
 

@@ -15,7 +15,7 @@ from torchvision.models import vgg19
 
 from resnet_lesson import BasicBlock, Bottleneck, PlainBlock, build
 from resnet_lesson.figures.diagrams import block_diagram, block_text, network_diagram
-from resnet_lesson.models.family import PreActBlock, SEBasicBlock
+from resnet_lesson.models.family import PreActBlock, SEBasicBlock, SEBottleneck
 
 
 def resnext():
@@ -43,7 +43,8 @@ def texts(figure):
 
 def layers(figure):
     """The words in the boxes, column by column, downwards."""
-    return [words for words in texts(figure) if re.match(r"\dx\d conv|fc |max pool|avg pool|BN$|ReLU$|squeeze", words)]
+    names = r"\dx\d conv|linear|fc |max pool|avg pool|BN$|LN$|ReLU$|GELU$|sigmoid$"
+    return [words for words in texts(figure) if re.match(names, words)]
 
 
 def shortcuts(figure):
@@ -101,7 +102,57 @@ def test_blocks_side_by_side_differ_by_what_differs():
 def test_the_blocks_of_the_family_are_drawn():
     figure = block_diagram(PreActBlock(8, 8), (8, 4, 4))
     assert layers(figure) == ["BN", "ReLU", "3x3 conv, 8 → 8"] * 2 and "y = F(x) + x" in texts(figure)
-    assert layers(block_diagram(SEBasicBlock(16, 16), (16, 4, 4)))[-2:] == ["squeeze, excite, scale", "ReLU"]
+
+
+class Residual(nn.Module):
+    def __init__(self, *layers):
+        super().__init__()
+        self.residual, self.shortcut = nn.Sequential(*layers), nn.Identity()
+
+
+class Paths(nn.Module):
+    def __init__(self, number):
+        super().__init__()
+        self.paths = nn.ModuleList(
+            [nn.Sequential(nn.Conv2d(8, 2, 1), nn.ReLU(), nn.Conv2d(2, 8, 1)) for _ in range(number)]
+        )
+
+    def forward(self, x):
+        return sum(path(x) for path in self.paths)
+
+
+def nodes(figure):
+    """The signs of the circles, downwards."""
+    found = [patch for patch in figure.axes[0].patches if isinstance(patch, Circle)]
+    return [circle.get_gid() for circle in sorted(found, key=lambda circle: circle.center[1])]
+
+
+def test_squeeze_and_excitation_is_a_side_branch_whose_factors_multiply_the_line():
+    figure = block_diagram(SEBasicBlock(32, 32), (32, 4, 4))
+    branch = ["avg pool", "linear, 32 → 2", "ReLU", "linear, 2 → 32", "sigmoid"]
+    assert layers(figure) == ["3x3 conv, 32 → 32", "BN", "ReLU", "3x3 conv, 32 → 32", "BN", *branch, "ReLU"]
+    assert nodes(figure) == ["x", "+"] and overlapping(figure) == []
+    assert f"times the factors of: {' - '.join(branch)}" in figure.get_label()
+    assert overlapping(block_diagram(SEBottleneck(256, 64), (256, 56, 56))) == []
+
+
+@pytest.mark.parametrize(("number", "drawn", "said"), [(2, 2, []), (3, 3, []), (32, 3, ["...\n\n32 paths\n\n..."])])
+def test_paths_are_drawn_side_by_side_and_added(number, drawn, said):
+    figure = block_diagram(Residual(Paths(number), nn.BatchNorm2d(8)), (8, 4, 4))
+    assert layers(figure) == ["1x1 conv, 8 → 2", "ReLU", "1x1 conv, 2 → 8"] * drawn + ["BN"]
+    assert [words for words in texts(figure) if "paths" in words] == said
+    assert nodes(figure) == ["+", "+"] and overlapping(figure) == []
+    assert f"the sum of {number} paths, each: 1x1 conv, 8 → 2 - ReLU - 1x1 conv, 2 → 8" in figure.get_label()
+
+
+def test_blocks_in_a_row_have_an_addition_each():
+    mlp = nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 8)
+    chain = nn.Sequential(Residual(nn.LayerNorm(8), nn.Linear(8, 8)), Residual(nn.LayerNorm(8), *mlp))
+    figure = block_diagram(chain, (5, 8))
+    assert layers(figure) == ["LN", "linear, 8 → 8", "LN", "linear, 8 → 32", "GELU", "linear, 32 → 8"]
+    assert nodes(figure) == ["+", "+"] and shortcuts(figure) == [False, False] and overlapping(figure) == []
+    assert {"F₁(x)", "F₂(u)", "u = F₁(x) + x,   y = F₂(u) + u", "5 x 32"} <= set(texts(figure))
+    assert block_text(chain, (5, 8)).count("y = F(x) + x") == 2 and block_text(chain, (5, 8)) in figure.get_label()
 
 
 def test_what_is_drawn_is_left_as_it_was():
@@ -136,3 +187,13 @@ def test_figure_3_of_the_paper():
 def test_what_is_no_block_is_refused_with_the_blocks_that_are():
     with pytest.raises(ValueError, match="Linear is not a block.*PlainBlock, BasicBlock or Bottleneck"):
         block_diagram(nn.Linear(3, 3), (3, 8, 8))
+
+
+class NoReluAtTheEnd(BasicBlock):
+    def forward(self, x):
+        return self.residual(x) + self.shortcut(x)
+
+
+def test_a_relu_that_the_forward_pass_does_not_call_is_not_drawn():
+    assert block_text(BasicBlock(4, 4), (4, 8, 8)).startswith("y = ReLU(F(x) + x)")
+    assert block_text(NoReluAtTheEnd(4, 4), (4, 8, 8)).startswith("y = F(x) + x")
