@@ -8,15 +8,15 @@ PY := .venv/bin/python
 help:
 	@echo "make lab      open the course in JupyterLab   (FOLDER=students: the copies without outputs; LAB_ARGS=\"--no-browser --port 9999\")"
 	@echo "make visdom   run the visdom server that VisdomWindows draws in   (VISDOM_ARGS=\"--port 9999\")"
-	@echo "make test     run every test and every notebook   (ARGS=\"tests/course/test_setup.py -x\": only pytest with these)"
+	@echo "make test     run every test and every notebook   (ARGS=\"tests/course/test_setup.py -x\": only pytest, with these arguments)"
 	@echo "make quick    run the unit tests of networks, data, training and measures, in a minute"
-	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test does so for one)"
-	@echo "make bench    compare training with the usual pipeline; a few minutes on a machine that does nothing else"
-	@echo "make course   write each notebook, with its stored outputs, as a page to build/"
-	@echo "make students   write the notebooks without outputs to students/, and a zip of them to build/"
+	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test runs only one there)"
+	@echo "make bench    compare the speed of training with the usual pipeline, in a few minutes on an idle machine"
+	@echo "make course   write each notebook, with its stored outputs, to build/ as a page"
+	@echo "make students write the notebooks without outputs to students/, and a zip of them to build/"
 	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
-	@echo "make notebooks   execute notebooks from a clean kernel and store their outputs   (ARGS=\"03 08\")"
-	@echo "make lint     check style, types and complexity; make format repairs what can be repaired"
+	@echo "make notebooks  execute notebooks from a clean kernel and store their outputs   (ARGS=\"03 08\")"
+	@echo "make lint     check style, types and complexity; make format fixes the style"
 	@echo "make clean    remove .venv, build/ and caches; data/ stays"
 	@echo "PYTHON=python3.12 make lab   picks the Python for .venv: 3.11, 3.12 or 3.13"
 
@@ -26,7 +26,7 @@ FITS := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/
 WRONG = This course needs Python 3.11, 3.12 or 3.13. Name one: PYTHON=/path/to/python3.12 make lab
 PIP := $(PY) -m pip install
 
-# Another Python than .venv has makes .venv anew. One that was moved is set up again: it knows where the course was.
+# If PYTHON is not the Python of .venv, .venv is made anew. If the course was moved, .venv is set up again.
 ifdef PYTHON
 ifneq ($(shell "$(PYTHON)" -V 2>/dev/null),$(shell $(PY) -V 2>/dev/null))
 ANEW := --clear
@@ -39,7 +39,7 @@ endif
 NAMES := $(PY) python3.13 python3.12 python3.11 python3 python
 BASE = $(or $(PYTHON),$(shell for one in $(NAMES); do $$one $(FITS) && echo $$one && break; done))
 
-# Written last, so that a set-up that was cut off is gone through again; venv and pip make good what is missing.
+# Written last, so that a set-up that was cut off runs again; venv and pip then add what is missing.
 # setuptools first and then no build isolation, because visdom for Python 3.11 is built here (see pyproject.toml).
 setup: .venv/.set-up
 .venv/.set-up: requirements.txt pyproject.toml
@@ -61,8 +61,8 @@ lab: setup
 visdom: setup
 	$(PY) -m resnet_lesson visdom $(VISDOM_ARGS)
 
-# Both runs go to their end, and either can fail the target. With ARGS: one pytest run, with exactly these arguments.
-# Two processes take a file each at a time, with one thread each; tests/conftest.py begins with the longest.
+# Both runs finish, and either can fail the target. With ARGS there is one pytest run, with exactly these arguments.
+# Two processes, with one thread each, take one file at a time; tests/conftest.py begins with the longest.
 TWO := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 FIRST = $(wildcard notebooks/07_* notebooks/02_* notebooks/01_*)  # the longest, so that two processes end together

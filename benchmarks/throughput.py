@@ -1,15 +1,16 @@
-"""How many images a second does training take in? Run: python benchmarks/throughput.py
+"""How many images per second can training use? Run: python benchmarks/throughput.py
 
-Trains the same networks in two ways, on as many images as CIFAR-10 has (noise: only the time counts), and prints the
-medians of several rounds in images a second:
+Trains the same networks in two ways, on as many images as CIFAR-10 has (noise: only the time counts), and prints
+medians over several rounds, in images per second:
 
 usual   what most tutorials do: PIL transforms, a DataLoader with two workers, float32, plain SGD, and the loss as a
         number at every step.
 ours    the package: `Batches` and `step` in the precision that `train` picks, on a GPU captured as one graph.
-ratio   ours to usual. input: the share of our step that goes into making its batch.
+ratio   ours divided by usual.
+input   the share of our step that goes into making its batch.
 
-Each way has a process of its own, with its own settings and memory. They take turns of a few steps and rest meanwhile,
-so that what slows the machine for a while slows both. Exits with 1 where a bound below does not hold.
+Each way has a process of its own, with its own settings and memory. They take turns of a few steps, so that what slows
+the machine down for a while slows both. Exits with 1 if a bound below does not hold.
 docs/performance.md shows what was measured.
 """
 
@@ -32,7 +33,8 @@ from resnet_lesson.datasets.dataset import Dataset
 from resnet_lesson.training.captured import WARM_UP, Captured
 from resnet_lesson.training.loop import step
 
-# The least ratio and the largest share of the input, somewhat below what was measured (docs/performance.md).
+# The smallest ratio and the largest share of the input that pass, with some room to what was measured
+# (docs/performance.md).
 RATIO = {
     ("cpu", "float32"): {20: 1.2, 56: 1.1},
     ("cpu", "bfloat16"): {20: 1.7, 56: 1.8},
@@ -141,7 +143,7 @@ def take_turn():
 
 
 def measure(depth: int, steps: int, rounds: int) -> dict[str, float]:
-    """Images a second of each way, the ratio of ours to usual, and the share of our step that makes its batch."""
+    """Images per second of each way, the ratio of ours to usual, and the share of our step that makes its batch."""
     processes = [
         ProcessPoolExecutor(1, get_context("spawn"), initializer=begin, initargs=(way, depth, steps))
         for way in (usual, ours)
@@ -150,7 +152,7 @@ def measure(depth: int, steps: int, rounds: int) -> dict[str, float]:
     with processes[0] as first, processes[1] as second:
         for _ in range(rounds):
             found.append((first.submit(take_turn).result(), *second.submit(take_turn).result()))
-            time.sleep(0.3)  # until the workers of the usual way have put their next batches by
+            time.sleep(0.3)  # until the workers of the usual way have their next batches ready
     theirs, own, batch = map(median, zip(*found, strict=True))
     return {"usual": BATCH / theirs, "ours": BATCH / own, "ratio": theirs / own, "input": batch / own}
 
@@ -160,7 +162,7 @@ def failures(depth: int, row: dict[str, float], device: str, precision: str) -> 
     least = RATIO.get((device, precision), {}).get(depth, 0)
     failed = []
     if row["ratio"] < least:
-        failed.append(f"ResNet-{depth}: ours is {row['ratio']:.2f} times the usual speed, not {least} times.")
+        failed.append(f"ResNet-{depth}: ours has {row['ratio']:.2f} times the usual speed, not at least {least} times.")
     if row["input"] > INPUT[device]:
         failed.append(f"ResNet-{depth}: the input takes {row['input']:.1%} of a step, not at most {INPUT[device]:.0%}.")
     return failed
@@ -169,12 +171,12 @@ def failures(depth: int, row: dict[str, float], device: str, precision: str) -> 
 def main() -> int:
     device = machine.pick_device()
     kind, precision, failed = device.type, machine.pick_precision(device), []
-    print(f"{machine.describe(device)['hardware']}, {torch.get_num_threads()} threads, {precision}, images a second")
-    print("network      usual    ours  ratio  input  s an epoch")
+    print(f"{machine.describe(device)['hardware']}, {torch.get_num_threads()} threads, {precision}, images per second")
+    print("network      usual    ours  ratio  input  s per epoch")
     for depth in DEPTHS[kind]:
         row = measure(depth, STEPS[kind], ROUNDS[kind])
         speeds = f"{row['usual']:8.0f}{row['ours']:8.0f}{row['ratio']:7.2f}{row['input']:7.1%}"
-        print(f"ResNet-{depth:<4}{speeds}{IMAGES / row['ours']:12.2f}", flush=True)
+        print(f"ResNet-{depth:<4}{speeds}{IMAGES / row['ours']:13.2f}", flush=True)
         failed += failures(depth, row, kind, precision)
     for line in failed:
         print(line)

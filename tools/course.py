@@ -140,8 +140,8 @@ def write_contents(paths: list[Path], out: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS)
-    parser.add_argument("--out", type=Path, default=Path("build"), help="the folder for the pages (build)")
+    parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS, help="their paths (default: all)")
+    parser.add_argument("--out", type=Path, default=Path("build"), help="the folder for the pages (default: build)")
     given = parser.parse_args(arguments)
     for path in given.notebooks:
         write_page(path, given.out)

@@ -1,13 +1,13 @@
-"""Everything in the course that wants a GPU, by one command, the most telling first:
+"""Everything in the course that needs a GPU, with one command and the most important first:
 
     python tools/gpu.py --minutes 25
 
-Each step is a command of the course. What it prints goes to build/gpu/STEP.txt, its records go to data/my-runs. Give
-the command again whenever you have a GPU for a while: a step that has finished left build/gpu/STEP.done and is skipped,
-and a training that was stopped goes on.
+Each step is a command of the course. What it prints goes to build/gpu/STEP.txt, its records go to data/my-runs. Run it
+again whenever you have a GPU for a while: a step that has finished has left build/gpu/STEP.done and is skipped, and a
+training that was stopped goes on.
 
-Several trainings share the GPU. Where NVIDIA's MPS is installed it is started for them and ended afterwards: without it
-only one process at a time has the GPU.
+Several trainings share the GPU. If NVIDIA's MPS is installed, it is started for them and stopped afterwards. Without
+it, only one process has the GPU at a time.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def run(name: str, end: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, required=True, help="when to stop, all in all")
+    parser.add_argument("--minutes", type=float, required=True, help="stop after this many minutes in all")
     end = time.monotonic() + 60 * parser.parse_args().minutes
     OUT.mkdir(parents=True, exist_ok=True)
     mps = shutil.which("nvidia-cuda-mps-control")

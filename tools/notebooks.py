@@ -4,8 +4,8 @@
     python tools/notebooks.py students                copies without outputs, and a zip of them
     python tools/notebooks.py link [owner/name] [--revision main]     what `make colab` calls
 
-`execute` leaves what the tests ask for: outputs in order, no widget state, no times, each figure with a text. It writes
-the student copy, too: the same notebook without outputs, so that no stored result answers a prediction in advance.
+`execute` stores what the tests ask for: outputs in order, no widget state, no times, and a text for each figure. It
+also writes the student copy, the same notebook without outputs, so that no stored result gives a prediction away.
 """
 
 import argparse
@@ -130,11 +130,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("execute", help="run notebooks from a clean kernel, for a commit")
-    one.add_argument("numbers", nargs="*", help="of the notebooks, as 03 (default: all)")
+    one.add_argument("numbers", nargs="*", help="which notebooks, such as 03 08 (default: all)")
     commands.add_parser("students", help="write students/ and build/students.zip")
     two = commands.add_parser("link", help="point badges and set-up cells at a repository")
-    two.add_argument("repository", nargs="?", help="owner/name (default: as it is)")
-    two.add_argument("--revision", help="branch, tag or commit (default: as it is)")
+    two.add_argument("repository", nargs="?", help="owner/name (default: no change)")
+    two.add_argument("--revision", help="branch, tag or commit (default: no change)")
     args = parser.parse_args()
     if args.command == "link":
         repository, revision = address()
