@@ -71,7 +71,7 @@ def _gpu_works() -> bool:
 
 
 def pick_precision(device: torch.device) -> str:
-    """ "bfloat16" where the hardware multiplies it natively, otherwise "float32"."""
+    """ "bfloat16" if the hardware multiplies it natively, otherwise "float32"."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type == "cpu":
@@ -135,7 +135,7 @@ def describe(device: torch.device) -> dict:
 
 
 def versions(*packages: str) -> dict[str, str | None]:
-    """Installed versions by package name; None where a package is missing."""
+    """Installed versions by package name; None if a package is missing."""
     found = dict.fromkeys(packages)
     for package in packages:
         with suppress(PackageNotFoundError):

@@ -33,7 +33,7 @@ def options(p: argparse.ArgumentParser) -> None:
     """Add the command's options, and the function that runs it."""
     some = "names, separated by commas (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)"
     p.add_argument("table", choices=["table6"], help="the paper's table to reproduce")
-    p.add_argument("--recipe", choices=RECIPES, default="paper", help="(default: paper)")
+    p.add_argument("--recipe", choices=RECIPES, default="paper", help="how to train (default: paper)")
     p.add_argument(
         "--seeds", type=int, default=5, help="how many for each network (default: 5); you can add more later"
     )

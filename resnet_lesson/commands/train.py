@@ -16,8 +16,8 @@ from .shared import DATASETS, add_device, add_root
 def options(p: argparse.ArgumentParser) -> None:
     """Add the command's options, and the function that runs it."""
     p.add_argument("--network", required=True, help=f"one of {', '.join(names())}")
-    p.add_argument("--recipe", choices=RECIPES, default="short", help="(default: short)")
-    p.add_argument("--dataset", choices=DATASETS, default="cifar10", help="(default: cifar10)")
+    p.add_argument("--recipe", choices=RECIPES, default="short", help="how to train (default: short)")
+    p.add_argument("--dataset", choices=DATASETS, default="cifar10", help="what to train on (default: cifar10)")
     p.add_argument(
         "--seed", type=int, default=0, help="fixes the first weights and the order of the images (default: 0)"
     )

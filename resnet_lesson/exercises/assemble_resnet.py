@@ -198,7 +198,7 @@ mistake("no ReLU in the stem", stem(relu="nn.Identity()"), "A ReLU follows BN, a
 mistake("no max-pool", stem(maxpool="nn.Identity()"),
         "A 3x3 max-pool with stride 2 ends the stem. In table 1 it belongs to conv2_x.")
 for other in ("nn.MaxPool2d(2)", "nn.MaxPool2d(3, 2)"):
-    mistake("another max-pool", stem(maxpool=other), "It is nn.MaxPool2d(3, stride=2, padding=1).")
+    mistake("a different max-pool", stem(maxpool=other), "It is nn.MaxPool2d(3, stride=2, padding=1).")
 for lines in ({HEAD: "x = x.flatten(1)"} | fc("49 * channels"), {POOL: "self.pool = nn.AvgPool2d(7)"}):
     mistake("it takes one image size only", lines,
             "Average over all pixels, however many there are: nn.AdaptiveAvgPool2d(1), or x.mean((2, 3)).")
@@ -212,6 +212,6 @@ for lines in ({LAST: f"{LAST}.squeeze()"}, {HEAD: "x = self.pool(x).squeeze()"})
 for fixed in ("1000", "10"):
     mistake("the number of classes is ignored", fc(outputs=fixed),
             "The linear layer has num_classes outputs: use the argument.")
-mistake("another number of classes by default", {"num_classes: int = 1000": "num_classes: int = 10"},
+mistake("a different default for num_classes", {"num_classes: int = 1000": "num_classes: int = 10"},
         "ImageNet has 1000 classes, so num_classes=1000 is the default.")
 # fmt: on

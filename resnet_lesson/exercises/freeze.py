@@ -15,8 +15,8 @@ from .replace_head import call, in_words, small
 
 freeze = Exercise(
     "freeze",
-    "Write a function after which only the head, network.fc, learns: the weights of all the rest stay as they are, and "
-    "so do BN's statistics, also after network.train(). It returns the network.",
+    "Write a function that freezes the network except for its head, network.fc, and returns it. The weights of all the "
+    "rest stay as they are, and so do BN's statistics, even after network.train().",
     solution=(transfer._stay, transfer.freeze),
     hints=(
         "Two things change a network during training. The optimiser changes the parameters. What changes BN's running "
@@ -89,7 +89,7 @@ def nothing_yet(answer):
     return network(numbers(4, 3, 8, 8))
 
 
-@freeze.case("what has requires_grad = True, part by part", "nothing outside of network.fc; its weight and its bias")
+@freeze.case("what has requires_grad = True, part by part", "only the weight and the bias of network.fc")
 def learning(answer):
     network = frozen(answer)
     kept = {"parameter": network.parameters(), "module": network.modules()}

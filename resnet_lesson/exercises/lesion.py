@@ -216,7 +216,7 @@ for constant in ("f.bn2(0 * f[:-1](x))", "0 * f[:-1](x) + f.bn2.bias[:, None, No
     mistake("F is a constant instead of 0", instead(constant, F),
             "BN is the last layer of F, and it adds its bias even to zeros: take out all of F.")
 mistake("F is the identity", instead("x", F), "This way the block computes ReLU(x + shortcut(x)). F has to be zero.")
-mistake("another block is taken out",
+mistake("the wrong block is taken out",
         {BLOCK: "network.stages[int(name.split('.')[1]) - 1][int(name.split('.')[2]) - 1]"},
         "Stages and blocks are counted from 0: stages.1.2 is network.stages[1][2].")
 mistake("a copy is changed", {KEPT: f"network = copy.deepcopy(network)\n    {KEPT}"},

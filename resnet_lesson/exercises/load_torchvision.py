@@ -173,8 +173,8 @@ for number in ("match[1]", "stage"):
 mistake("the downsample keys keep their names", {SHORTCUT: "part"},
         '"downsample." is called "shortcut." in our networks.')
 for lines in ({SHORTCUT: '"residual." + part.replace("downsample.", "shortcut.")'}, {SHORTCUT: '"residual." + part'}):
-    mistake("the shortcut keys start with residual, too", lines,
-            "The shortcut is beside the residual function, not inside it: write shortcut. without residual. before it.")
+    mistake("the shortcut keys begin with residual", lines,
+            'The shortcut is beside the residual function, not inside it: "shortcut.0", not "residual.shortcut.0".')
 mistake("the prefix residual. is missing", {PART: "part"},
         'Inside a block, "conv1.weight" is called "residual.conv1.weight" in our networks.')
 mistake("the stem is not renamed", {STEM: "return key"},

@@ -101,7 +101,7 @@ def mystery_figure() -> Figure:
 
 
 def _add(letter: str, true: str) -> None:
-    @mystery_curves.case(f"the curves {letter}", "the mistake that causes such curves")
+    @mystery_curves.case(f"the curves of {letter}", "the mistake that causes such curves")
     def named(parts):
         name = choice(parts, letter, LETTERS.values())
         if name != true:

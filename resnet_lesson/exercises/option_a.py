@@ -27,7 +27,7 @@ option_a = Exercise(
 option_a.right({"(out_channels - in_channels) // 2": "(out_channels - in_channels + 1) // 2"})
 
 
-@option_a.case("the shapes: as many channels and more, stride 1 and 2, 8x8 and odd 7x9 pixels",
+@option_a.case("the shapes: the same number of channels and more, stride 1 and 2, 8x8 and odd 7x9 pixels",
                "the channels asked for; height and width divided by the stride, rounded up")  # fmt: skip
 def shapes(answer):
     def one(channels, out, stride, *size):
@@ -64,7 +64,7 @@ def nothing_is_learned(answer):
     learned = sum(p.numel() for p in make_block(answer, 16, 32, 2).parameters() if p.requires_grad)
     if learned:
         why = "A projection has parameters (option B). Option A only leaves out pixels and adds zeros."
-        raise Wrong("the shortcut has parameters", f"{learned} of them", why)
+        raise Wrong("the shortcut has parameters", f"{learned} parameters", why)
 
 
 @option_a.case("x in 16-bit and in 64-bit numbers (bfloat16, float64)", "the output has the same dtype")

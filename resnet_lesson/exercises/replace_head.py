@@ -18,8 +18,8 @@ from .kit.outcomes import agree, shape
 
 replace_head = Exercise(
     "replace_head",
-    "Write a function that gives the network a new linear layer, network.fc, with `num_classes` outputs, as random as "
-    "a new layer is, and on the device and of the dtype of the old one; it returns the network.",
+    "Write a function that replaces the head, network.fc, by a new linear layer with `num_classes` outputs, and "
+    "returns the network. The new layer is random, and has the device and the dtype of the old one.",
     solution=(transfer.head_of, transfer.replace_head),
     hints=(
         "print(network.fc) shows the old head: in_features and out_features. Which of the two stays as it is?",
@@ -133,7 +133,8 @@ def loss_of(weight: Tensor) -> float:
 
 
 @replace_head.case(
-    "the new head's weights, for more, fewer and as many classes", "random and small, and different at the next call"
+    "the new head's weights, for more classes, fewer, or the same number",
+    "random and small, and different at the next call",
 )
 def new_weights(answer):
     network, found = small(), {}
@@ -233,7 +234,7 @@ for lines in ({SET: "pass"}, {SET: "old.out_features = num_classes"}, {SET: f"ne
     mistake("the head is still the old one", lines, "forward calls network.fc: assign the new layer to that name. "
             "A layer under another name is not called, and setting out_features on the old layer changes no weights.")
 for n in (10, "old.out_features"):
-    mistake("another number of outputs", {NEW: f"nn.Linear(old.in_features, {n})"},
+    mistake("the wrong number of outputs", {NEW: f"nn.Linear(old.in_features, {n})"},
             "Each image gets num_classes logits, whatever that number is: use the argument.")
 mistake("inputs and outputs are swapped", {NEW: "nn.Linear(num_classes, old.in_features)"},
         "nn.Linear(in_features, out_features): the features first. Its weight is (out, in).")

@@ -81,7 +81,7 @@ def mistakes_of_the_shortcut(exercise: Exercise, out: str) -> None:
     mistake, s = exercise.mistake, f"make_shortcut(shortcut, in_channels, {out}, stride)"
     fits, words = f"stride == 1 and in_channels == {out}", "width" if out == "width" else "4 * width"
     mistake("a ReLU on the projection", {s: f"nn.Identity() if {fits} else nn.Sequential({s}, nn.ReLU())"},
-            "The projection is a 1x1 convolution and BN. The only ReLU outside of F comes after the addition.")
+            "The projection is a 1x1 convolution and BN. The only ReLU outside F comes after the addition.")
     mistake("x itself is added where the shape changes", {s: "nn.Identity()"},
             f"Where the shape changes, x does not fit F(x): use a projection if stride != 1 or in_channels != {words}.")
     mistake("projection only where there is a stride", {s: f"{s} if stride != 1 else nn.Identity()"},

@@ -186,7 +186,7 @@ def survives_copies(block: nn.Module, x: Tensor) -> None:
 
 
 def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
-    """Raise `Wrong` if the same input gives another output, at once or after another input.
+    """Raise `Wrong` if the same input gives a different output, at once or after another input.
 
     make: the planted block, after a first call with the given input.
     """
