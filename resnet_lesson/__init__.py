@@ -1,6 +1,6 @@
 """resnet_lesson: the small module behind the course on residual networks.
 
-The everyday names are here; each submodule's docstring says what else it holds.
+The names for everyday use are here; the docstring of each submodule says what else there is.
 
 >>> from resnet_lesson import build, cost_of
 >>> cost_of(build("resnet20")).parameters
@@ -9,10 +9,10 @@ The everyday names are here; each submodule's docstring says what else it holds.
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 (said before something fails that says less)
+if sys.version_info < (3, 11):  # noqa: UP036 (a clear message, before something else fails with a less clear one)
     raise ImportError(
         f"This course needs Python 3.11, 3.12 or 3.13, and this is Python {sys.version_info[0]}.{sys.version_info[1]}. "
-        "With a newer one on the machine: PYTHON=python3.12 make lab"
+        "If this machine has one of these, name it: PYTHON=python3.12 make lab"
     )
 
 from .datasets.batches import Batches, Normalisation

@@ -1,13 +1,13 @@
-"""Errors for people: one sentence that says what is wrong and what to do about it."""
+"""Errors for people: a sentence that says what is wrong and what to do about it."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class LessonError(Exception):
-    """Something the reader can put right. Its message names the fix.
+    """Something that the reader can put right. Its message names the fix.
 
-    In a notebook it shows as that message alone, without the stack of calls that led to it.
+    A notebook shows only that message, without the stack of calls that led to it.
     """
 
     def _render_traceback_(self) -> list[str]:
@@ -15,7 +15,7 @@ class LessonError(Exception):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The message for a name that does not exist: the nearest names, and all there are (or how many, if very many).
+    """The message for a name that does not exist: the nearest names, and all names (or, of very many, their number).
 
     >>> unknown("recipe", "papr", ["paper", "short"])
     "There is no recipe 'papr'. Did you mean 'paper'? There are: paper, short."

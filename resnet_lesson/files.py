@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens to the process that writes them."""
+"""Files that are either complete or not there at all, whatever happens to the process that writes them."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from .errors import LessonError
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file so that at any moment the old or the new one is there, whole."""
+    """Let `write` fill a file, so that at any moment either the old or the new one is there, complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -38,10 +38,10 @@ def _put(partial: Path, path: Path) -> None:
 
 @contextmanager
 def private_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, on the same disk, to prepare in what is then moved there; gone afterwards.
+    """An empty folder beside `path`, on the same disk, in which to prepare what then moves there; removed afterwards.
 
-    It has a name of its own, so that two processes do not meet in it. Raises LessonError where the disk is full or
-    may not be written.
+    Its name is unique, so that two processes never share it. Raises LessonError if the disk is full or cannot be
+    written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,5 +50,5 @@ def private_folder(path: Path) -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         raise LessonError(
-            f"{path.parent} cannot be written ({error.strerror or error}): free some room, or name another folder."
+            f"Cannot write to {path.parent} ({error.strerror or error}): free some space, or choose another folder."
         ) from error

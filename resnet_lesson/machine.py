@@ -20,7 +20,7 @@ import torch
 
 from .errors import LessonError
 
-# The folder of a clone, or, for an installed package, wherever the reader works.
+# The folder of a clone; for an installed package, the folder in which the reader works.
 COURSE = Path(__file__).parents[1] if (Path(__file__).parents[1] / "environment.yml").exists() else Path.cwd()
 DATA = COURSE / "data"
 
@@ -30,8 +30,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def pick_device(name: str | torch.device | None = None) -> torch.device:
     """The device of that name: "cpu", "cuda" (or one of several GPUs, "cuda:1") or "mps", Apple's GPU.
 
-    None or "auto": the first CUDA GPU that works here, or else the CPU. Raises LessonError for another name, and for a
-    device that is not here or does not work with this torch.
+    None or "auto": the first CUDA GPU if it works here, or else the CPU. Raises LessonError for any other name, and for
+    a device that this machine does not have or that does not work with this torch.
     """
     name = "auto" if name is None else str(name)
     if name == "auto":
@@ -45,16 +45,16 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
 
 @cache
 def _problem(device: str) -> str | None:
-    """Why that device does not work here, or None: then it has run a small operation.
+    """Why that device does not work here, or None if it has just run a small operation.
 
-    torch's is_available() is no proof: it is also true for a GPU too old for this torch, where every operation fails.
+    torch's is_available() proves little: it is also true for a GPU too old for this torch, where every operation fails.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
         return "this torch finds no CUDA GPU"
     if device == "mps" and not torch.backends.mps.is_available():
         return "this torch finds no Apple GPU"
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch's own say the same in many lines
+        with warnings.catch_warnings(action="ignore"):  # torch's own warnings say the same in many lines
             torch.ones(8, device=device).sum().item()
     except RuntimeError as error:
         return str(error).partition("\n")[0].rstrip(".")
@@ -63,19 +63,19 @@ def _problem(device: str) -> str | None:
 
 @cache
 def _gpu_works() -> bool:
-    """Whether the first CUDA GPU works; where it does not, a line says why, once in each process."""
+    """Whether the first CUDA GPU works; if it does not, a line says why, once per process."""
     problem = _problem("cuda")
     if problem:
-        print(f"There is a GPU, but it does not work with this torch ({problem}): the CPU is used.", file=sys.stderr)
+        print(f"There is a GPU, but it does not work with this torch ({problem}): using the CPU.", file=sys.stderr)
     return problem is None
 
 
 def pick_precision(device: torch.device) -> str:
-    """ "bfloat16" where the hardware multiplies it natively, otherwise "float32"."""
+    """ "bfloat16" if the hardware multiplies it natively, otherwise "float32"."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type == "cpu":
-        # torch has no public question for this yet; where the private ones are missing, float32 is safe.
+        # torch has no public function for this yet; if the private ones are missing, float32 is safe.
         questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         if any(getattr(torch.cpu, question, bool)() for question in questions):
             return "bfloat16"
@@ -84,7 +84,7 @@ def pick_precision(device: torch.device) -> str:
 
 @contextmanager
 def chosen_kernels(measure: bool) -> Iterator[None]:
-    """Within it, cuDNN measures for each new shape which of its convolutions is fastest here, if asked to."""
+    """Inside, if asked to, cuDNN measures for each new shape which of its convolutions is fastest on this machine."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = measure or before
     try:
@@ -101,10 +101,10 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory it frees, for its next step; say whether the system's C library can.
+    """Let this process keep the memory that it frees, for its next step; return whether the C library here can do that.
 
-    glibc gives large blocks back at once, and the system fills each new page with zeros: on a CPU that was nearly half
-    the time of a step of Lab 10-6. The price is memory: its peak rose from 5.4 to 7.4 GiB.
+    glibc gives large blocks back at once, and the system fills each new page with zeros: on a CPU, that took nearly
+    half the time of a step of Lab 10-6. The price is memory: the peak rose from 5.4 to 7.4 GiB.
     Source: https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
     if platform.libc_ver()[0] != "glibc":
@@ -114,7 +114,7 @@ def keep_freed_memory() -> bool:
 
 
 def processor() -> str:
-    """The CPU's name as the system gives it."""
+    """The name of the CPU, as reported by the system."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -135,7 +135,7 @@ def describe(device: torch.device) -> dict:
 
 
 def versions(*packages: str) -> dict[str, str | None]:
-    """Installed versions by package name; None where a package is missing."""
+    """Installed versions by package name; None if a package is missing."""
     found = dict.fromkeys(packages)
     for package in packages:
         with suppress(PackageNotFoundError):
@@ -144,8 +144,8 @@ def versions(*packages: str) -> dict[str, str | None]:
 
 
 def command() -> str | None:
-    """The command line, if this is `python -m resnet_lesson ...`, without --out and --root, and with only the last part
-    of each path, so that a record names no place on somebody's machine."""
+    """The command line, if this is `python -m resnet_lesson ...`. It leaves out --out and --root, and keeps only the
+    last part of each path, so that a record says nothing about the folders on somebody's machine."""
     if Path(sys.argv[0]).parent.name != "resnet_lesson":
         return None
     several = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
@@ -165,7 +165,7 @@ def commit() -> str | None:
         return subprocess.run(["git", *words], cwd=place, capture_output=True, text=True, timeout=10, check=True).stdout
 
     try:
-        # Installed inside another project, it would name that project's commit: so git has to know this file.
+        # For a package installed inside another project, this would be that project's commit: git must know the file.
         git("ls-files", "--error-unmatch", Path(__file__).name)
         changed = git("status", "--porcelain", "--untracked-files=no", ".")
         return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
@@ -174,13 +174,13 @@ def commit() -> str | None:
 
 
 def full_scale() -> bool:
-    """Whether cells marked *full scale* train for real: with a working GPU, unless RESNET_LESSON_FULL says 0 or 1."""
+    """Whether cells marked *full scale* train for real: RESNET_LESSON_FULL decides (0 or 1), or else a working GPU."""
     asked = os.environ.get("RESNET_LESSON_FULL", "")
     return asked != "0" if asked else pick_device().type == "cuda"
 
 
 def here() -> str:
-    """What a notebook found here, and what its cells marked *full scale* will therefore do; two lines."""
+    """Two lines: what a notebook found here, and what its cells marked *full scale* will therefore do."""
     device = pick_device()
     where = "GPU" if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     if torch.backends.mps.is_available():
@@ -191,7 +191,7 @@ def here() -> str:
 
 
 def checked_seed(seed: int) -> int:
-    """The seed as a Python number. Raises ValueError for anything but a whole number of 32 bits, 0 or more."""
+    """The seed as a Python number. Raises ValueError unless it is a whole number of at most 32 bits, 0 or more."""
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"A seed is a whole number from 0 to {2**32 - 1:,}, not {seed!r}.")
     return int(seed)
@@ -199,7 +199,7 @@ def checked_seed(seed: int) -> int:
 
 @contextmanager
 def seeded(seed: int, iteration: int = 0) -> Iterator[None]:
-    """Within it, torch draws what follows from the seed (and the iteration); afterwards it goes on as if it had not."""
+    """Inside, the seed (and the iteration) fix what torch draws; afterwards its own random numbers go on as before."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(checked_seed(seed) * 1_000_003 + iteration)
         yield

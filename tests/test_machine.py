@@ -73,7 +73,7 @@ def test_a_gpu_that_does_not_work_is_left_for_the_cpu_and_a_line_says_once_why(g
     gpu(TOO_OLD)
     assert [machine.pick_device().type for _ in range(3)] == ["cpu"] * 3 and machine.full_scale() is False
     said = capsys.readouterr().err
-    assert TOO_OLD in said and said.count("\n") == 1 and "the CPU is used" in said
+    assert TOO_OLD in said and said.count("\n") == 1 and "using the CPU" in said
     with pytest.raises(LessonError, match=f"'cuda' cannot be used here: {TOO_OLD}. Choose cpu"):
         machine.pick_device("cuda")
 

@@ -1,4 +1,4 @@
-"""Child processes that can be stopped like a command in a terminal: they save what they have, and end."""
+"""Child processes that can be stopped like a command in a terminal: they save what they have, and exit."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def start(command: Sequence[str], log: Path, **environment: str) -> subprocess.Popen:
-    """A child process that adds what it prints to `log`. The terminal's Ctrl-C does not reach it: `stop` does."""
+    """A child process that appends its output to `log`. Ctrl-C in the terminal does not reach it, but `stop` does."""
     with open(log, "ab") as file:
         return subprocess.Popen(
             command,
@@ -23,7 +23,7 @@ def start(command: Sequence[str], log: Path, **environment: str) -> subprocess.P
 
 
 def stop(processes: Sequence[subprocess.Popen], end: float = float("inf")) -> None:
-    """Interrupt the processes and wait; at `end` of the monotonic clock, or at another Ctrl-C, kill them."""
+    """Interrupt the processes and wait for them; at `end` of the monotonic clock, or at another Ctrl-C, kill them."""
     try:
         for process in processes:
             if os.name == "posix":  # elsewhere the console has told them already
@@ -38,7 +38,7 @@ def stop(processes: Sequence[subprocess.Popen], end: float = float("inf")) -> No
 
 @contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """Take a request to end as Ctrl-C, also in the background of a script: no child is left behind on its own."""
+    """Treat a request to terminate like Ctrl-C, even in the background of a script, so that no child is left behind."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:

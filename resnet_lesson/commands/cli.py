@@ -1,4 +1,4 @@
-"""The command line: `python -m resnet_lesson COMMAND`. Each command has a file of its own, with its options."""
+"""The command line: `python -m resnet_lesson COMMAND`. Each command and its options have a file of their own."""
 
 import argparse
 import os
@@ -10,28 +10,28 @@ from . import cost, data, doctor, grade, inside, reproduce, runs, study, train, 
 
 PROGRAM = "python -m resnet_lesson"
 COMMANDS = {  # what each does, and the function that adds its options
-    "train": ("Train a network and record the run. The same command goes on after an interruption.", train.options),
+    "train": ("Train a network and record the run. To resume an interrupted one, repeat the command.", train.options),
     "reproduce": ("Train everything that a table of the paper needs, and print the table.", reproduce.options),
-    "data": ("Fetch CIFAR-10 (170 MB) or QuickDraw, or pack or unpack a class set.", data.options),
+    "data": ("Fetch CIFAR-10 (170 MB) or QuickDraw, or make or unpack a class set.", data.options),
     "runs": ("List the recorded runs with their final errors, or draw their curves.", runs.options),
     "inside": ("Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.", inside.options),
-    "study": ("Run and record one of the controlled experiments of notebooks 01, 02 and 05 to 08.", study.options),
+    "study": ("Record one of the controlled experiments that notebooks 01, 02 and 05 to 08 show.", study.options),
     "cost": ("Print a network's parameters, multiply-adds and shapes, layer by layer.", cost.options),
-    "visdom": ("Run visdom's server, which draws training curves, for this computer only.", visdom_server.options),
-    "grade": ("Run students' notebooks, each in a process of its own, and count the checks they pass.", grade.options),
-    "doctor": ("Say what works on this machine, what the notebooks will do, and how to fix the rest.", doctor.options),
+    "visdom": ("Run a visdom server for live training curves, on this computer only.", visdom_server.options),
+    "grade": ("Run students' notebooks, each in its own process, and count the checks they pass.", grade.options),
+    "doctor": ("Show what works on this machine, what the notebooks will do, and how to fix the rest.", doctor.options),
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, and where the help is."""
+    """Says in one line what is wrong, and where to find the help."""
 
     def error(self, message: str) -> None:
-        self.exit(2, f"{message.removesuffix('.')}. The options: {self.prog} --help\n")
+        self.exit(2, f"{message.removesuffix('.')}. To see the options: {self.prog} --help\n")
 
 
 def parser() -> Parser:
-    """The whole command line; its `--help` and each command's are the documentation."""
+    """The whole command line; its `--help`, and that of each command, is the documentation."""
     top = Parser(prog=PROGRAM, description="Residual networks: train, record, measure.", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (does, options) in COMMANDS.items():
@@ -40,10 +40,10 @@ def parser() -> Parser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run a command. What the reader can put right ends in one line, with exit status 2."""
+    """Run a command. An error that the reader can put right ends it with one line and exit status 2."""
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a "?" for what the encoding of a redirected output lacks
+        if hasattr(stream, "reconfigure"):  # "?" for characters that the encoding of a redirected output lacks
             stream.reconfigure(errors="replace")
     try:
         args = parser().parse_args(argv)
@@ -61,5 +61,5 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{name}: {error.strerror}" if name else error, file=sys.stderr)
     except KeyboardInterrupt:
         status = 130
-        print(f"Stopped. The same command goes on: {PROGRAM} {shlex.join(argv)}", file=sys.stderr)
+        print(f"Stopped. To go on, repeat the command: {PROGRAM} {shlex.join(argv)}", file=sys.stderr)
     sys.exit(status)

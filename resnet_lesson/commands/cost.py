@@ -7,7 +7,7 @@ from ..models.networks import IMAGENET_NAMES, build, names
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
+    """Add the command's options, and the function that runs it."""
     p.add_argument("network", help=f"one of {', '.join(names())}; CIFAR-10's also in other depths, such as resnet8")
     p.set_defaults(run=command)
 

@@ -10,28 +10,33 @@ from .shared import add_root
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
+    """Add the command's options, and the function that runs it."""
     what = p.add_mutually_exclusive_group()
     what.add_argument(
         "--quickdraw",
         nargs="?",
         const=",".join(STUDY),
         metavar="CLASSES",
-        help=f"fetch drawings instead, of these classes, separated by commas (default: {', '.join(STUDY)})",
+        help=f"fetch drawings instead of CIFAR-10; CLASSES are separated by commas (default: {', '.join(STUDY)})",
     )
     what.add_argument(
-        "--bundle", type=Path, metavar="FILE", help="pack what is here into a class set, for a USB stick or a server"
+        "--bundle", type=Path, metavar="FILE", help="pack the data that is here into a class set, to copy or to serve"
     )
     what.add_argument(
-        "--from", dest="source", metavar="FILE", help="unpack a class set: a file, or an address with #sha256=..."
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help="unpack a class set: a file, or an address that ends in #sha256=...",
     )
-    p.add_argument("--per-class", type=int, default=500, metavar="N", help="drawings of each class (default: 500)")
+    p.add_argument(
+        "--per-class", type=int, default=500, metavar="N", help="how many drawings of each class (default: 500)"
+    )
     add_root(p)
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises LessonError where the data is neither there nor to be had."""
+    """Raises LessonError if the data is not there and cannot be fetched."""
     if args.quickdraw is not None:
         classes = [name.strip() for name in args.quickdraw.split(",")]
         quickdraw(classes, args.per_class, args.root)
@@ -41,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         file = args.bundle.name
         print(f"{args.bundle}: {len(members)} files, {args.bundle.stat().st_size / 1e6:.0f} MB. To unpack it:")
         print(f"  python -m resnet_lesson data --from {file}")
-        print("To serve it on the local network: `python -m http.server` in a folder that holds nothing else, and")
+        print("To serve it on the local network, run `python -m http.server` in a folder with nothing else in it, then")
         print(f'  python -m resnet_lesson data --from "http://THIS-COMPUTER:8000/{file}#sha256={digest}"')
     elif args.source:
         placed = unbundle(args.source, args.root)

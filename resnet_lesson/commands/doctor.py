@@ -23,7 +23,7 @@ NEEDED, EXTRA = ("torch", "torchvision", "matplotlib"), ("jupyterlab", "ipywidge
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
+    """Add the command's options, and the function that runs it."""
     add_root(p)
     p.set_defaults(run=lambda args: report(args.root))
 
@@ -39,7 +39,7 @@ class Check(NamedTuple):
 
 
 def checks(root: Path = machine.DATA) -> list[Check]:
-    """What was found on this machine."""
+    """Everything that was found on this machine."""
     python = Check(OK, "Python " + ".".join(map(str, sys.version_info[:3])))
     packages = map(_package, NEEDED + EXTRA)
     return [python, *packages, *_device(), _kernel(), _disk(root), _cifar10(root), _quickdraw(root), _runs()]
@@ -49,12 +49,12 @@ def _package(name: str) -> Check:
     version = machine.versions(name)[name]
     if version is None:
         level = BAD if name in NEEDED else OPTIONAL
-        return Check(level, f"{name} is not installed", "`make lab` installs all that the course can use")
+        return Check(level, f"{name} is not installed", "`make lab` installs everything that the course can use")
     try:
         importlib.import_module(name)
     except Exception as error:  # a broken installation can raise anything
         level = OPTIONAL if name == "visdom" else BAD
-        return Check(level, f"{name} {version} does not import: {error}", "remove .venv, then `make lab`")
+        return Check(level, f"{name} {version} cannot be imported: {error}", "remove .venv, then run `make lab`")
     return Check(OK, f"{name} {version}")
 
 
@@ -63,13 +63,15 @@ def _device() -> list[Check]:
     hardware, precision = machine.describe(device)["hardware"], machine.pick_precision(device)
     rows = [Check(OK, f"training runs on {hardware} ({device.type}), {torch.get_num_threads()} threads, {precision}")]
     if device.type == "cpu" and shutil.which("nvidia-smi"):
-        fix = "if `nvidia-smi` lists it, install torch's CUDA build, which PyTorch's own page names; else its driver"
+        fix = (
+            "if `nvidia-smi` lists it, install the CUDA build of torch, as pytorch.org says; if not, install its driver"
+        )
         rows.append(Check(BAD, f"there is an NVIDIA GPU, but torch {torch.__version__} cannot use it", fix))
     return rows
 
 
 def _kernel() -> Check:
-    """Whether a notebook's kernel "Python 3" is the Python that runs here."""
+    """Whether the notebooks' kernel "Python 3" is the Python that runs this command."""
     try:
         from jupyter_client.kernelspec import KernelSpecManager
 
@@ -77,10 +79,10 @@ def _kernel() -> Check:
     except ImportError:
         return Check(OPTIONAL, "no Jupyter in this Python", "`make lab` installs it")
     except KeyError:  # a NoSuchKernel
-        return Check(BAD, "Jupyter has no kernel *Python 3* here", "`make lab` installs it")
+        return Check(BAD, "Jupyter has no kernel named *Python 3* here", "`make lab` installs it")
     if os.sep in theirs and Path(theirs).absolute().parent != Path(sys.executable).absolute().parent:
         fix = "open the course with `make lab`, and choose the kernel *Python 3* there"
-        return Check(BAD, f"notebooks run with another Python than this one: {theirs}", fix)
+        return Check(BAD, f"notebooks run with a different Python from this one: {theirs}", fix)
     return Check(OK, "notebooks run with this Python")
 
 
@@ -89,10 +91,10 @@ def _disk(root: Path) -> Check:
     try:
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
-        fix = "take a folder of your own: --root FOLDER, or copy the course into your home folder"
-        return Check(BAD, f"{root} cannot be written ({error.strerror})", fix)
+        fix = "choose a folder of your own (--root FOLDER), or copy the course into your home folder"
+        return Check(BAD, f"cannot write to {root} ({error.strerror})", fix)
     free = shutil.disk_usage(there).free / 1e9
-    return Check(OK if free > 1 else BAD, f"{free:.0f} GB of disk free", "free 1 GB, which CIFAR-10 needs to unpack")
+    return Check(OK if free > 1 else BAD, f"{free:.0f} GB of disk free", "free up 1 GB, which CIFAR-10 needs to unpack")
 
 
 def _cifar10(root: Path) -> Check:
@@ -120,8 +122,8 @@ def _runs() -> Check:
 
 
 def report(root: Path = machine.DATA) -> int:
-    """Print the checks, and what follows for the notebooks; return 0 if all that is needed works, else 1."""
-    rows = checks(Path(os.path.relpath(root)))  # shorter to read, and no user's name in a stored output
+    """Print the checks, and what they mean for the notebooks; return 0 if everything that is needed works, else 1."""
+    rows = checks(Path(os.path.relpath(root)))  # shorter to read, and without a user's name in a stored output
     print(*rows, "", sep="\n")
     print("The notebooks train small networks live on shapes10, which is generated: no download, no GPU needed.")
     if machine.full_scale():

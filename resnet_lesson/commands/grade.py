@@ -2,8 +2,8 @@
 
 The code cells of a notebook run in a process and a folder of their own (`grade_cells`), within limits of time and
 memory. Each `check()` in them appends its report to a file, and only these reports count, never the stored outputs.
-This protects against accidents, not against ill will: for notebooks from people you do not know, docs/teaching.md has
-a container.
+This protects against accidents, not against malice: grade notebooks from people you do not know inside a container, as
+docs/teaching.md shows.
 """
 
 import argparse
@@ -33,13 +33,13 @@ try:
 except ModuleNotFoundError:  # it comes with Jupyter; the other commands work without
     psutil = None
 
-MOST = 8  # remarks on one notebook: a name that is missing early makes every later cell fail
+MOST = 8  # remarks on one notebook: one name that is missing early makes every later cell fail
 
 
 @dataclass
 class Graded:
-    """What one notebook is worth: the names of the exercises that count, the best report on each, as `check` hands it
-    in, what else the teacher should know, how long the cells ran, and why they did not all run, or ""."""
+    """The result for one notebook: the exercises that count, the best report on each, as `check` hands it in, what else
+    the teacher should know, how long the cells ran, and why not all of them ran ("" if they did)."""
 
     path: Path
     exercises: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Graded:
         return sum(map(self.passed, self.exercises))
 
     def verdict(self, name: str) -> str:
-        """ "8 of 9: the stride is missing", in words because a spreadsheet takes 8/9 for a date."""
+        """ "8 of 9: the stride is missing"; not 8/9, which a spreadsheet would take for a date."""
         report = self.reports.get(name)
         if report is None:
             return "not reached" if self.stopped else "not attempted"
@@ -73,35 +73,37 @@ class Graded:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What `python -m resnet_lesson grade` takes, and what it does."""
+    """Add the command's options, and the function that runs it."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="NOTEBOOK_OR_FOLDER", help="what students handed in")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with a row per notebook")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with one row per notebook")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write results.json for Gradescope")
     parser.add_argument("--seconds", type=float, default=600, help="time limit for one notebook (default: 600)")
-    cell_help = "limit for one cell, after which the next one runs; not on Windows (default: 120)"
+    cell_help = "time limit for one cell, after which the next one runs; not on Windows (default: 120)"
     parser.add_argument("--cell-seconds", type=float, default=120, metavar="SECONDS", help=cell_help)
-    parser.add_argument("--memory", type=float, default=6, metavar="GB", help="limit for one notebook (default: 6)")
+    parser.add_argument(
+        "--memory", type=float, default=6, metavar="GB", help="memory limit for one notebook (default: 6)"
+    )
     parser.set_defaults(run=command)
 
 
 def command(args: argparse.Namespace) -> int:
     """Grade the notebooks; after each one, write the files again and print a report.
 
-    Returns 1 if one could not be read, has no exercise, or did not run to its end. Raises LessonError where Jupyter is
-    missing, a path does not exist, or no notebook is found, and OSError where a file cannot be written.
+    Returns 1 if a notebook could not be read, has no exercise, or did not run to its end. Raises LessonError if Jupyter
+    is missing, a path does not exist, or no notebook is found, and OSError if a file cannot be written.
     """
     if psutil is None:
         raise LessonError("Grading needs psutil, which comes with Jupyter: pip install jupyterlab")
     paths, results = find(args.paths), []
-    write(args, results)  # a file that cannot be written is better found now than after thirty notebooks
+    write(args, results)  # better to find out now than after thirty notebooks that a file cannot be written
     try:
         for path in paths:
             results.append(grade(path, args))
-            with suppress(OSError):  # open in Excel just now, perhaps; the last time counts
+            with suppress(OSError):  # perhaps it is open in Excel right now; only the last time counts
                 write(args, results)
             print(results[-1], flush=True)
     except KeyboardInterrupt:
-        print(f"Stopped after {len(results)} of {len(paths)} notebooks. The files you asked for hold those.")
+        print(f"Stopped after {len(results)} of {len(paths)} notebooks. The files you asked for contain those.")
         return 130
     write(args, results)
     if len(results) > 1:
@@ -110,9 +112,9 @@ def command(args: argparse.Namespace) -> int:
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
-    """The notebooks among files and in folders, without hidden ones, such as .ipynb_checkpoints and macOS's ._ files.
+    """The notebooks in these files and folders, except hidden ones, such as .ipynb_checkpoints and macOS's ._ files.
 
-    Raises LessonError where a path does not exist, or no notebook is found.
+    Raises LessonError if a path does not exist, or no notebook is found.
     """
     found: list[Path] = []
     for path in paths:
@@ -126,12 +128,12 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
 
 def grade(path: Path, limits: argparse.Namespace) -> Graded:
-    """Run a notebook and collect the best report on each exercise. Whatever the file holds, this raises nothing."""
+    """Run a notebook and collect the best report on each exercise. Raises nothing, whatever the file contains."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8-sig"))
         cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    except Exception as error:  # of whatever kind: it must not stop the class
-        problem = f"not a notebook that can be read ({type(error).__name__}): save it again in JupyterLab"
+    except Exception as error:  # of whatever kind: one file must not stop the grading of the class
+        problem = f"this notebook cannot be read ({type(error).__name__}): save it again in JupyterLab"
         return Graded(path, remarks=[problem])
     if not (names := expected("\n".join(cells))):
         return Graded(path, remarks=["no exercise of the course in it: is it the right notebook?"])
@@ -145,27 +147,27 @@ def grade(path: Path, limits: argparse.Namespace) -> Graded:
 
 
 def expected(code: str) -> list[str]:
-    """The exercises of each of the course's notebooks from which the code mentions one: a deleted one counts, too."""
+    """All exercises of each notebook of which the code mentions at least one, so that a deleted exercise counts too."""
     chapters = {name: getattr(exercises, name).read.split(",")[0] for name in exercises.names()}
     mentioned = {chapter for name, chapter in chapters.items() if re.search(rf"\bexercises\.{name}\b", code)}
     return [name for name, chapter in chapters.items() if chapter in mentioned]
 
 
 def run(cells: list[str], limits: argparse.Namespace) -> tuple[list[dict], str, float]:
-    """Run the cells in a process of their own; return what it handed in, why it did not end ("" if it did), seconds.
+    """Run the cells in a process of their own; return what it handed in, why it stopped early ("" if not), seconds.
 
-    No process that the cells started is left then, nor the folder they worked in.
+    Afterwards nothing is left of the processes that the cells started, or of the folder in which they worked.
     """
     with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder:
         here, job, handed_in = Path(folder, "notebooks"), Path(folder, "cells.json"), Path(folder, "handed-in.jsonl")
         here.mkdir()
         job.write_text(json.dumps(cells), encoding="utf-8")
-        surroundings = {  # as everywhere, but: a file to report to, no GPU, no windows
+        surroundings = {  # as usual, except for a file to report to, no GPU and no windows
             HANDED_IN: str(handed_in),
             "CUDA_VISIBLE_DEVICES": "",
             "IPYTHONDIR": str(Path(folder, "ipython")),
             "MPLBACKEND": "Agg",
-            "PYTHONIOENCODING": "utf-8",  # whatever this console takes, a print of the course must not fail
+            "PYTHONIOENCODING": "utf-8",  # whatever this console can show, a print of the course must not fail
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
             "RESNET_LESSON_FULL": "0",
         }
@@ -188,20 +190,20 @@ def run(cells: list[str], limits: argparse.Namespace) -> tuple[list[dict], str, 
     if "end" in lines[-1]:
         return lines, "", seconds
     if process.returncode == -9 and not stopped:
-        stopped = "its process was killed by the system, most often for want of memory"
-    stopped = stopped or f"its process ended itself (status {process.returncode})"
+        stopped = "the system killed its process, most often for lack of memory"
+    stopped = stopped or f"its process exited early (status {process.returncode})"
     return lines, f"{stopped}, in code cell {max(line.get('cell', 0) for line in lines)}", seconds
 
 
 def watch(process: "psutil.Popen", handed_in: Path, limits: argparse.Namespace) -> tuple[str, float]:
-    """Wait for the process's end, or end it at a limit, together with all that it started; say why, and the seconds."""
+    """Wait for the process, or kill it and all that it started at a limit; return the limit (or "") and the seconds."""
     family, began, stopped = {process}, time.monotonic(), ""
     try:
         while process.poll() is None and not stopped:
             time.sleep(0.1)
             with suppress(psutil.Error):
                 family.update(process.children(recursive=True))
-            if not handed_in.exists():  # until the first cell it imports torch: that is not the student's time
+            if not handed_in.exists():  # before the first cell it imports torch, which is not the student's time
                 began = time.monotonic()
             if time.monotonic() - began > limits.seconds:
                 stopped = f"it took longer than {limits.seconds:g} s"
@@ -211,7 +213,7 @@ def watch(process: "psutil.Popen", handed_in: Path, limits: argparse.Namespace) 
         for one in family:
             with suppress(psutil.Error):
                 one.kill()
-        if hasattr(os, "killpg"):  # those that were started too recently to have been seen
+        if hasattr(os, "killpg"):  # for those that were started too recently to have been seen
             with suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -219,7 +221,7 @@ def watch(process: "psutil.Popen", handed_in: Path, limits: argparse.Namespace) 
 
 
 def memory(process: "psutil.Process") -> int:
-    """In bytes; 0 of a process that has ended."""
+    """The memory of a process in bytes; 0 if it has ended."""
     with suppress(psutil.Error):
         return process.memory_info().rss
     return 0
@@ -234,14 +236,14 @@ def write(args: argparse.Namespace, results: list[Graded]) -> None:
 
 
 def table(results: list[Graded]) -> bytes:
-    """The class as CSV, with a row per notebook. The mark at its start tells Excel that it is UTF-8."""
+    """The class as CSV, one row per notebook. The mark at the start tells Excel that it is UTF-8."""
     names = [name for name in exercises.names() if any(name in one.exercises for one in results)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["notebook", *names, "passed", "exercises", "seconds", "remarks"])
     for one in results:
         path = str(one.path)
-        path = f"'{path}" if path.startswith(("=", "+", "-", "@")) else path  # which a spreadsheet would compute
+        path = f"'{path}" if path.startswith(("=", "+", "-", "@")) else path  # or a spreadsheet would evaluate it
         verdicts = [one.verdict(name) if name in one.exercises else "" for name in names]
         remarks = "; ".join(one.remarks)
         writer.writerow([path, *verdicts, one.score, len(one.exercises), round(one.seconds), remarks])
@@ -249,7 +251,7 @@ def table(results: list[Graded]) -> bytes:
 
 
 def gradescope(results: list[Graded]) -> bytes:
-    """One submission as Gradescope's autograder reads it: a test per exercise, each worth one point.
+    """One submission in the format of Gradescope's autograder: one test per exercise, each worth one point.
 
     Source: https://gradescope-autograders.readthedocs.io/en/latest/specs/
     """

@@ -1,6 +1,6 @@
 """The process in which `grade` runs one notebook: `python -m resnet_lesson.commands.grade_cells CELLS.json SECONDS`.
 
-What happens is handed in, line by line: the cell that begins, what went wrong in it, and the report of each `check()`.
+It hands in what happens, line by line: each cell that begins, what went wrong in it, and the report of each `check()`.
 """
 
 import inspect
@@ -27,7 +27,7 @@ STEPS = 4  # of each training: no check depends on how long one is
 
 
 class Shell(InteractiveShell):
-    """IPython without a kernel, which leaves out commands of the system's shell, such as !pip install."""
+    """IPython without a kernel. It skips commands for the system's shell, such as !pip install."""
 
     def system(self, command):
         hand_in(remark=f"left out: !{command}"[:200])
@@ -37,14 +37,14 @@ class Shell(InteractiveShell):
         return []
 
     def enable_gui(self, gui=None):
-        """`%matplotlib` asks for one; there is none."""
+        """`%matplotlib` asks for a GUI, but there is none."""
 
     def ask_exit(self):
-        """Of exit(): the other cells still count."""
+        """Ignore exit(), because the other cells still count."""
 
 
 def shortened(function: Callable) -> Callable:
-    """`train` or `fine_tune`, in at most `STEPS` steps."""
+    """`train` or `fine_tune`, limited to `STEPS` steps."""
 
     def brief(*arguments, **options):
         given = inspect.signature(function).bind(*arguments, **options)
@@ -58,7 +58,7 @@ def shortened(function: Callable) -> Callable:
 
 
 def prepare() -> InteractiveShell:
-    """Short trainings, a folder for data that is not the course's, and a shell."""
+    """Shorten the trainings, move the data out of the course's folder, and return a shell."""
     resnet_lesson.train = training.train = shortened(training.train)
     transfer.fine_tune = transfer_study.fine_tune = shortened(transfer.fine_tune)
     resnet_lesson.DATA = machine.DATA = Path.cwd().parent / "data"
@@ -72,10 +72,10 @@ def told(error: BaseException) -> str:
 
 
 def main(file: str, seconds: float) -> None:
-    """Run the cells, each for at most so many seconds."""
+    """Run the cells, each for at most that many seconds."""
     cells = json.loads(Path(file).read_text(encoding="utf-8"))
     shell = prepare()
-    shell.push({"exercises": exercises})  # an import that fails beside it must not cost the later answers
+    shell.push({"exercises": exercises})  # if an import next to it fails, the later answers must still count
     for number, cell in enumerate(cells, start=1):
         hand_in(cell=number)
         try:
@@ -87,7 +87,7 @@ def main(file: str, seconds: float) -> None:
         if error is not None:
             hand_in(remark=f"code cell {number}: {told(error)}")
     hand_in(end=True)
-    os._exit(0)  # whatever threads the cells have left behind
+    os._exit(0)  # even if the cells have left threads behind
 
 
 if __name__ == "__main__":

@@ -10,15 +10,15 @@ from .shared import DATASETS, add_device, add_root
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
-    p.add_argument("names", nargs="+", metavar="NAME", help="runs with weights, as `runs` lists them, or folders")
+    """Add the command's options, and the function that runs it."""
+    p.add_argument("names", nargs="+", metavar="NAME", help="a run with weights, as `runs` lists it, or its folder")
     add_device(p)
     add_root(p)
     p.set_defaults(run=command)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Measure each run and say what was found. Nothing is measured before all of the runs have been found."""
+    """Measure each run and print the results, after making sure that all of the runs exist."""
     for run in [find(name) for name in args.names]:
         found = measure(run, *DATASETS[run.data["name"]](args.root), device=args.device)
         worst = max(found.drop_each, key=found.drop_each.get)
@@ -30,9 +30,9 @@ def command(args: argparse.Namespace) -> int:
 
 
 def find(name: str) -> Run:
-    """The run in the folder of that name, or the recorded one, the course's or else the reader's.
+    """The run in the folder of that name, or the recorded run, the course's or else the reader's.
 
-    Raises LessonError where there is none, and for one that cannot be measured here.
+    Raises LessonError if there is none, or if this command cannot measure it.
     """
     places = (Path(name), shipped() / name, own() / name)
     run = load(next((folder for folder in places if (folder / "run.json").exists()), places[1]))

@@ -1,6 +1,6 @@
-"""`python -m resnet_lesson reproduce TABLE`: all the trainings behind a table of the paper, by one command.
+"""`python -m resnet_lesson reproduce TABLE`: all the trainings behind a table of the paper, with one command.
 
-Each training is a `train` command in a process of its own, which goes on where it was stopped.
+Each training is a `train` command in a process of its own, and resumes where it was stopped.
 """
 
 import argparse
@@ -30,21 +30,25 @@ TRAIN = (sys.executable, "-m", "resnet_lesson", "train")
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
-    some = "names separated by commas (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)"
+    """Add the command's options, and the function that runs it."""
+    some = "names, separated by commas (default: plain20, 32, 44, 56; resnet20, 32, 44, 56, 110)"
     p.add_argument("table", choices=["table6"], help="the paper's table to reproduce")
-    p.add_argument("--recipe", choices=RECIPES, default="paper", help="(default: paper)")
-    p.add_argument("--seeds", type=int, default=5, help="seeds per network (default: 5); you can add more later")
+    p.add_argument("--recipe", choices=RECIPES, default="paper", help="how to train (default: paper)")
+    p.add_argument(
+        "--seeds", type=int, default=5, help="how many for each network (default: 5); you can add more later"
+    )
     p.add_argument("--networks", type=lambda names: names.split(","), default=NETWORKS, help=some)
-    p.add_argument("--jobs", type=int, default=1, help="how many networks to train at a time (default: 1)")
-    p.add_argument("--minutes", type=float, default=float("inf"), help="save and stop before this time is over")
-    p.add_argument("--list", action="store_true", help="list what is done and the commands for the rest; train nothing")
+    p.add_argument("--jobs", type=int, default=1, help="how many trainings run at the same time (default: 1)")
+    p.add_argument("--minutes", type=float, default=float("inf"), help="save and stop before this time is up")
+    p.add_argument(
+        "--list", action="store_true", help="train nothing; list what is left to do, and the commands for it"
+    )
     p.set_defaults(run=command)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training of the table; recipe: the table's, of which 110 layers get a form of their own."""
+    """One training of the table. recipe: that of the table; with 110 layers a variant of it is used."""
 
     network: str
     recipe: str
@@ -52,7 +56,7 @@ class Job:
 
     @property
     def words(self) -> list[str]:
-        """What stands after `python -m resnet_lesson train`."""
+        """The arguments of `python -m resnet_lesson train`."""
         its = recipe_of(self.network, self.recipe).name
         return ["--network", self.network, "--recipe", its, "--seed", str(self.seed)]
 
@@ -61,9 +65,9 @@ class Job:
         return name_of(self.network, recipe_of(self.network, self.recipe).name, self.seed)
 
     def run(self) -> Run | None:
-        """The finished training, the course's or else the reader's; None where there is none yet."""
+        """The finished training, the course's or else the reader's; None if there is none yet."""
         for folder in (shipped(), own()):
-            with suppress(LessonError):  # not begun, or damaged, which `train` will say
+            with suppress(LessonError):  # not started, or damaged, as `train` will say
                 run = load(folder / self.name)
                 if counts(run, self.network, self.recipe) and run.seed == self.seed:
                     return run
@@ -71,7 +75,7 @@ class Job:
 
 
 def plan(networks: Sequence[str], recipe: str, seeds: int) -> list[Job]:
-    """The trainings, most telling first: 20 and 56 layers with three seeds, then 110 layers, then the rest."""
+    """The trainings, the most informative first: 20 and 56 layers with three seeds, then 110 layers, then the rest."""
 
     def late(job: Job) -> int:
         return 0 if job.network in TELLING and job.seed < 3 else 1 if job.network == "resnet110" else 2
@@ -100,15 +104,15 @@ def command(args: argparse.Namespace) -> int:
     runs = list(filter(None, (job.run() for job in jobs)))
     print(table6(runs, args.recipe, args.networks))
     if not whole:
-        print(f"Stopped with {len(runs)} of {len(jobs)} trainings done: the same command goes on.")
+        print(f"Stopped with {len(runs)} of {len(jobs)} trainings done. To go on, repeat the command.")
         return 130
     return int(not args.list and len(runs) < len(jobs))
 
 
 def train_all(jobs: Sequence[Job], at_once: int, end: float) -> bool:
-    """Run the jobs in order, `at_once` at a time, and say of each how it ended. Return whether none is left.
+    """Run the jobs in order, `at_once` at a time, and print how each one ended. Return whether none is left.
 
-    At Ctrl-C, and shortly before `end` of the monotonic clock, the trainings are asked to save and no other one starts.
+    At Ctrl-C, and shortly before `end` of the monotonic clock, the trainings are asked to save, and no others start.
     """
     waiting, running = list(jobs), {}
     threads = str(max(1, torch.get_num_threads() // at_once))
@@ -132,7 +136,7 @@ def train_all(jobs: Sequence[Job], at_once: int, end: float) -> bool:
             pass
         finally:
             if running:
-                print("Stopping: each training finishes its step and saves. Ctrl-C ends them at once.", flush=True)
+                print("Stopping: each training finishes its step and saves. Ctrl-C kills them at once.", flush=True)
             stop(list(running), end)
     return not (waiting or running)
 
@@ -140,5 +144,5 @@ def train_all(jobs: Sequence[Job], at_once: int, end: float) -> bool:
 def reason(status: int, log: Path) -> str:
     """Why a training ended before it was done: the last line that it printed."""
     if status == -9:
-        return "killed by the system, most often for want of memory: use fewer --jobs"
+        return "killed by the system, most often for lack of memory: use fewer --jobs"
     return re.split(r"[\r\n]+", log.read_text(errors="replace").strip())[-1] or f"status {status}"

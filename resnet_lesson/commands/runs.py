@@ -13,15 +13,15 @@ HEAD = ("run", "network", "recipe", "data", "epochs", "train", "test", "minutes"
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
+    """Add the command's options, and the function that runs it."""
     p.add_argument("names", nargs="*", metavar="NAME", help="only these runs (default: all)")
     p.add_argument("--figure", type=Path, help="write the error curves to this file (.png, .svg or .pdf)")
-    p.add_argument("--root", type=Path, help="folder of the records (default: data/runs and data/my-runs)")
+    p.add_argument("--root", type=Path, help="folder with the records (default: data/runs and data/my-runs)")
     p.set_defaults(run=command)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Print a table for each folder of records, its studies, and draw the curves of all runs into one figure."""
+    """Print the runs and studies of each folder of records; if asked to, draw the runs' curves into one figure."""
     places = {args.root: "Runs"} if args.root else {shipped(): "Runs that come with the course", own(): "Your runs"}
     there = {folder: list_runs(folder) for folder in places}
     known = [run.name for runs in there.values() for run in runs]
@@ -43,7 +43,7 @@ def command(args: argparse.Namespace) -> int:
     if not chosen:
         print(
             f"No recorded runs in {' or '.join(map(str, places))}. "
-            "`python -m resnet_lesson train --help` says how to make one."
+            "`python -m resnet_lesson train --help` shows how to make one."
         )
     elif args.figure:
         error_curves(chosen).savefig(args.figure, dpi=150)
@@ -51,7 +51,7 @@ def command(args: argparse.Namespace) -> int:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """A row for each run, with the errors after its last epoch."""
+    """One row per run, with the errors after its last epoch."""
     rows = [HEAD]
     for run in runs:
         errors = [f"{run.final(column):.2%}" if run.history else "-" for column in ("train_error", "test_error")]

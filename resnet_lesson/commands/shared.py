@@ -1,4 +1,4 @@
-"""What several commands take: the data sets by name, and options."""
+"""What several commands share: the data sets by name, and some options."""
 
 import argparse
 from collections.abc import Callable
@@ -16,9 +16,9 @@ DATASETS: dict[str, Callable[[Path], tuple[Dataset, Dataset]]] = {
 
 
 def add_device(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--device", help="cpu, cuda or mps (default: a CUDA GPU, if one works here)")
+    p.add_argument("--device", help="cpu, cuda or mps (default: a CUDA GPU if one works here, else the CPU)")
 
 
 def add_root(p: argparse.ArgumentParser) -> None:
-    help = "folder of the data sets (default: the course's data)"
+    help = "folder with the data sets (default: the course's data)"
     p.add_argument("--root", type=Path, default=machine.DATA, help=help)

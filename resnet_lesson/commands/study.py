@@ -15,15 +15,15 @@ PLANS = {**EXPERIMENTS, "steps": steps, "transfer-resnet20-quickdraw6": on_quick
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
-    p.add_argument("name", choices=PLANS, help="which experiment")
+    """Add the command's options, and the function that runs it."""
+    p.add_argument("name", choices=PLANS, help="the name of the experiment")
     p.add_argument("--out", type=Path, help="folder for the record (default: data/my-runs/NAME)")
     add_root(p)
     p.set_defaults(run=command)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Make the trials that are missing."""
+    """Run the trials that are missing."""
     if machine.pick_device().type == "cpu":
         machine.keep_freed_memory()  # this process does nothing else
     plan = PLANS[args.name](args.root)

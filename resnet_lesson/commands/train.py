@@ -14,23 +14,29 @@ from .shared import DATASETS, add_device, add_root
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
+    """Add the command's options, and the function that runs it."""
     p.add_argument("--network", required=True, help=f"one of {', '.join(names())}; CIFAR-10's also in other depths")
-    p.add_argument("--recipe", choices=RECIPES, default="short", help="(default: short)")
-    p.add_argument("--dataset", choices=DATASETS, default="cifar10", help="(default: cifar10)")
-    p.add_argument("--seed", type=int, default=0, help="sets the first weights and the order of images (default: 0)")
+    p.add_argument("--recipe", choices=RECIPES, default="short", help="how to train (default: short)")
+    p.add_argument("--dataset", choices=DATASETS, default="cifar10", help="what to train on (default: cifar10)")
+    p.add_argument(
+        "--seed", type=int, default=0, help="fixes the first weights and the order of the images (default: 0)"
+    )
     p.add_argument("--out", type=Path, help="folder for the record (default: RECIPE-NETWORK-seedSEED in data/my-runs)")
     p.add_argument("--iterations", type=int, help="scale the recipe to this many steps (default: as the recipe says)")
     add_device(p)
-    windows = f"draw in the windows of `python -m resnet_lesson visdom` (with its port, if that is not {PORT})"
+    windows = f"draw curves in the windows of `python -m resnet_lesson visdom` (give PORT if it is not {PORT})"
     p.add_argument("--visdom", nargs="?", type=int, const=PORT, metavar="PORT", help=windows)
-    p.add_argument("--precision", choices=machine.PRECISIONS, help="default: what the hardware does best")
+    p.add_argument(
+        "--precision",
+        choices=machine.PRECISIONS,
+        help="number format (default: bfloat16 if the hardware has it, else float32)",
+    )
     add_root(p)
     p.set_defaults(run=command)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Train, and say how it ended. Exit status: 0, or 130 where it was stopped."""
+    """Train, and print how it ended. Exit status: 0, or 130 if it was stopped."""
     chosen = recipe(args.recipe)
     if args.iterations is not None:
         chosen = chosen.scaled(args.iterations)
@@ -51,7 +57,7 @@ def command(args: argparse.Namespace) -> int:
             precision=args.precision,
             observers=[] if args.visdom is None else [VisdomWindows(port=args.visdom)],
         )
-        if parallel.rank():  # the first process speaks
+        if parallel.rank():  # only the first process prints
             return 0
     if run.status == "interrupted":
         return 130

@@ -1,7 +1,7 @@
 """visdom's real server, for this computer only, online or offline: `python -m resnet_lesson visdom`.
 
-visdom's own `python -m visdom.server` listens to every computer around, ends with a traceback where it cannot fetch its
-page's scripts, and writes them into the installed package. Here they are kept in a folder of the course.
+visdom's own `python -m visdom.server` is open to every computer on the network, ends with a traceback if it cannot
+fetch the scripts of its page, and writes them into the installed package. Here they are kept in a folder of the course.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from ..figures.visdom_windows import ENVIRONMENT, PORT
 from ..machine import DATA
 
 FOLDER = DATA / "visdom"
-# visdom would log each URLError and go on to the next of its twenty files, each with its wait: so none is caught. In a
-# process of its own, because this changes visdom, and visdom changes urllib.
+# visdom would log each URLError and go on to the next of its twenty files, waiting for each, so none is caught here.
+# This runs in a process of its own, because it changes visdom, and visdom changes urllib.
 FETCH = """
 import socket, sys
 from visdom.server import build
@@ -33,8 +33,8 @@ build.download_scripts(install_dir=sys.argv[1])
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """What the command takes, and what it does."""
-    p.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT})")
+    """Add the command's options, and the function that runs it."""
+    p.add_argument("--port", type=int, default=PORT, help=f"port of the server (default: {PORT})")
     p.add_argument("--folder", default=FOLDER, help="folder for its page (default: the course's data/visdom)")
     p.set_defaults(run=lambda args: serve(args.port, args.folder))
 
@@ -42,8 +42,8 @@ def options(p: argparse.ArgumentParser) -> None:
 def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
     """Run the server until Ctrl-C, and return 0.
 
-    folder: for each version of visdom the page and its scripts.
-    Raises LessonError when visdom is not installed or the port cannot be used.
+    folder: where the page and its scripts are kept, for each version of visdom.
+    Raises LessonError if visdom is not installed or the port cannot be used.
     """
     if not 0 < port < 2**16:
         raise LessonError(f"A port is a number from 1 to 65535, not {port}.")
@@ -53,7 +53,7 @@ def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
         raise LessonError(
             'visdom is not installed: run `make lab` once, or pip install "resnet-lesson[visdom]".'
         ) from None
-    # Also where the command runs in the background of a script, which ignores Ctrl-C.
+    # Also if the command runs in the background of a script, which ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         place = Path(folder).resolve() / visdom.__version__
@@ -68,9 +68,9 @@ def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
 
 
 def missing_scripts(page: Path) -> list[str]:
-    """The scripts and styles that visdom's index.html in that folder names and that are not there.
+    """The scripts and styles that are named in visdom's index.html in that folder, but missing.
 
-    visdom's package comes without most of them; without these the page stays empty, and all else works.
+    visdom's package comes without most of them. Without them the page stays empty, but everything else works.
     """
     named = re.findall(r"static_url\(\s*[\"']([^\"']+)", (page / "index.html").read_text())
     return [name for name in named if not name.startswith("..") and not (page / name).is_file()]
@@ -80,9 +80,9 @@ async def _serve(port: int, folder: Path) -> None:
     from visdom.server import app as server
 
     page, environments = folder / "static", folder / "environments"
-    # autoreload would start the server again whenever somebody edits a file of the package.
+    # With autoreload, the server would restart whenever somebody edits a file of the package.
     server.tornado_settings.update(static_path=str(page), template_path=str(page), autoreload=False)
-    # A line for each page shown and each script missing is too much; of what fails inside, the traceback stays.
+    # A line for each page shown and each script missing would be too much; tracebacks of real failures stay.
     logging.getLogger().setLevel(logging.CRITICAL)
     logging.getLogger("tornado.application").setLevel(logging.ERROR)
     environments.mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,13 @@ async def _serve(port: int, folder: Path) -> None:
         app.listen(port, address="127.0.0.1", max_buffer_size=2**30)
     except OSError as error:
         raise LessonError(
-            f"Port {port} cannot be used ({error.strerror}). If visdom runs there already, open {address}; "
+            f"Port {port} cannot be used ({error.strerror}). If visdom is already running there, open {address}; "
             "otherwise choose another port with --port, between 1024 and 65535."
         ) from error
     if missing := missing_scripts(page):
         print(
-            f"Training can draw and read windows, but the page stays empty: {len(missing)} of its scripts are missing, "
+            f"Training can draw and read windows, but the page stays empty: {len(missing)} of its scripts are missing "
             "and could not be fetched. Once you are online, stop this command and start it again."
         )
-    print(f"visdom runs, for this computer only: open {address} (Ctrl-C here stops it)", flush=True)
+    print(f"visdom is running, for this computer only: open {address} (Ctrl-C here stops it)", flush=True)
     await asyncio.Event().wait()

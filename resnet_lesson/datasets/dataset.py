@@ -1,4 +1,4 @@
-"""Labelled images, the way every data set of the course holds them."""
+"""Labelled images, in the form in which every data set of the course holds them."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from ..errors import LessonError
 class Dataset:
     """Labelled images, as stored: no scaling, no augmentation.
 
-    images: uint8 (N, H, W, 3), the layout in which `plt.imshow` takes one; (N, H, W, 1) if they are grey.
+    images: uint8 (N, H, W, 3), which is the layout of `plt.imshow`; (N, H, W, 1) if they are grey.
     labels: int64 (N,), indices into `classes`.
 
-    Raises LessonError for anything else and for a set without images, so that no training begins with one.
+    Raises LessonError for anything else and for an empty set, so that no training starts with one.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Dataset:
         if not shaped or images.numel() == 0:
             raise LessonError(
                 f"The images of {self.name} must be a uint8 tensor (N, H, W, 3) on the CPU, or (N, H, W, 1) if they "
-                f"are grey, and this is {_describe(images)}. images.permute(0, 2, 3, 1) puts the channels last, and "
-                f"(255 * images).to(torch.uint8) makes bytes of numbers from 0 to 1."
+                f"are grey, but this is {_describe(images)}. images.permute(0, 2, 3, 1) puts the channels last, and "
+                f"(255 * images).to(torch.uint8) turns numbers from 0 to 1 into bytes."
             )
         shaped = _is_on_cpu(labels, torch.int64) and labels.shape == images.shape[:1]
         if not shaped or labels.min() < 0 or labels.max() >= classes:
             raise LessonError(
                 f"The labels of {self.name} must be an int64 tensor ({len(images)},) on the CPU, one label from 0 to "
-                f"{classes - 1} for each image, and this is {_describe(labels)}."
+                f"{classes - 1} for each image, but this is {_describe(labels)}."
             )
 
     def __len__(self) -> int:
@@ -49,9 +49,9 @@ class Dataset:
         return replace(self, images=self.images[:n], labels=self.labels[:n])
 
     def split(self, per_class: int) -> tuple["Dataset", "Dataset"]:
-        """The first `per_class` images of each class, and all the others; both in the order that they have here.
+        """The first `per_class` images of each class, and all the others; both in their present order.
 
-        Raises LessonError where a class has no more than that: nothing of it would be left for the other part.
+        Raises LessonError if a class has no more than that, because nothing of it would be left for the second part.
         """
         first = torch.zeros(len(self), dtype=torch.bool)
         for label, name in enumerate(self.classes):
@@ -59,7 +59,7 @@ class Dataset:
             if len(places) <= per_class:
                 raise LessonError(
                     f"{self.name} has {len(places):,} of {name}, so split({per_class}) leaves none of them for the "
-                    f"second part: split off fewer, or make or load a larger set."
+                    f"second part: split off fewer, or use a larger set."
                 )
             first[places[:per_class]] = True
         one, other = (replace(self, images=self.images[part], labels=self.labels[part]) for part in (first, ~first))
@@ -67,7 +67,7 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Checksum of the pixels and labels: two sets with the same one are the same data."""
+        """Checksum of the pixels and labels: two sets with the same checksum are the same data."""
         digest = hashlib.sha256(self.images.contiguous().numpy())
         digest.update(self.labels.contiguous().numpy())
         return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""doodles10: generated drawings in QuickDraw's layout, for lessons that run offline. No person drew them.
+"""doodles10: generated drawings in QuickDraw's layout, for lessons without the internet. No person drew them.
 
-Strokes as a hand draws them: crooked, tilted, never twice the same. Only operations that IEEE 754 rounds exactly (no
-sine, no sum of floats), on numpy's frozen RandomState: the same bytes on every machine.
+The strokes look hand-drawn: crooked, tilted, never the same twice. The code uses only operations that IEEE 754 rounds
+exactly (no sine, no sum of floats), and numpy's frozen RandomState, so the bytes are the same on every machine.
 """
 
 from collections.abc import Sequence
@@ -16,21 +16,22 @@ from ..machine import checked_seed
 from .dataset import Dataset
 
 SIZE = 28  # pixels, as in QuickDraw's bitmaps
-FINE = 4  # dots on a pixel's side: strokes are drawn in black dots, and the dots of a pixel counted, for grey edges
-STEPS = 40  # dots along a line between two points: at most 3.6 apart if it is straight, under a brush 6 wide
-SPAN = 24.5  # pixels, the longer side of a drawing, from middle to middle of its lines; so it is in QuickDraw
+FINE = 4  # dots per side of a pixel: strokes are drawn in black dots, and the dots in a pixel give its grey value
+STEPS = 40  # dots along a line between two points: at most 3.6 apart if it is straight, for a brush 6 wide
+SPAN = 24.5  # pixels, the longer side of a drawing, measured between the middles of its lines, as in QuickDraw
 JITTER = 0.045  # of the drawing's side: how far a point is from where it should be
-WOBBLE = 0.35  # of a line's length: how wrong the directions are in which it leaves and arrives
+WOBBLE = 0.35  # of a line's length: how wrong the directions are in which it starts and ends
 
 Points = Sequence[tuple[float, float]]  # (x, y) in the unit square, y downwards
 
 
 def doodles10(n: int = 1000, seed: int = 0) -> Dataset:
-    """Generated drawings: a few crooked strokes each, as somebody scribbles them in a few seconds.
+    """Generated drawings: a few crooked strokes each, like something scribbled in a few seconds.
 
-    `n` images, uint8 (n, 28, 28, 1), 255 ink on 0, ten classes as evenly as `n` allows: QuickDraw's layout, but
-    generated and easier than what people drew. A seed gives the same bytes on every machine, offline. Another seed
-    gives other drawings of the same kind: take one for training, another for testing. Raises ValueError for n < 1.
+    `n` images, uint8 (n, 28, 28, 1), ink 255 on 0, of ten classes as evenly as `n` allows. That is QuickDraw's layout,
+    but the drawings are easier than what people drew. A seed gives the same bytes on every machine, offline. Another
+    seed gives different drawings of the same kind: use one for training and another for testing. Raises ValueError for
+    n < 1.
     """
     if n < 1:
         raise ValueError(f"doodles10 makes 1 drawing or more, not {n}.")
@@ -42,7 +43,7 @@ def doodles10(n: int = 1000, seed: int = 0) -> Dataset:
 
 
 class _Sketch:
-    """The strokes of one drawing, as `_render` takes them, and the chances on which they depend."""
+    """The strokes of one drawing, as `_render` takes them, and the random numbers behind them."""
 
     def __init__(self, random: np.random.RandomState):
         self.random, self.strokes = random.random_sample, []
@@ -246,7 +247,7 @@ DOODLES10_CLASSES = tuple(sketch.__name__.removeprefix("_") for sketch in SKETCH
 
 
 def _sketch(random: np.random.RandomState, label: int) -> list[tuple[int, Points]]:
-    """The strokes of a drawing: those of its class, sometimes without one, one drawn twice, or a scribble more."""
+    """The strokes of a drawing of that class; sometimes one is missing or drawn twice, or there is a scribble more."""
     s = _Sketch(random)
     SKETCHES[label](s)
     if s.maybe(0.12) and len(s.strokes) > 2:
@@ -260,7 +261,7 @@ def _sketch(random: np.random.RandomState, label: int) -> list[tuple[int, Points
 
 
 def _render(random: np.random.RandomState, drawings: Sequence[Sequence[tuple[int, Points]]]) -> np.ndarray:
-    """Drawings as images: uint8 (n, 28, 28, 1), 255 ink on 0, each fitted to the image by its longer side.
+    """Drawings as images: uint8 (n, 28, 28, 1), ink 255 on 0, each fitted into the image by its longer side.
 
     A drawing is a list of strokes, and a stroke a pair: 1 if it bends smoothly through its points (0 if it runs
     straight from one to the next), and two or more points.

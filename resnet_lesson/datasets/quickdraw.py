@@ -1,4 +1,4 @@
-"""QuickDraw: drawings people made in 20 seconds. Of each class only the first are fetched, not the 100 MB of all."""
+"""QuickDraw: drawings that people made in 20 seconds. Only the first of each class are fetched, not all 100 MB."""
 
 import io
 import os
@@ -27,13 +27,13 @@ HEADER = 128  # bytes before the drawings; numpy has written 80 or 128 at differ
 
 
 def quickdraw(classes: Sequence[str] = STUDY, per_class: int = 500, root: Path | str = "data") -> Dataset:
-    """The first `per_class` drawings of each class: uint8 (N, 28, 28, 1), 255 ink on 0, class by class as asked.
+    """The first `per_class` drawings of each class: uint8 (N, 28, 28, 1), ink 255 on 0, in the order of `classes`.
 
-    Each class is read from `root`/quickdraw/CLASS.npy, also from a whole published file. Of a class that is not there,
-    is damaged, or has fewer drawings, the first `per_class` are fetched (392 kB for 500) and kept.
+    Each class is read from `root`/quickdraw/CLASS.npy, which may be the complete published file. If that file is
+    missing, damaged, or has fewer drawings, the first `per_class` are fetched (392 kB for 500) and kept.
 
-    Raises ValueError for a class that QuickDraw does not have; LessonError when drawings are neither there nor to be
-    had, or cannot be written.
+    Raises ValueError for a class that QuickDraw does not have, and LessonError if drawings are missing and cannot be
+    fetched, or cannot be written to the disk.
     Source: Google, The Quick, Draw! Dataset, CC BY 4.0; https://github.com/googlecreativelab/quickdraw-dataset
     """
     classes, folder = tuple(classes), Path(root) / "quickdraw"
@@ -53,7 +53,7 @@ def names() -> tuple[str, ...]:
 
 
 def kept(path: Path, n: int) -> np.ndarray:
-    """The first `n` drawings of a .npy file here, uint8 (n, 784). Raises Unusable where it does not hold them."""
+    """The first `n` drawings of a .npy file, uint8 (n, 784). Raises Unusable if it does not contain that many."""
     if not path.is_file():
         raise Unusable("is missing")
     with open(path, "rb") as file:
@@ -61,7 +61,7 @@ def kept(path: Path, n: int) -> np.ndarray:
 
 
 def _first(content: bytes, n: int) -> np.ndarray:
-    """The first `n` drawings from the beginning of a .npy file, uint8 (n, 784). Raises Unusable; unpickles nothing."""
+    """The first `n` drawings, uint8 (n, 784), from the start of a .npy file. Raises Unusable; unpickles nothing."""
     file = io.BytesIO(content)
     try:
         np.lib.format.read_magic(file)
@@ -70,23 +70,23 @@ def _first(content: bytes, n: int) -> np.ndarray:
             return np.frombuffer(file.read(n * PIXELS), np.uint8).reshape(n, PIXELS)
     except Exception:  # numpy's reader evaluates the header; a damaged one can raise nearly anything
         pass
-    raise Unusable(f"does not hold {n:,} drawings")
+    raise Unusable(f"does not contain {n:,} drawings")
 
 
 def _kept_or_fetched(path: Path, n: int) -> np.ndarray:
-    """The first `n` drawings of a class, from `path` or else from the server; these are kept there."""
+    """The first `n` drawings of a class, from `path` or else from the server; fetched ones are kept at `path`."""
     with suppress(Unusable):
         return kept(path, n)
     size = HEADER + n * PIXELS
     try:
         with answer(f"{URL}/{path.name}", Range=f"bytes=0-{size - 1}") as response:
-            # A server that knows no ranges begins to send the whole file; the connection is cut when this is read.
+            # If a server ignores the range and sends the whole file, the connection is closed after this part.
             drawings = _first(response.raw.read(size), n)
     except Unusable as why:
         raise LessonError(
-            f"QuickDraw's {path.name} could not be fetched: {host_of(URL)}: {why}. Copy such files to {path.parent} "
-            f"from somebody who has them (a USB stick will do), run this again when online, or use doodles10(), "
-            f"generated drawings that need no download."
+            f"QuickDraw's {path.name} could not be fetched ({host_of(URL)}: {why}). Try again when you are online, "
+            f"copy such files to {path.parent} from somebody who has them, or use doodles10(), generated drawings that "
+            f"need no download."
         ) from why
     with private_folder(path) as temporary:
         np.save(temporary / path.name, drawings)

@@ -1,4 +1,4 @@
-"""shapes10: ten generated shapes, a data set for lessons that run offline."""
+"""shapes10: ten generated shapes, a data set for lessons without the internet."""
 
 import numpy as np
 import torch
@@ -12,16 +12,16 @@ SHAPES10_CLASSES = (
 
 
 def shapes10(n: int = 4096, size: int = 16, seed: int = 0) -> Dataset:
-    """Generated images: a bright shape, turned, scaled and shifted, on a darker textured ground.
+    """Generated images: a bright shape, turned, scaled and shifted, on a darker textured background.
 
-    `n` images, uint8 (n, `size`, `size`, 3), ten classes in equal numbers. A seed gives the same bytes on every
-    machine, offline. Another seed gives other images of the same kind: take one for training, another for testing.
-    Raises ValueError for fewer than 8 pixels or no image.
+    `n` images, uint8 (n, `size`, `size`, 3), of ten classes in equal numbers. A seed gives the same bytes on every
+    machine, offline. A different seed gives different images of the same kind: use one for training and another for
+    testing. Raises ValueError for fewer than 8 pixels or no image.
     """
     if size < 8 or n < 1:
         raise ValueError(f"shapes10 makes 1 image or more of at least 8x8 pixels, not {n} of {size}x{size}.")
-    # RandomState's stream is frozen by numpy, and below are only operations that IEEE 754 rounds exactly (no sine, no
-    # sum of floats). That makes the bytes the same everywhere.
+    # numpy has frozen RandomState's stream, and IEEE 754 rounds all operations below exactly (no sine, no sum of
+    # floats). So the bytes are the same everywhere.
     random = np.random.RandomState(checked_seed(seed))
     labels = random.permutation(np.arange(n) % 10)
     images = np.concatenate([_draw_shapes(random, labels[i : i + 1000], size) for i in range(0, n, 1000)])
@@ -35,7 +35,7 @@ def _draw_shapes(random: np.random.RandomState, labels: np.ndarray, size: int) -
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
         return low + (high - low) * random.random_sample((n, *shape, 1, 1)[: 3 + len(shape)])
 
-    # A direction: a point of the square, brought onto the unit circle (sqrt is exact, cos is not).
+    # A direction: a point in a square, projected onto the unit circle (sqrt is exact, cos is not).
     x, y = uniform(-1, 1), uniform(0.01, 1)
     length = np.sqrt(x * x + y * y)
     cosine, sine = x / length, y / length

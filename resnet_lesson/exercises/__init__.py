@@ -1,4 +1,4 @@
-"""The course's exercises, a file for each.
+"""The course's exercises, one file each.
 
 from resnet_lesson import exercises
 
@@ -8,7 +8,7 @@ ex.hint()               # one more hint each time
 ex.solution()           # the course's own code
 """
 
-# ruff: noqa: F401  (each import is an exercise, or what its notebook shows)
+# ruff: noqa: F401  (each import is an exercise, or something that its notebook shows)
 from ..errors import unknown
 from .assemble_resnet import assemble_resnet
 from .basic_block import basic_block
@@ -37,7 +37,7 @@ from .training_loop import training_loop
 
 
 def names() -> list[str]:
-    """The exercises, notebook by notebook."""
+    """The names of the exercises, notebook by notebook."""
     found = {name: value.read for name, value in globals().items() if isinstance(value, Exercise)}
     return sorted(found, key=found.get)  # "notebook 03, section 5"
 

@@ -15,18 +15,18 @@ basic_block = Exercise(
     "Write the basic block: two 3x3 convolutions with a shortcut around them. Every part of it is a module.",
     solution=(blocks.conv3x3, blocks.BasicBlock),
     hints=(
-        "Write the right side of y = ReLU(F(x) + shortcut(x)) first: what are its two terms?",
-        "F is conv - BN - ReLU - conv - BN. There is no ReLU at its end, because F must be able to subtract.",
+        "Start from the right side of y = ReLU(F(x) + shortcut(x)). What are the two terms of the sum?",
+        "F is conv - BN - ReLU - conv - BN. It does not end in a ReLU, because F must be able to subtract.",
         "The first convolution takes the stride and changes the channels; the second keeps both.",
         "Where the stride is not 1 or the channels change, the shortcut is a 1x1 convolution of that stride, then BN. "
-        "Elsewhere it is nn.Identity(), the module that hands on x as it is.",
+        "Everywhere else it is nn.Identity(), the module that returns x as it is.",
         "The last line: return self.relu(self.residual(x) + self.shortcut(x))",
     ),
     read="notebook 03, sections 2 and 5; paper, section 3.2 and figure 2",
 )
 try_block(basic_block, "ReLU(F(x) + shortcut(x))", "3x3, 16 -> 32; 3x3, 32 -> 32; and a projection, 1x1, 16 -> 32")
 
-# Both options of the paper are right, and zeros on one side only, too.
+# Both of the paper's options are right, and so are zeros on one side only.
 basic_block.right({'shortcut: str = "B"': 'shortcut: str = "A"'})
 basic_block.right(
     {

@@ -12,10 +12,10 @@ bottleneck = Exercise(
     solution=(blocks.Bottleneck,),
     hints=(
         "It is the basic block with another F: three convolutions instead of two. Everything around F stays the same.",
-        "The channels go in_channels -> width -> width -> 4 * width. BN follows every convolution, and a ReLU only the "
-        "first two.",
+        "The channels go in_channels -> width -> width -> 4 * width. BN follows every convolution, but a ReLU follows "
+        "only the first two.",
         "blocks.conv1x1(i, o, stride) and blocks.conv3x3(i, o, stride) make convolutions without a bias, and the 3x3 "
-        "has its padding.",
+        "comes with its padding.",
         "The shortcut is nn.Identity() if stride == 1 and in_channels == 4 * width. Otherwise it is "
         "blocks.Projection(in_channels, 4 * width, stride). (Use modules for both: a block with a lambda in it cannot "
         "be saved as a whole.)",
@@ -43,11 +43,11 @@ STRIDES = '(stride, 1) if stride_in == "1x1" else (1, stride)'
 SHORTCUT = "make_shortcut(shortcut, in_channels, out_channels, stride)"
 # fmt: off
 mistake("expansion forgotten", {"out_channels = width * self.expansion": "out_channels = width"},
-        "The block puts out 4 * width channels; yours puts out width.")
+        "The output of the block has 4 * width channels; yours has width.")
 mistake("in_channels is compared with width, not with 4 * width",
         {SHORTCUT: "make_shortcut(shortcut, in_channels, width, stride) if stride == 1 and in_channels == width else "
          "Projection(in_channels, out_channels, stride)"},
-        "The block puts out 4 * width channels, so the channels stay the same only where in_channels is 4 * width.")
+        "The output has 4 * width channels, so the channels stay the same only if in_channels is 4 * width.")
 mistake("zeros instead of a projection", {'shortcut: str = "B"': 'shortcut: str = "A"'},
         "Option A adds channels of zeros. This block needs option B, a 1x1 convolution and BN.")
 mistake("the reduction is forgotten",
@@ -55,22 +55,22 @@ mistake("the reduction is forgotten",
          MIDDLE: "conv3x3(out_channels, out_channels, stride_3x3)",
          "bn1=nn.BatchNorm2d(width)": "bn1=nn.BatchNorm2d(out_channels)",
          "bn2=nn.BatchNorm2d(width)": "bn2=nn.BatchNorm2d(out_channels)"},
-        "The first 1x1 reduces the channels to `width`. Without it the 3x3 costs 16 times as much.")
+        "The first 1x1 reduces the channels to `width`. Without that, the 3x3 costs 16 times as much.")
 mistake("the 3x3 has no padding", {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, bias=False)"},
-        "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
+        "A 3x3 convolution loses one pixel on each side unless it has padding=1.")
 mistake("a bias before BN",
         {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1)",
          UP: "nn.Conv2d(width, out_channels, 1)"},
         "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
 for where, name in (((1,), "2"), ((2,), "3"), ((1, 2), "2 and 3")):
     mistake(f"missing ReLU before convolution {name}", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()" for i in where},
-            "Two convolutions without a ReLU between them are one linear map.")
+            "Without a ReLU between them, two convolutions amount to a single linear map.")
 for i, width in ((1, "width"), (2, "width"), (3, "out_channels")):
     mistake("a convolution without BN", {f"bn{i}=nn.BatchNorm2d({width})": f"bn{i}=nn.Identity()"},
             "Each convolution is followed by BN.")
 mistake("no convolution of F takes the stride", {STRIDES: "(1, 1)"},
-        "Then F(x) keeps its size, and the shortcut does not. Give the block's stride to the 3x3.")
+        "F(x) keeps the height and width of x, but the shortcut does not. Give the block's stride to the 3x3.")
 mistake("the stride is on both convolutions", {STRIDES: "(stride, stride)"},
-        "Together they divide the size by 4. The 3x3 alone takes the stride, or the first 1x1 alone.")
+        "Together they divide height and width by 4. Only one of them takes the stride: the 3x3, or the first 1x1.")
 mistake("the stride is on the last 1x1", {STRIDES: "(1, 1)", UP: "conv1x1(width, out_channels, stride)"},
-        "Then the 3x3 works on four times the pixels. It takes the stride.")
+        "This way the 3x3 works on four times as many pixels. Give the stride to the 3x3.")

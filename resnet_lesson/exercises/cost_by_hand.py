@@ -1,6 +1,6 @@
 """The exercise `cost_by_hand` of notebook 04: parameters and multiply-adds of figure 5's two blocks.
 
-A mistake is known by its number: `wrong_numbers` has the results when one thing goes wrong.
+A mistake is recognised by the number it leads to: `slips_of` lists the results when one thing goes wrong.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from .kit.calls import part as part_of
 from .kit.exercise import Exercise, Wrong
 
 Convs = list[tuple[int, int, int]]  # kernel size, channels in, channels out
-Slip = tuple[str, set[int], str]  # the mistake, the numbers that come of it, what to look at
+Slip = tuple[str, set[int], str]  # the mistake, the numbers it leads to, what to look at
 SIDE, AREA = 56, 56 * 56
 BLOCKS: dict[str, Convs] = {
     "basic": [(3, 64, 64), (3, 64, 64)],
@@ -23,7 +23,7 @@ RIGHT = {  # what cost_of counts
     "bottleneck_parameters": 70_400,
     "bottleneck_macs": 218_365_952,
 }
-CARETS = {  # what Python makes of a power that is written with ^, which it computes after + and *
+CARETS = {  # the results if a power is written with ^, which Python computes after + and *
     "basic_parameters": {18 * 64 ^ 2 + 256, 2 * 9 * 64 ^ 2 + 4 * 64, 2 * 3 ^ 2 * 64 * 64 + 256, 18 * 64 ^ 2},
     "basic_macs": {73728 * 56 ^ 2, 56 ^ 2 * 73728, 18 * 64 ^ 2 * 56 ^ 2, 2 * 3 ^ 2 * 64 * 64 * 56 * 56},
     "bottleneck_parameters": {17 * 64 ^ 2 + 768, 256 * 64 + 3 ^ 2 * 64 * 64 + 64 * 256 + 768, 17 * 64 ^ 2},
@@ -59,20 +59,20 @@ cost_by_hand = Exercise(
 )
 
 
-@cost_by_hand.case("which parts were given", ", ".join(RIGHT))
+@cost_by_hand.case("the names of the parts", ", ".join(RIGHT))
 def known_parts(parts):
     no_other_parts(parts, RIGHT)
 
 
 def number_in(part: str, parts: object) -> float:
-    """The number that was given, also as a tensor or array of a single one."""
+    """The number that was given; a tensor or array of a single number will do."""
     given = part_of(parts, part)
     if getattr(given, "ndim", None) == 0:
         given = given.item()
     if isinstance(given, (int, float)) and not isinstance(given, bool) and isfinite(given):
         return int(given) if given == int(given) else given
     if isinstance(given, tuple) and all(isinstance(digits, int) for digits in given):
-        why = "For Python 73,984 is two numbers, 73 and 984. Write it without the comma, or with _."
+        why = "To Python, 73,984 is two numbers, 73 and 984. Write 73984 or 73_984."
         raise Wrong("a comma inside a number", f"{part}={given!r}", why)
     why = "Give one number or an expression, without quotes or brackets, such as 3 * 3 * 64 * 64."
     raise Wrong("not a number", f"{part}={given!r}", why)
@@ -87,15 +87,15 @@ def case(part: str, right: int) -> None:
         ratio = number / right
         if number != right and number not in slips[part]:
             if any(abs(ratio * 10**k - 1) < 0.005 for k in (3, 6, 9)):
-                why = "Give the number itself: the expression, without dividing."
+                why = "Give the number itself, not thousands or millions of it: the expression, without dividing."
                 raise Wrong("in thousands or millions", f"{part} = {number:,}", why)
             if abs(ratio - 1) < 0.005:
-                why = "Nearly. Give the expression itself instead of a rounded number."
+                why = "That is close. Give the expression itself instead of a rounded number."
                 raise Wrong("not exact", f"{part} = {number:,}", why)
         return f"{part} = {number:,}, which is {float(f'{ratio:.3g}'):,} times the right number"
 
 
-# --- The mistakes, by the numbers that come of them.
+# --- The mistakes, by the numbers they lead to.
 
 
 def weights(convs: Convs) -> int:
@@ -108,7 +108,7 @@ def norms(convs: Convs) -> int:
 
 # fmt: off
 def wrong_weights(convs: Convs) -> Iterator[Slip]:
-    """What goes wrong in the weights of the convolutions, for parameters and multiply-adds alike."""
+    """Mistakes in the weights of the convolutions, for parameters and multiply-adds alike."""
     yield ("a convolution is left out", {weights(convs[:i] + convs[i + 1 :]) for i in range(len(convs))},
            f"This block has {len(convs)} convolutions. Add up all of them.")
     yield ("the kernel is not counted", {sum(i * o for _, i, o in convs)},
@@ -121,9 +121,9 @@ def wrong_weights(convs: Convs) -> Iterator[Slip]:
            "The bottleneck takes and returns 256 channels: 4 times its width of 64.")
     yield ("the 3x3 at 256 channels", {weights([(1, 256, n), (3, n, 256), (1, 256, 256)]) for n in (64, 256)} | {
                weights([(1, 256, 64), (3, 256, 256), (1, 64, 256)])},
-           "The first 1x1 has reduced the channels before: the 3x3 goes from 64 to 64.")
+           "By then the first 1x1 has reduced the channels, so the 3x3 goes from 64 to 64.")
     yield ("a 1x1 counted as 3x3", {weights([(3, i, o) for _, i, o in convs])},
-           "The first and the last convolution have a kernel of one position: 1 * 1, not 3 * 3.")
+           "The kernels of the first and the last convolution have a single position: 1 * 1, not 3 * 3.")
 
 
 def wrong_parameters(convs: Convs) -> Iterator[Slip]:
@@ -131,7 +131,7 @@ def wrong_parameters(convs: Convs) -> Iterator[Slip]:
     yield "BN is left out", {exact}, "These are the weights of the convolutions. Each BN adds two per channel."
     yield "BN with one parameter per channel", {exact + bn // 2}, "BN has two per channel, γ and β."
     yield ("the image size in the parameters", {(exact + bn) * AREA, exact * AREA},
-           "The same weights work at every position. The image size belongs to the multiply-adds only.")
+           "The same weights are used at every position, so the image size matters only for the multiply-adds.")
     for name, found, why in wrong_weights(convs):
         beside = (0, bn, 128 * len(convs))  # no BN, right, all of 64 channels
         yield name, {number + some for number in found for some in beside}, why
@@ -143,22 +143,22 @@ def wrong_macs(convs: Convs) -> Iterator[Slip]:
            "This is the number of weights. Each is used once at each of the 56 * 56 output positions.")
     yield "one side of the image only", {exact * SIDE}, "There are 56 rows and 56 columns: 56 * 56 positions."
     yield ("operations instead of multiply-adds", {2 * exact * AREA},
-           "A multiplication with its addition is counted once here. FLOPs in the strict sense are twice as many.")
+           "Here a multiplication together with its addition counts once. Strictly speaking, FLOPs are twice as many.")
     yield ("BN is counted", {(exact + bn) * AREA},
-           "Count the convolutions only: BN's share is small, and the usual tables leave it out.")
+           "Count only the convolutions: BN adds very little, and the usual tables leave it out.")
     for name, found, why in wrong_weights(convs):
         yield name, {number * AREA for number in found}, why
 # fmt: on
 
 
 def slips_of(part: str) -> dict[int, dict[str, str]]:
-    """{number: {mistake: what to look at}}; one number may come of several."""
+    """{number: {mistake: what to look at}}; several mistakes may lead to the same number."""
     block, what = part.split("_")
     other = next(name for name in RIGHT if name.endswith(what) and name != part)
     found: dict[int, dict[str, str]] = {}
     for name, values, why in (
         *(wrong_parameters if what == "parameters" else wrong_macs)(BLOCKS[block]),
-        ("a ^ for a power", CARETS[part], "In Python a power is 56**2. The sign ^ is something else, XOR."),
+        ("a ^ for a power", CARETS[part], "In Python, a power is written 56**2. The sign ^ means something else, XOR."),
         ("the two blocks are swapped", {RIGHT[other]}, f"This is the right number for {other}."),
     ):
         for value in values - {RIGHT[part]}:

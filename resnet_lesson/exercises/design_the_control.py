@@ -19,7 +19,7 @@ class Experiment(NamedTuple):
 
 
 def _ends(study: str, column: str = "train_errors", **where) -> Callable[[], str]:
-    """What came out for each seed, put into words when it is asked for."""
+    """The result for each seed, put into words when asked for."""
 
     def told() -> str:
         *others, last = (f"{errors[-1]:.0%}" for errors in recorded_study(study).values(column, **where))
@@ -44,31 +44,31 @@ PLAIN, RESIDUAL = _ends(network="plain56", **AT_003), _ends(network="resnet56", 
 PAIRS = {
     "rate": {
         "a": Experiment("plain-56 at 0.03, with other seeds", PLAIN, "other seeds at the same rate",
-                        "Both explanations predict failure at 0.03. Other seeds only show that it was no bad luck."),
+                        "Both explanations predict failure at 0.03. Other seeds only show that it was not bad luck."),
         "b": Experiment("plain-20 at five rates", _lowest("plain20"), "the other network's rates",
-                        "It shows which rates suit 20 layers. Another one may suit 56: both explanations allow that."),
+                        "It shows which rates suit 20 layers. Another may suit 56, and both explanations allow that."),
         "c": Experiment("plain-56 at five rates", _lowest("plain56")),
         "d": Experiment("ResNet-56 at 0.03", RESIDUAL, "another change than the rate",
-                        "It helps, but it may help by making 0.03 a good rate: nobody has tried another for plain-56."),
+                        "It helps, but perhaps only by making 0.03 a good rate. Plain-56 was tried at no other rate."),
     },
     "images": {
         "a": Experiment("the test error of plain-56", _ends(column="test_errors", network="plain56", **AT_003),
                         "both predict a high test error",
-                        "Known by heart or never learned: new images are wrong either way."),
+                        "If it memorised its images or if it learned nothing: new images are wrong either way."),
         "b": Experiment("the training error of plain-56", PLAIN),
         "c": Experiment("the test error of plain-20", _ends(column="test_errors", network="plain20", **AT_003),
                         "a test of another network",
-                        "The test images can be learned, then. That does not say what plain-56 has learned."),
+                        "So the task can be learned. That does not say what plain-56 has learned."),
     },
     "start": {
         "a": Experiment("ResNet-56 in place of plain-56", RESIDUAL, "two changes at once",
-                        "It begins near the identity, and has shortcuts in each step after that. Both predict this."),
+                        "It starts near the identity, and it has shortcuts in every later step. Both predict this."),
         "b": Experiment("half a shortcut in every block", _ends("doses", dose=0.5), "two changes, both by half",
-                        "The dose weighs the shortcut at the start and in each step after it. Both predict this."),
+                        "The dose weights the shortcut at the start and in every later step. Both predict this."),
         "c": Experiment("plain-56 with a start near the identity", _ends("starts", share=0.1, lr=0.03)),
         "d": Experiment("ResNet-56 whose every F starts at 0", _ends("zero-start", lr=0.03),
                         "the shortcuts are still there",
-                        "It starts at the identity, and has shortcuts in each step: what is left without them?"),
+                        "It starts at the identity, but it also has shortcuts later on. What is left without them?"),
     },
 }
 # fmt: on
@@ -79,9 +79,9 @@ RIGHT: Any = {pair: next(k for k, one in options.items() if not one.mistake) for
 
 def _solution() -> str:
     why = {
-        "rate": "If another rate were all it takes, one of the five would bring it near plain-20.",
-        "images": "By heart would mean an error near 0 on these images.",
-        "start": "Only the start is changed. It is enough for most of the benefit, and not for all of it.",
+        "rate": "If another rate were all it takes, one of the five would bring plain-56 near plain-20.",
+        "images": "If it had memorised these images, its error on them would be near 0.",
+        "start": "Only the start is changed. That brings most of the benefit, but not all of it.",
     }
     found = [f"# {pair}: {PAIRS[pair][k].what}, {PAIRS[pair][k].result()}.\n# {why[pair]}" for pair, k in RIGHT.items()]
     choices = ", ".join(f'{pair}="{k}"' for pair, k in RIGHT.items())
@@ -93,9 +93,10 @@ design_the_control = Exercise(
     "Choose, for each pair of explanations, the experiment that tells them apart.",
     solution=_solution,
     hints=(
-        "Write down what each of the two explanations predicts for the experiment. If it is the same, leave it.",
+        "Write down what each of the two explanations predicts for the experiment. If both predict the same, it cannot "
+        "decide between them.",
         "Does the experiment change what the two explanations disagree about, and nothing else?",
-        "For `start`: which of the four changes the beginning of the training, and no step after it?",
+        "For `start`: which of the four changes only the beginning of the training, and none of the later steps?",
     ),
     read="notebook 07, sections 3 and 4; notebook 01, sections 6 and 8",
     answer=RIGHT,
@@ -103,7 +104,7 @@ design_the_control = Exercise(
 
 
 def control_results() -> Text:
-    """What each of the experiments has found."""
+    """What each of the experiments found."""
     rows = [(pair, k, one) for pair, options in PAIRS.items() for k, one in options.items()]
     return Text("\n".join(f"{pair:7} {k}) {one.what:41} {one.result()}" for pair, k, one in rows))
 

@@ -1,6 +1,6 @@
 """The exercise `filter_direction` of notebook 07: a random direction, each filter as long as the network's own.
 
-Right answers draw different random numbers. So the cases compare what all of them have in common, in words: which
+Right answers draw different random numbers, so the cases compare, in words, what all of them have in common: which
 lengths are the network's, which parts are alike, and what the seed changes.
 """
 
@@ -21,12 +21,13 @@ filter_direction = Exercise(
     "the network's own.",
     solution=(landscape.filter_direction,),
     hints=(
-        "Go through network.named_parameters(): each name gets a tensor of the same shape. Which of the parameters "
-        "have filters or rows, and which are single numbers for each channel?",
-        "A convolution's weight is (out, in, height, width), a linear layer's (out, in): weight[i] is filter i, or row "
-        "i. What has one dimension only is a bias or BN's, and gets torch.zeros_like(parameter.detach()).",
-        "torch.Generator().manual_seed(seed), made once before the loop, gives torch.randn(weight.shape, "
-        "generator=generator) numbers that the seed fixes, and others for every layer.",
+        "Go through network.named_parameters(): each name gets a tensor of the same shape as the parameter. Which "
+        "parameters consist of filters or rows, and which have just one number per channel?",
+        "The weight of a convolution is (out, in, height, width), that of a linear layer (out, in), so weight[i] is "
+        "filter i, or row i. A parameter with a single dimension is a bias or one of BN's: it gets "
+        "torch.zeros_like(parameter.detach()).",
+        "Make generator = torch.Generator().manual_seed(seed) once, before the loop. Then torch.randn(weight.shape, "
+        "generator=generator) draws new numbers for each layer, and the same ones whenever the seed is the same.",
         "With own = weight.detach().flatten(1) each filter is a row, and own.norm(dim=1) has one length per filter.",
         "random * (own.norm(dim=1) / random.norm(dim=1))[:, None], with random shaped like own, has the right lengths; "
         ".view_as(weight) gives it the weight's shape again.",
@@ -48,7 +49,7 @@ def small() -> nn.Module:
 
 
 def direction_of(answer: Callable, network: nn.Module, seed: int = 1) -> dict[str, Tensor]:
-    """The answer's direction, which must have a tensor of the right shape for each parameter, in float64."""
+    """The answer's direction in float64; raises `Wrong` unless each parameter has a tensor of the right shape."""
     if not callable(answer):
         raise Wrong("not a function", type(answer).__name__, "Give check() the function itself, without calling it.")
     own, made = dict(network.named_parameters()), answer(network, seed)
@@ -57,17 +58,17 @@ def direction_of(answer: Callable, network: nn.Module, seed: int = 1) -> dict[st
         why = "Does your code end in `return direction`?" if made is None else why
         raise Wrong("nothing is returned" if made is None else "no dictionary", type(made).__name__, why)
     if more := [str(name) for name in made if name not in own]:
-        why = "The names are those of network.named_parameters(), such as fc.weight: no layers, no running statistics."
-        raise Wrong("entries that are no parameters", ", ".join(more[:2]), why)
+        why = "Use the names from network.named_parameters(), such as fc.weight: no layers, no running statistics."
+        raise Wrong("entries that are not parameters", ", ".join(more[:2]), why)
     if missing := [name for name in own if name not in made]:
-        why = "Each name in network.named_parameters() has a tensor, with zeros for biases and BN."
+        why = "Each name in network.named_parameters() gets a tensor; biases and BN's parameters get zeros."
         raise Wrong("parameters are missing", ", ".join(missing[:2]), why)
     for name, tensor in made.items():
         if not isinstance(tensor, Tensor):
             raise Wrong("not tensors", f"{type(tensor).__name__} for {name}", "Each parameter gets one tensor.")
         if tensor.shape != own[name].shape:
             why = "The direction is added to the weights: .view_as(weight) gives it their shape."
-            raise Wrong("another shape", f"{shape(tensor)} for {name}, which is {shape(own[name])}", why)
+            raise Wrong("the wrong shape", f"{shape(tensor)} for {name}, which is {shape(own[name])}", why)
     return {name: tensor.detach().double() for name, tensor in made.items()}
 
 
@@ -76,12 +77,12 @@ def near(a: Tensor, b: Tensor | float) -> bool:
 
 
 def beside(move: Tensor, own: Tensor, dim: tuple[int, ...]) -> str:
-    """The lengths of a part of the direction, where `dim` is what belongs together, beside those of the weights."""
+    """How long parts of the direction are, compared with the same parts of the weights; `dim` spans one part."""
     move, own = (torch.linalg.vector_norm(one.flatten(2), dim=dim) for one in (move, own))
     if not move.isfinite().all():
         return "not finite"
     names = {"as long as in the network": own, "of length 1": 1.0, "of length 0": 0.0}
-    return next((name for name, value in names.items() if near(move, value)), "of another length")
+    return next((name for name, value in names.items() if near(move, value)), "of a different length")
 
 
 def lengths(answer: Callable, ndim: int, one: str, across: str) -> dict[str, str]:
@@ -98,14 +99,14 @@ def lengths(answer: Callable, ndim: int, one: str, across: str) -> dict[str, str
     )
     root = torch.cat([torch.full((len(own),), own[0].numel() ** 0.5) for own in weights.values()])
     found["its size"] = (
-        "too long by the root of its number of weights" if 0.7 < (ratio / root).mean() < 1.3 else "another"
+        "too long by the square root of its number of weights" if 0.7 < (ratio / root).mean() < 1.3 else "different"
     )
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(3)
     again = direction_of(answer, network)
     as_before = all(near(again[name][..., None], move) for name, move in moves.items())
-    found["with three times as large weights"] = "the same length" if as_before else "another length"
+    found["with weights three times as large"] = "the same length" if as_before else "a different length"
     return found
 
 
@@ -120,12 +121,12 @@ def rows(answer):
 
 
 def alike(a: Tensor, b: Tensor) -> str:
-    """Whether the filters of two weights are the same, up to their lengths and signs."""
+    """Whether two weights have the same filters, up to lengths and signs."""
     cosines = torch.cosine_similarity(a.flatten(1), b.flatten(1)).abs()
     return "the same" if near(cosines, 1.0) else "different"
 
 
-@filter_direction.case("the numbers in the direction", "random, as many below zero as above")
+@filter_direction.case("the numbers in the direction", "random, about as many below zero as above")
 def random_numbers(answer):
     network = small()
     weights = {name: p.detach().clone().double() for name, p in network.named_parameters()}
@@ -134,7 +135,7 @@ def random_numbers(answer):
     numbers = torch.cat([(move / move.flatten(1).norm(dim=1)[:, None, None, None]).flatten() for move in (one, two)])
     shifted = abs(numbers.mean()) > 0.2 * numbers.square().mean().sqrt()
     return {
-        "beside the weights": alike(one.abs(), weights["conv1.weight"].abs()),
+        "compared with the weights": alike(one.abs(), weights["conv1.weight"].abs()),
         "one number and the next": alike(two.abs(), torch.ones_like(two)),
         "one filter and the next": alike(two[1:], two[:-1]),
         "one layer and the next": alike(two, three),
@@ -149,7 +150,7 @@ def zeros(answer):
     return {part: "moved" if any(direction[name].any() for name in names) else "zeros" for part, names in parts.items()}
 
 
-@filter_direction.case("seed 0, seed 0 again, and seed 1", "twice the same direction, then another one")
+@filter_direction.case("seed 0, seed 0 again, and seed 1", "the same direction twice, then a different one")
 def seeds(answer):
     first, again, other = (direction_of(answer, small(), seed)["conv1.weight"] for seed in (0, 0, 1))
     kept = answer(small(), 0)
@@ -162,7 +163,7 @@ def seeds(answer):
     }
 
 
-@filter_direction.case("a network with a filter of zeros, and a row of zeros", "zeros there too: 0 is its length")
+@filter_direction.case("a network with a filter of zeros, and a row of zeros", "zeros there too, since its length is 0")
 def zero_filters(answer):
     network = small()
     with torch.no_grad():
@@ -192,13 +193,13 @@ def network_untouched(answer):
     return {what: "as before" if kept else "changed" for what, kept in now.items()}
 
 
-@filter_direction.case("whether the direction requires a gradient", "no: it is a constant")
+@filter_direction.case("whether the direction requires a gradient", "no, because it is a constant")
 def needs_no_gradient(answer):
     direction_of(answer, network := small())
     return "yes" if any(move.requires_grad for move in answer(network, 1).values()) else "no"
 
 
-# --- The mistakes, as other lines of the solution. Those in the lengths are made everywhere, or in one kind of layer.
+# --- The mistakes, as edits of the solution. Those in the lengths are made everywhere, or in one kind of layer.
 
 mistake = filter_direction.mistake
 LENGTH, DRAW = "(own.norm(dim=1) / random.norm(dim=1))[:, None]", "torch.randn(own.shape, generator=generator)"
@@ -214,42 +215,42 @@ def across() -> str:
 # fmt: off
 for name, length, why in (
     ("layer by layer", "(own.norm() / random.norm())",
-     "The layer as a whole has its length. Each filter gets its own: own.norm(dim=1) after own.flatten(1)."),
+     "Your layers have the right length as a whole, but each filter needs its own: own.norm(dim=1) after flatten(1)."),
     ("unit length", "(1 / random.norm(dim=1))[:, None]",
-     "Dividing by its own length makes it 1. Then multiply by the length of the network's filter or row."),
-    ("not rescaled", "1.0", "Multiply each filter by the length of the network's, and divide by its own."),
+     "Dividing by its own length makes it 1. After that, multiply by the length of the network's filter or row."),
+    ("not rescaled", "1.0", "Divide each filter by its own length, and multiply it by that of the network's filter."),
     ("the random numbers' own length is left in", "own.norm(dim=1)[:, None]",
-     "The random filter has a length already. Divide by that before you multiply by the network's."),
+     "The random filter already has a length. Divide by that before you multiply by the network's."),
 ):
     for where in ("True", "weight.ndim == 4", "weight.ndim == 2"):
         mistake(name, {LENGTH: f"({length} if {where} else {LENGTH})"}, why)
 for ndim, name in ((4, "each input channel instead of each filter"), (2, "each column instead of each row")):
     mistake(name, {LENGTH: f"({across()} if weight.ndim == {ndim} else {LENGTH})"},
-            "Dimension 0 counts the outputs: weight[i] is filter or row i. Yours has the lengths of weight[:, i].")
+            "Dimension 0 is that of the outputs: weight[i] is filter or row i. You used the lengths of weight[:, i].")
 for name, draw, why in (
     ("the same numbers for every filter", "torch.randn(1, own.shape[1], generator=generator).expand_as(own)",
-     "Draw new numbers for each filter. Is the seed set again inside of a loop?"),
+     "Draw new numbers for each filter. Do you set the seed again inside a loop?"),
     ("the same numbers in every layer", "torch.randn(own.shape, generator=torch.Generator().manual_seed(seed))",
-     "Set the seed once, before the loop over the parameters. Set inside of it, it begins anew in each layer."),
+     "Set the seed once, before the loop over the parameters. Inside the loop, every layer starts from it again."),
     ("only positive numbers", "torch.rand(own.shape, generator=generator)",
-     "torch.rand has numbers from 0 to 1, and all weights would move the same way. torch.randn has both signs."),
+     "torch.rand gives numbers from 0 to 1, so all weights would move the same way. torch.randn gives both signs."),
 ):
     mistake(name, {DRAW: draw}, why)
 for name, which in (("biases", "float('bn' not in name)"), ("BN's parameters", "float('bn' in name)"),
                     ("biases and BN's parameters", "1.0")):
     mistake(f"{name} move", {ZERO: f"torch.full_like(weight.detach(), {which})"},
-            "A single number for a channel is no filter, and stays where it is: torch.zeros_like where ndim is 1.")
+            "A single number per channel is not a filter, so it stays where it is: use torch.zeros_like if ndim is 1.")
 mistake("the seed is not used", {"torch.Generator().manual_seed(seed)": "torch.default_generator"},
-        "generator = torch.Generator().manual_seed(seed) and torch.randn(..., generator=generator) repeat the numbers.")
+        "With generator = torch.Generator().manual_seed(seed), torch.randn(..., generator=generator) repeats itself.")
 mistake("the same direction for every seed", {"manual_seed(seed)": "manual_seed(0)"},
         "A surface needs two directions: seed 0 and seed 1 must differ. Is a number written where `seed` belongs?")
 mistake("it remembers earlier calls", {"seed: int = 0)": "seed: int = 0, direction={})", START: "generator, _ ="},
-        "Make a new dictionary in every call, from the weights as they are then: no cache, no default such as {}.")
+        "Make a new dictionary in every call, from the current weights: no cache, and no default such as {}.")
 mistake("nan for a filter of zeros", {"own.norm(dim=1) /": "own.norm(dim=1) ** 2 / own.norm(dim=1) /"},
-        "0 / 0 is nan. Divide by the random filter's length, which is never zero, not by the network's.")
+        "0 / 0 is nan. Divide by the length of the random filter, which is never zero, not by that of the network's.")
 mistake("the network's weights are changed", {"weight.detach().flatten(1)": "weight.detach().flatten(1).clone()",
         f"random = {DRAW}": "random = weight.data.normal_(generator=generator).flatten(1).clone()"},
-        "Somebody still needs them. Write into new tensors: weight.data and detach() are the network's own.")
+        "They are still needed. Write into new tensors: weight.data and detach() share the network's memory.")
 mistake("the direction requires a gradient", {"own = weight.detach()": "own = weight"},
-        "It was computed from the parameters, and autograd keeps that: use weight.detach(), or torch.no_grad().")
+        "It was computed from the parameters, and autograd recorded that: use weight.detach(), or torch.no_grad().")
 # fmt: on

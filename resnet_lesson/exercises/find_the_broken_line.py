@@ -1,4 +1,4 @@
-"""The exercise `find_the_broken_line` of notebook 05: a ResNet-56 that raises no error, and has one wrong line."""
+"""The exercise `find_the_broken_line` of notebook 05: a ResNet-56 that raises no error, but has one wrong line."""
 
 import inspect
 from numbers import Integral
@@ -19,13 +19,13 @@ from .kit.report import Text
 LINES = "\n\n".join(inspect.getsource(part) for part in (broken.Block, broken.ResNet)).splitlines()
 WRONG = "y = self.bn2(self.conv2(y) + self.shortcut(x))"
 MENDED = "y = self.bn2(self.conv2(y)) + self.shortcut(x)"
-INNOCENT = {  # what is right about the lines that look suspicious
-    "self.stride, self.zeros": "Half of the new channels go before the others and half after: option A of notebook 03.",
-    "x = x[:, :": "Every second row and column where the stride is 2, and all of them where it is 1: option A.",
-    "nn.functional.pad": "Two numbers each for width, height and channels: the channels get zeros, as in option A.",
-    "self.conv1(x)))": "F begins with convolution, BN and ReLU.",
+INNOCENT = {  # why the lines that look suspicious are right
+    "self.stride, self.zeros": "Half of the new channels go before the others and half after, as in notebook 03.",
+    "x = x[:, :": "With stride 2 it takes every second row and column, with stride 1 all of them. That is option A.",
+    "nn.functional.pad": "It has two numbers each for width, height and channels: only channels of zeros are added.",
+    "self.conv1(x)))": "F begins with a convolution, BN and a ReLU, as it should.",
     "return torch.relu(y)": "The block ends in a ReLU, and nothing comes after that.",
-    "stride=2 if": "Stage 1 keeps the size, and the first blocks of stages 2 and 3 halve it: the shapes are right.",
+    "stride=2 if": "Stage 1 keeps the size, and the first blocks of stages 2 and 3 halve it, as they should.",
     "kaiming_normal_": "That is He's initialisation, the subject of section 9.",
     ".mean((2, 3))": "The mean over height and width is the global average pooling.",
 }
@@ -36,9 +36,9 @@ def _number(code: str) -> int:
 
 
 def _solution() -> str:
-    return f"""# A misplaced parenthesis puts the addition inside of BN. The block must add x to what BN gives, but here
-# BN divides the sum, and x with it, so that from block to block less of the earlier x is left. Notebook 07 turns
-# that share like a knob. Every layer is there, which is why shapes and parameters cannot show it.
+    return f"""# A misplaced parenthesis puts the addition inside BN. The block must add x to the output of BN, but here
+# BN divides the sum, and x with it, so from block to block less is left of the earlier x. Notebook 07 turns that
+# share like a knob. No layer is missing or wrong, which is why shapes and parameters cannot show the mistake.
 ex.check(line={_number(WRONG)}, mended="{MENDED}")"""
 
 
@@ -48,9 +48,10 @@ find_the_broken_line = Exercise(
     solution=_solution,
     hints=(
         "The shapes and the counts rule out a forgotten layer, a wrong stride and a wrong width. What is left?",
-        "It learns better than plain-56 and worse than ResNet-56, as if its shortcuts did only part of their work. "
-        "So read the lines in which a block computes its output.",
-        "Write y = ReLU(F(x) + shortcut(x)) beside the three lines of Block.forward. F ends in BN. Where does BN end?",
+        "The network learns better than plain-56 and worse than ResNet-56, as if its shortcuts did only part of their "
+        "work. So read the lines in which a block computes its output.",
+        "Write y = ReLU(F(x) + shortcut(x)) next to the three lines of Block.forward. F ends in BN. What exactly does "
+        "BN get here?",
     ),
     read="notebook 05, section 7; notebook 03, sections 1 and 2; paper, figure 2",
     answer={"line": _number(WRONG), "mended": MENDED},
@@ -64,7 +65,7 @@ def broken_resnet() -> Text:
 
 @styled
 def broken_curves() -> Figure:
-    """The training error of that network, epoch by epoch, between plain-56 and ResNet-56: a line for each seed."""
+    """The training error of that network by epoch, with those of plain-56 and ResNet-56; one line per seed."""
     study, rates = recorded_study("broken-line"), recorded_study("rates-shapes10")
     figure, (ax,) = panels([""], 6.4, 3.6, beside=2.2)
     look: dict = {"one wrong line": (study.trials, {"color": "black", "marker": "s"})}
@@ -79,7 +80,7 @@ def broken_curves() -> Figure:
 
 
 def _network(answer: object) -> nn.Module:
-    """The network with the answer's line in the place of the wrong one, eight layers deep."""
+    """The network, eight layers deep, with the answer's line in place of the wrong one."""
     _line(answer)
     lines, number = list(LINES), _number(WRONG)
     indent = lines[number - 1][: -len(WRONG)]
@@ -90,16 +91,14 @@ def _network(answer: object) -> nn.Module:
     return names["ResNet"](1)
 
 
-@find_the_broken_line.case(
-    "the number of the line", "that of the one line which computes something else than it should"
-)
+@find_the_broken_line.case("the number of the line", "that of the one line that does not compute what it should")
 def _line(answer):
     number = part(answer, "line")
     if not isinstance(number, Integral) or not 1 <= number <= len(LINES):
         raise Wrong("not a line number", number, f"Give its number in the listing, 1 to {len(LINES)}.")
     if number != _number(WRONG):
         code = LINES[number - 1]
-        why = next((why for part, why in INNOCENT.items() if part in code), "It is as in the course's own networks.")
+        why = next((why for part, why in INNOCENT.items() if part in code), "It is the same in the course's networks.")
         raise Wrong("that line is right", f"line {number}: `{code.strip() or 'blank'}`", why)
 
 
@@ -112,7 +111,7 @@ def _evaluated(answer):
     return run(network.eval(), numbers(2, 3, 8, 8, seed=1))
 
 
-@find_the_broken_line.case("the gradient of its first convolution", "that of a ResNet-8: by all paths")
+@find_the_broken_line.case("the gradient of its first convolution", "that of a ResNet-8, along all paths")
 def _gradient(answer):
     network = _network(answer)
     run(network, numbers(4, 3, 8, 8)).square().sum().backward()
@@ -122,20 +121,20 @@ def _gradient(answer):
 mistake = find_the_broken_line.mistake
 # fmt: off
 mistake("BN still normalises the sum", {"mended": WRONG},
-        "x must not pass through BN: close its parenthesis before you add the shortcut.")
+        "x must not pass through BN: close BN's parenthesis before you add the shortcut.")
 mistake("BN is left out", {"mended": "y = self.conv2(y) + self.shortcut(x)"},
         "F ends in BN: conv - BN - ReLU - conv - BN. Only the addition does not belong inside it.")
 mistake("the shortcut is normalised as well", {"mended": "y = self.bn2(self.conv2(y)) + self.bn2(self.shortcut(x))"},
-        "The shortcut hands x on as it is: F alone ends in BN.")
+        "The shortcut passes x on as it is: only F ends in BN.")
 mistake("a ReLU at the end of F", {"mended": "y = torch.relu(self.bn2(self.conv2(y))) + self.shortcut(x)"},
         "F ends in BN, so that it can subtract. The ReLU comes after the addition, in the next line.")
 mistake("forgotten shortcut", {"mended": "y = self.bn2(self.conv2(y))"},
-        "That is a plain block. BN is in its place now; add the shortcut outside of it.")
+        "That is a plain block. BN is in the right place now; add the shortcut outside it.")
 mistake("x itself is added where the shape changes", {"mended": "y = self.bn2(self.conv2(y)) + x"},
-        "In the first block of a stage x does not fit: self.shortcut(x) brings it to the new shape.")
+        "In the first block of a stage, x does not fit: self.shortcut(x) brings it to the new shape.")
 mistake("the first BN again", {"mended": "y = self.bn1(self.conv2(y)) + self.shortcut(x)"},
-        "Each convolution has its own BN. This one's is bn2.")
+        "Each convolution has its own BN, and the one for conv2 is bn2.")
 mistake("the shortcut does not start at x", {"mended": "y = self.bn2(self.conv2(y)) + self.shortcut(y)"},
-        "The shortcut begins at the block's input, x.")
+        "The shortcut starts at the block's input, x.")
 mistake("the gradient of the shortcut is cut", {"mended": "y = self.bn2(self.conv2(y)) + self.shortcut(x).detach()"},
-        "The values of x arrive, their gradient does not: leave detach() out.")
+        "The values of x arrive, but their gradient does not: leave out detach().")

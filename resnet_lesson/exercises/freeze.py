@@ -15,27 +15,28 @@ from .replace_head import call, in_words, small
 
 freeze = Exercise(
     "freeze",
-    "Write a function after which only the head, network.fc, learns: the weights of all the rest stay as they are, and "
-    "so do BN's statistics, also after network.train(). It returns the network.",
+    "Write a function that freezes the network except for its head, network.fc, and returns it. The weights of all the "
+    "rest stay as they are, and so do BN's statistics, even after network.train().",
     solution=(transfer._stay, transfer.freeze),
     hints=(
-        "Two things change a network in training. The optimiser changes parameters; what changes BN's running mean "
-        "and variance, and in which mode?",
-        'for name, parameter in network.named_parameters(): the head\'s names begin with "fc.". All the others get '
-        "parameter.requires_grad_(False): no gradient, no step, no weight decay.",
-        "In evaluation mode BN uses its statistics and leaves them alone: module.eval(). But whoever trains calls "
-        "network.train() first, and that calls train(mode) of every module.",
-        "An attribute of an object comes before the method of its class: for a frozen module, module.train can be a "
-        "function of your own, which takes `mode` and changes nothing.",
-        "In a loop over the modules outside of fc: module.eval(), then module.train = partial(stay, module), with "
-        "def stay(module, mode=True): return module. Or let network.train do what it did, and then the body's eval().",
+        "Two things change a network during training. The optimiser changes the parameters. What changes BN's running "
+        "mean and variance, and in which mode?",
+        'for name, parameter in network.named_parameters(): the names of the head begin with "fc.". All the others get '
+        "parameter.requires_grad_(False), which means no gradient, no step and no weight decay.",
+        "In evaluation mode, set by module.eval(), BN uses its statistics and leaves them alone. But a training loop "
+        "calls network.train() first, and that calls train(mode) on every module.",
+        "An attribute of an object takes precedence over a method of its class. So module.train, for a frozen module, "
+        "can be a function of your own, which takes `mode` and changes nothing.",
+        "In a loop over the modules outside fc: module.eval(), then module.train = partial(stay, module), with "
+        "def stay(module, mode=True): return module. Or let your own network.train do what the usual one does, and "
+        "then call eval() on the body.",
     ),
     read="notebook 08, section 6",
 )
 
 
 def frozen(answer: Callable) -> nn.Module:
-    """A network, in training mode before, that the answer has frozen; it must be the network that was given."""
+    """A network that was in training mode until the answer froze it."""
     network = small().train()
     call(answer, network)
     return network
@@ -48,7 +49,7 @@ def switch(network: nn.Module, training: bool) -> object:
     except TypeError as error:
         if "argument" not in str(error) or "missing" in str(error):
             raise
-        why = "network.eval() calls train(False), and train() has True as its default: def train(mode=True)."
+        why = "network.eval() calls train(False), and the default is True: def train(mode=True)."
         raise Wrong("your train() takes no mode", f"{'train' if training else 'eval'}(): {error}", why) from error
 
 
@@ -70,7 +71,7 @@ def parameters_of(chosen: Collection[str]) -> dict[str, str]:
 
 
 def moved(network: nn.Module, before: dict[str, Tensor]) -> list[str]:
-    """The entries of state_dict() that have another value than before."""
+    """The entries of state_dict() whose value has changed."""
     now = network.state_dict()
     return [name for name, value in before.items() if name in now and not torch.equal(now[name], value)]
 
@@ -81,23 +82,23 @@ def returned(answer):
     return in_words(call(answer, network), network)
 
 
-@freeze.case("the logits in evaluation mode, before any step", "those of before")
+@freeze.case("the logits in evaluation mode, before any step", "as before")
 def nothing_yet(answer):
     network = frozen(answer)
     switch(network, False)
     return network(numbers(4, 3, 8, 8))
 
 
-@freeze.case("what has requires_grad = True, part by part", "nothing outside of network.fc; its weight and its bias")
+@freeze.case("what has requires_grad = True, part by part", "only the weight and the bias of network.fc")
 def learning(answer):
     network = frozen(answer)
     kept = {"parameter": network.parameters(), "module": network.modules()}
     set_by_name = {f"{kind}.{name}" for kind, of in kept.items() for one in of for name in vars(one) if "_grad" in name}
     names = [name for name, p in network.named_parameters() if p.requires_grad]
-    return parameters_of(names) | {"attributes that are new": sorted(set_by_name)}
+    return parameters_of(names) | {"new attributes": sorted(set_by_name)}
 
 
-@freeze.case("what moves in three steps of SGD with momentum and weight decay", "only the head's weight and bias")
+@freeze.case("what changes in three steps of SGD with momentum and weight decay", "only the head's weight and bias")
 def weights(answer):
     network, x, labels = frozen(answer), numbers(12, 3, 8, 8), torch.arange(12) % 5
     before = copy.deepcopy(network.state_dict())
@@ -113,7 +114,7 @@ def weights(answer):
     return parameters_of([n for n in moved(network, before) if n in names])
 
 
-@freeze.case("which of BN's running statistics a batch moves in training mode", "none, not even in the last bit")
+@freeze.case("which of BN's running statistics a batch changes in training mode", "none, not even in the last bit")
 def statistics(answer):
     network = frozen(answer)
     mode = "training" if any(m.training for m in network.modules() if isinstance(m, nn.BatchNorm2d)) else "evaluation"
@@ -145,7 +146,7 @@ def modes(answer):
     return found | {"modules whose train() returns something else": str(len(others))}
 
 
-# --- The mistakes, as other lines of this answer.
+# --- The mistakes, as edits of this answer.
 
 
 def stay(module: nn.Module, mode: bool = True) -> nn.Module:
@@ -177,38 +178,39 @@ def ending(*lines: str) -> dict[str, str]:
 # What learns.
 BODY = "All but network.fc is the body: the stem, all stages, and BN's weight and bias in them."
 for name, condition, why in (
-        ("nothing is frozen", "True", "Do the names in your code exist? Ours begin with stem., stages. and fc."),
+        ("nothing is frozen", "True", "Do the names in your code exist? They begin with stem., stages. and fc."),
         ("the head is frozen too", "False", "The head is network.fc: skip the names that begin with fc."),
-        ("a part of the head is frozen", 'name == "fc.weight"', "It has a weight and a bias, and both learn."),
+        ("a part of the head is frozen", 'name == "fc.weight"', "The head has a weight and a bias, and both learn."),
         ("BN's weight and bias still learn", f"{HEAD} or parameter.ndim == 1", BODY),
         ("only BN is frozen", f"{HEAD} or parameter.ndim == 4", BODY),
         ("only the stages are frozen", 'not name.startswith("stages")', BODY)):
     mistake(name, {HEAD: condition}, why)
 MODULES = {"for name, parameter in network.named_parameters()": "for name, module in network.named_children()"}
 mistake("a module's requires_grad is set", MODULES | {LEARNS: 'module.requires_grad = name == "fc"'},
-        "module.requires_grad = ... makes a new attribute that nobody reads: module.requires_grad_(False).")
+        "module.requires_grad = ... makes a new attribute that nothing reads. Call module.requires_grad_(False).")
 mistake("an attribute that nobody reads", {"parameter.requires_grad": "parameter.require_grad"},
         "It is called requires_grad. With any other name, Python silently makes a new attribute.")
 CUT = "network.{0}.forward = torch.no_grad()(network.{0}.forward)"
 mistake("only the way to the body is cut", {LEARNS: "pass"} | ending(CUT.format("stem"), CUT.format("stages")),
-        "They do not move, but code that counts what learns looks at requires_grad: use requires_grad_(False).")
+        "The weights stay, but code that counts what learns looks at requires_grad. Use requires_grad_(False).")
 mistake("no gradient reaches the head", ending("network.forward = torch.no_grad()(network.forward)"),
         "The head has requires_grad = True, but its output has no gradient. Is there a no_grad around it?")
 # BN and the modes.
 for lines in ({EVAL: "pass", KEEP: "pass"}, {EVAL: "pass"}):
     mistake("BN's statistics still move", lines,
-            "requires_grad = False stops the optimiser only. In training mode each forward pass moves them: eval().")
+            "requires_grad = False only stops the optimiser. In training mode, each forward pass changes the "
+            "statistics. Call eval() on the frozen modules.")
 mistake("the evaluation mode is undone by network.train()", {KEEP: "pass"},
-        "Your eval() worked, until network.train() set every module back to training, as each epoch does.")
+        "Your eval() worked until network.train(), which every epoch calls, set all modules back to training mode.")
 for part in ("shortcut", "stem"):
     mistake("some of BN's statistics still move", {NORM: f'{NORM} and "{part}" not in path'},
             "BN is in the stem, in every block and in the projections of the shortcuts: go through network.modules().")
 mistake("a method is replaced by False", {KEEP: "module.train = False"},
-        "module.train is a method, which network.train() calls; module.training holds the mode, and eval() sets it.")
+        "module.train is a method, which network.train() calls. The mode is in module.training, and eval() sets it.")
 mistake("the head's mode does not follow", ending("network.eval()", "network.train = lambda mode=True: network"),
-        "Only the body stays in evaluation mode; the head and the network itself still follow train() and eval().")
+        "Only the body stays in evaluation mode. The head and the network itself still follow train() and eval().")
 for lines in (ending("usual = network.train", "network.train = lambda mode=True: usual(mode) and None"),
               {KEEP: "module.train = lambda mode=True: None"}):
     mistake("your train() returns nothing", lines,
-            "People write network = build(...).eval(), so whatever replaces train must return its module.")
+            "People write network = build(...).eval(), so whatever replaces train must return the module.")
 # fmt: on

@@ -12,10 +12,11 @@ jacobian = Exercise(
     "Write a function that returns the matrix of all df_i/dx_j of f at the vector x.",
     solution=(measures.jacobian,),
     hints=(
-        "Row i is the gradient of the single number f(x)[i] with respect to x. Make the rows, then stack them.",
-        "Let autograd record: x = x.detach().requires_grad_() makes a copy to differentiate by, y = f(x) the outputs.",
-        "torch.autograd.grad(y[i], x, retain_graph=True)[0] is row i. Unlike backward() it changes nobody's .grad.",
-        "torch.stack(rows) has the shape (outputs, inputs). Or all in one: torch.func.jacrev(f)(x).",
+        "Row i is the gradient of the single number f(x)[i] with respect to x. Compute the rows, then stack them.",
+        "Let autograd record what you do: x = x.detach().requires_grad_() makes a new tensor to differentiate with "
+        "respect to, and y = f(x) gives the outputs.",
+        "torch.autograd.grad(y[i], x, retain_graph=True)[0] is row i. Unlike backward(), it leaves every .grad alone.",
+        "torch.stack(rows) has the shape (outputs, inputs). Or all in one go: torch.func.jacrev(f)(x).",
     ),
     read="notebook 02, section 7",
 )
@@ -44,7 +45,7 @@ def at_x_exactly(answer):
     slopes = torch.tensor([[2700.0, 0], [20, 30]])
     near = isinstance(made, Tensor) and made.shape == slopes.shape and torch.allclose(made, slopes, rtol=0.1, atol=1)
     if near and not agree(made, slopes, 1e-6):
-        why = "Differences such as (f(x + h) - f(x)) / h come only near the slope. autograd gives the slope itself."
+        why = "Differences such as (f(x + h) - f(x)) / h are only close to the slope. autograd gives the slope itself."
         raise Wrong("finite differences instead of autograd", made, why)
     return made
 
@@ -64,12 +65,12 @@ def one_row(answer):
     return answer(lambda x: x.prod().reshape(1), torch.tensor([1.0, 2.0, 3.0]))
 
 
-@jacobian.case("x in 64-bit numbers (float64)", "a matrix of 64-bit numbers, too")
+@jacobian.case("x in 64-bit numbers (float64)", "a matrix of 64-bit numbers as well")
 def keeps_precision(answer):
     return answer(three_to_two, torch.tensor([2.0, 5.0, 7.0], dtype=torch.float64))
 
 
-@jacobian.case("the parameters that f uses, afterwards", "their .grad as before: somebody may be training")
+@jacobian.case("the parameters that f uses, afterwards", "their .grad as before, since a training may be using it")
 def leaves_parameters_alone(answer):
     layer = nn.Linear(3, 2)
     layer.weight.grad = torch.full_like(layer.weight, 5.0)
@@ -90,7 +91,7 @@ def leaves_x_alone(answer):
     }
 
 
-# --- The mistakes, each as somebody would write it.
+# --- The mistakes, each as a student might write it.
 
 
 def backward_into_x(f, x, take):
@@ -122,28 +123,29 @@ def marks_x(f, x, afterwards=True):
 right, mistake = measures.jacobian, jacobian.mistake
 # fmt: off
 mistake("transposed", lambda f, x: right(f, x).T,
-        "Row i belongs to output i, column j to input j. Yours has them the other way.")
+        "Row i belongs to output i, and column j to input j. Yours has them the other way round.")
 mistake("summed over the outputs", lambda f, x: right(f, x).sum(0),
-        "That is the gradient of f_0 + f_1. One backward pass adds the rows up: take one for each output.")
+        "That is the gradient of f_0 + f_1, because one backward pass adds up the rows. Use one pass per output.")
 mistake("rows pile up", lambda f, x: backward_into_x(f, x, torch.clone),
-        "backward() adds to x.grad, so the second row contains the first. Clear it, or use torch.autograd.grad.")
+        "backward() adds to x.grad, so the second row contains the first. Clear x.grad between the rows, or use "
+        "torch.autograd.grad.")
 for same in (lambda f, x: backward_into_x(f, x, lambda grad: grad), lambda f, x: right(f, x)[-1:].repeat(len(f(x)), 1)):
     mistake("all rows are the same tensor", same,
-            "x.grad is one tensor that is written into again and again: append x.grad.clone(), then clear x.grad.")
+            "x.grad is a single tensor, and every backward pass changes it: append x.grad.clone(), then clear x.grad.")
 mistake("the values of f instead of its derivatives", lambda f, x: f(x),
-        "That is what f answers; asked is how it changes with x.")
+        "Those are the outputs of f. The matrix shows how they change with x.")
 for row in (0, -1):
     mistake("one row only", lambda f, x, row=row: right(f, x)[row],
-            "That is one output's gradient. Make a row for every output, and stack them.")
+            "That is the gradient of one output. Compute a row for every output, and stack them.")
 mistake("a list instead of a matrix", lambda f, x: list(right(f, x)),
-        "torch.stack(rows) makes one tensor of the rows.")
+        "torch.stack(rows) turns the rows into one tensor.")
 mistake("no matrix for a single output", lambda f, x: right(f, x).squeeze(),
         "A matrix of one row has the shape (1, 3). Is there a squeeze() that drops the row?")
 mistake("the precision is lost", lambda f, x: right(f, x).float(),
-        "torch.zeros(...) and torch.eye(...) make 32-bit numbers: give them dtype=x.dtype, or stack the rows.")
+        "torch.zeros(...) and torch.eye(...) make 32-bit numbers: pass dtype=x.dtype, or stack the rows instead.")
 mistake("the parameters' .grad is changed", backward_into_everything,
         "backward() adds to the .grad of everything that requires one. torch.autograd.grad only returns the result.")
 for after in (True, False):
     mistake("the caller's x is changed", lambda f, x, after=after: marks_x(f, x, after),
-            "x belongs to the caller. Work on a copy: x = x.detach().requires_grad_() makes a new tensor.")
+            "x belongs to the caller. Work on a tensor of your own: x = x.detach().requires_grad_() makes one.")
 # fmt: on

@@ -36,14 +36,14 @@ exercise = Exercise(
     "Write a context manager inside which the residual blocks of the given names add nothing.",
     solution=(Nothing, lesion),
     hints=(
-        "A block computes relu(residual(x) + shortcut(x)). Which of its parts has to give zero, so that only the "
-        "shortcut stays?",
+        "A block computes relu(residual(x) + shortcut(x)). Which part has to become zero, so that only the shortcut "
+        "is left?",
         'network.get_submodule("stages.1.2") is the block of that name. A small module whose forward returns '
-        "torch.zeros(()) can take the place of its residual: added to a tensor of any shape, that changes nothing.",
-        "With @contextmanager (from contextlib) over `def lesion`, the lines before its `yield` run on entering "
+        "torch.zeros(()) can take the place of its residual: adding that to a tensor of any shape changes nothing.",
+        "With @contextmanager (from contextlib) above `def lesion`, the lines before its `yield` run on entering "
         "`with`, and the lines after it on leaving.",
-        "Keep each block with its residual in a list before you take it out. Put the `yield` into `try:`, and put the "
-        "blocks back in `finally:`, which runs after an exception too.",
+        "Before you take a residual out, store it in a list together with its block. Put the `yield` into `try:`, and "
+        "put the residuals back in `finally:`, which also runs after an exception.",
         "kept = [(block, block.residual) for block in blocks]; in a loop block.residual = Nothing(); then try: yield "
         "network, and finally: for block, residual in kept: block.residual = residual.",
     ),
@@ -67,22 +67,24 @@ def small(shortcut: str = "A") -> ResNet:
 
 
 def inside(answer: Callable, network: nn.Module, drop: Sequence[str], body: Callable) -> object:
-    """What `body` returns inside of the answer's `with`; it gets what the answer yields."""
+    """What `body` returns inside the answer's `with`; it gets what the answer yields."""
     if not callable(answer) or isinstance(answer, contextlib.AbstractContextManager):  # one of contextlib's is callable
         raise Wrong("not a function", type(answer).__name__, "Give check() lesion itself, without calling it.")
     made = answer(network, list(drop))
     if inspect.isgenerator(made):
-        why = "A function with `yield` gives a generator. With @contextmanager in the line over `def`, `with` takes it."
+        why = "A function with `yield` gives a generator. `with` accepts it once @contextmanager is above the `def`."
         raise Wrong("@contextmanager is forgotten", "a generator", why)
     if hasattr(made, "gen") and not inspect.isgenerator(made.gen):  # made by @contextmanager
-        why = "The body of the `with` runs at the `yield`: take the blocks out before it, put them back after it."
+        why = (
+            "The body of the `with` runs at the `yield`: take the residuals out before it, and put them back after it."
+        )
         raise Wrong("no yield", f"a function that returns {type(made.gen).__name__}", why)
     if not (hasattr(made, "__enter__") and hasattr(made, "__exit__")):
-        why = "`with` calls __enter__ and __exit__. @contextmanager, over a function with a `yield`, gives both."
-        raise Wrong("no context manager", type(made).__name__, why)
+        why = "`with` needs __enter__ and __exit__. @contextmanager, above a function with a `yield`, provides both."
+        raise Wrong("not a context manager", type(made).__name__, why)
     with made as given:
         return body(given)
-    return "no exception outside of the `with`"
+    return "no exception outside the `with`"
 
 
 def logits(network: nn.Module) -> Tensor:
@@ -91,7 +93,7 @@ def logits(network: nn.Module) -> Tensor:
 
 
 def lesioned(answer: Callable, drop: Sequence[str], shortcut: str = "A") -> object:
-    """The network's logits inside; and those of another one, if that is what the answer yields."""
+    """The network's logits inside; and, if the answer yields another network, those of that one."""
     network = small(shortcut)
 
     def body(given):
@@ -108,18 +110,20 @@ def one_block(answer):
     return lesioned(answer, ONE)
 
 
-@exercise.case("the logits without stages.1.0, where the shape changes", "ReLU(0 + shortcut(x)), by option A and B")
+@exercise.case("the logits without stages.1.0, where the shape changes", "ReLU(0 + shortcut(x)), with options A and B")
 def new_shape(answer):
     return {f"option {option}": attempt(lesioned, answer, ["stages.1.0"], option) for option in "AB"}
 
 
-@exercise.case("three blocks of two stages at once, and none", "none of the three adds anything; the whole network")
+@exercise.case(
+    "three blocks of two stages at once, and none", "none of the three adds anything; then the whole network"
+)
 def several_blocks(answer):
     return {"three": lesioned(answer, SEVERAL), "none": attempt(lesioned, answer, [])}
 
 
 def afterwards(answer: Callable, drop: Sequence[str], error: bool = False) -> dict[str, str]:
-    """What is left of the network after the `with`, or after an exception in it."""
+    """What is different about the network after the `with`, or after an exception in it."""
     network = small()
     before, expected, parameters = copy.deepcopy(network.state_dict()), logits(network), [*network.parameters()]
 
@@ -139,7 +143,7 @@ def afterwards(answer: Callable, drop: Sequence[str], error: bool = False) -> di
         "the parameters": all(map(operator.is_, network.parameters(), parameters)),
         "the hooks": not hooks,
     }
-    return {part: "other than before" for part, kept in found.items() if not kept} or AS_BEFORE
+    return {part: "not as before" for part, kept in found.items() if not kept} or AS_BEFORE
 
 
 @exercise.case("the network after `with`", "as before: its logits, its weights, no hooks")
@@ -147,17 +151,17 @@ def put_back(answer):
     return afterwards(answer, ONE)
 
 
-@exercise.case("the network after `with` and three blocks", "as before")
+@exercise.case("the network after `with`, three blocks", "as before")
 def all_put_back(answer):
     return "as before" if afterwards(answer, SEVERAL) == AS_BEFORE else "not as before"
 
 
-@exercise.case("the network after an exception inside of `with`", "as before")
+@exercise.case("the network after an exception inside `with`", "as before")
 def after_an_exception(answer):
     return "as before" if afterwards(answer, ONE, error=True) == AS_BEFORE else "not as before"
 
 
-@exercise.case("an exception inside of `with`", "it comes out of the `with`")
+@exercise.case("an exception inside `with`", "the caller sees it")
 def lets_errors_through(answer):
     def body(given):
         raise InterruptedError("the exception")
@@ -165,7 +169,7 @@ def lets_errors_through(answer):
     try:
         return inside(answer, small(), ONE, body)
     except InterruptedError:
-        return "it comes out"
+        return "the caller sees it"
 
 
 @exercise.case("a network in training, afterwards", "as before: modes, BN's statistics, .grad and requires_grad")
@@ -189,7 +193,7 @@ def training_goes_on(answer):
     return {part: "as before" if now == before[part] else "changed" for part, now in state().items()}
 
 
-# --- The mistakes, as other lines of the solution.
+# --- The mistakes, as edits of the solution.
 
 # fmt: off
 mistake = exercise.mistake
@@ -203,41 +207,42 @@ def instead(forward: str, of: str = "block") -> dict[str, str]:
 
 
 mistake("the next block gets another shape", instead("x"),
-        "The shortcut of this block changes the shape, and it has to stay: only F goes, not the whole block.")
+        "The shortcut of this block changes the shape, so it has to stay: take out only F, not the whole block.")
 mistake("the zeros have the shape of x", instead("torch.zeros_like(x)", F),
-        "Where the shape changes, F(x) has another shape than x. torch.zeros(()) can be added to any.")
+        "Where the shape changes, F(x) does not have the shape of x. torch.zeros(()) can be added to any shape.")
 mistake("the shortcut is taken out too", instead("0 * f(x)"),
-        "Only F goes. The block puts out zeros now: what came before it is lost.")
+        "Take out only F. Your block returns zeros, so everything that came before it is lost.")
 for constant in ("f.bn2(0 * f[:-1](x))", "0 * f[:-1](x) + f.bn2.bias[:, None, None]"):
     mistake("F is a constant instead of 0", instead(constant, F),
-            "BN is the last layer of F, and adds its bias also to zeros: take out all of F.")
-mistake("F is the identity", instead("x", F), "Then the block computes ReLU(x + shortcut(x)). F has to give zero.")
-mistake("another block is taken out",
+            "BN is the last layer of F, and it adds its bias even to zeros: take out all of F.")
+mistake("F is the identity", instead("x", F), "This way the block computes ReLU(x + shortcut(x)). F has to be zero.")
+mistake("the wrong block is taken out",
         {BLOCK: "network.stages[int(name.split('.')[1]) - 1][int(name.split('.')[2]) - 1]"},
-        "Stages and blocks count from 0: stages.1.2 is network.stages[1][2].")
+        "Stages and blocks are counted from 0: stages.1.2 is network.stages[1][2].")
 mistake("a copy is changed", {KEPT: f"network = copy.deepcopy(network)\n    {KEPT}"},
-        "The network that is given loses its F, and gets it back at the end.")
+        "Change the network that you are given, and restore it at the end.")
 
 for out in (OUT, instead("b.shortcut(x).relu()")[OUT]):
     mistake("the blocks are not put back", {OUT: out, BACK: "pass"},
-            "What you exchange, keep it in a variable, and put it back after the `yield` (or in __exit__).")
+            "Keep what you replace in a variable, and put it back after the `yield` (or in __exit__).")
 mistake("a hook is left",
         {OUT: "block.residual.register_forward_hook(lambda module, given, made: 0 * made)", BACK: "pass"},
-        "Keep every handle that register_forward_hook returns, and call handle.remove() for each.")
+        "Keep every handle that register_forward_hook returns, and call remove() on each at the end.")
 for parts in ("block.residual.parameters()", "block.residual.bn2.parameters()"):
     mistake("the weights are not put back", {OUT: f"[p.data.zero_() for p in {parts}]"},
-            "Keep copies, made by weight.clone(): state_dict() and weight.data are the weights themselves.")
+            "Keep copies made with weight.clone(): state_dict() and weight.data are the weights themselves.")
 mistake("not all of the blocks are put back", {"residual in kept:": "residual in kept[-1:]:"},
-        "Is a variable overwritten in the loop? Keep what you take out in a list, one entry for each block.")
+        "Does the loop overwrite a variable? Keep what you take out in a list, with one entry per block.")
 mistake("not put back after an exception", {"try:": "if True:", "finally:": "if True:"},
-        "An exception leaves the function at the `yield`. try: yield, and finally: put everything back.")
+        "An exception leaves your function at the `yield`. Put the `yield` into `try:`, and restore the network in "
+        "`finally:`.")
 mistake("the exception is swallowed", {"    finally:": "    except Exception:\n        pass\n    finally:"},
-        "Whoever uses lesion has to see it: after `yield` no `except`, and in __exit__ no `return True`.")
+        "The caller has to see it: use no `except` around the `yield`, and do not return True from __exit__.")
 for wrong in ({YIELD: f"for _ in drop:\n            {YIELD}"}, {KEPT: f"if not drop:\n        return\n    {KEPT}"}):
-    mistake("not one yield", wrong,
-            "For any number of blocks, also none, `yield` is reached once. Is it in a loop, or after a `return`?")
-mistake("mode not as before", {KEPT: f"network.eval()\n    {KEPT}"},
-        "Somebody goes on with it: put back whatever you change beside F, or leave it as it is.")
+    mistake("not exactly one yield", wrong,
+            "For any number of blocks, even none, `yield` must run once. Is it in a loop, or after a `return`?")
+mistake("the mode is not as before", {KEPT: f"network.eval()\n    {KEPT}"},
+        "The training goes on afterwards: leave everything except F alone, or restore it.")
 # fmt: on
 
 lesion = exercise  # type: ignore[assignment]

@@ -21,7 +21,7 @@ load_torchvision = Exercise(
         "Look at the two lists of names that were printed side by side. In which four ways do they differ?",
         "Make a new dictionary, {rename(key): tensor for key, tensor in weights.items()}. The tensors stay as "
         "they are.",
-        'First look at how a key begins: "layer3.0." becomes "stages.2.0.", because we count from 0. "fc." stays as it '
+        'Look first at how a key begins: "layer3.0." becomes "stages.2.0.", because we count from 0. "fc." stays as it '
         "is, and everything else belongs to the stem.",
         'Inside a block: "downsample." becomes "shortcut.", and all the others get "residual." in front.',
         'match = re.match(r"layer(\\d+)\\.(\\d+)\\.(.+)", key) takes a key apart: match[1] is the stage, match[2] the '
@@ -50,10 +50,11 @@ def given(kind: tuple = BASIC) -> dict[str, Tensor]:
 
 
 def sent(answer: Callable, kind: tuple = BASIC) -> dict[str, dict[str, Tensor]]:
-    """What became of each tensor, by its old name: new name -> tensor; nothing if it was dropped."""
+    """What became of each tensor, by its old name: {new name: tensor}, empty if it was dropped."""
     result = answer(given(kind))
     if not isinstance(result, dict):
-        why = "Return a dictionary: new name -> tensor. " + ("Does it end in `return`?" if result is None else "")
+        why = "Return a dictionary {new name: tensor}. "
+        why += "Does your function end in `return`?" if result is None else ""
         raise Wrong("no dictionary is returned", type(result).__name__, why.strip())
     found: dict[str, dict[str, Tensor]] = {key: {} for key in small(kind)}
     for key, tensor in result.items():
@@ -66,7 +67,7 @@ def sent(answer: Callable, kind: tuple = BASIC) -> dict[str, dict[str, Tensor]]:
 
 
 def start(key: str) -> str:
-    """Of a new key, the stage and the block: "stages.0.1"."""
+    """The stage and the block in a new key: "stages.0.1"."""
     match = re.match(r"([a-z]+\.)?\w*\d+\.\d+(?=\.)", key)
     return match[0] if match else key
 
@@ -89,15 +90,17 @@ def _one_and_more(parts: list[str]) -> str:
     return parts[0] + (f" and {len(parts) - 1} others" if len(parts) > 1 else "") if parts else "dropped"
 
 
-@load_torchvision.case("an empty dictionary, after that of a ResNet", "nothing is left of the one before")
+@load_torchvision.case(
+    "an empty dictionary, after the one of a ResNet", "an empty one: nothing is left of the ResNet's"
+)
 def no_memory(answer):
     sent(answer)
     if kept := answer({}):
-        why = "Make the new dictionary inside the function: one outside, or a default, keeps what was put into it."
+        why = "Make the new dictionary inside the function: one outside it, or a default, keeps its entries."
         raise Wrong("it remembers earlier calls", f"{len(kept)} names", why)
 
 
-@load_torchvision.case("the keys outside of the stages: conv1, bn1 and fc", "stem.conv1, stem.bn1 and fc")
+@load_torchvision.case("the keys outside the stages: conv1, bn1 and fc", "stem.conv1, stem.bn1 and fc")
 def outside(answer):
     return names(answer, lambda key: key.rpartition(".")[0], "^(conv1|bn1|fc)")
 
@@ -122,12 +125,14 @@ def two_digits(answer):
     found, expected = (names(one, start, BLOCK, TWELVE) for one in (answer, right))
     wrong = [key for key in expected if found.get(key) != expected[key]]
     if wrong and all(key.startswith("layer3.1") for key in wrong):
-        why = r"A block's number may have two digits: \d+ in a pattern, split('.') instead of counting letters."
+        why = (
+            r"A block's number may have two digits: write \d+ in a pattern, or split('.') instead of counting letters."
+        )
         raise Wrong("block numbers with two digits", words(found, expected), why)
     return found
 
 
-@load_torchvision.case("the tensors, and the last part of their names", "all as they were, also the statistics of BN")
+@load_torchvision.case("the tensors, and the last part of their names", "all as they were, BN's statistics included")
 def tensors(answer):
     found = {f"{old} as {new.rpartition('.')[2]}": w for old, one in sent(answer).items() for new, w in one.items()}
     return {"in all": len(answer(given())), **found}
@@ -138,12 +143,12 @@ def untouched(answer):
     mine = given()
     answer(mine)
     if changed := [key for key in mine if key in small(BASIC) and not torch.equal(mine[key], small(BASIC)[key])]:
-        why = "The new dictionary may hold the same tensors: what writes into one (zero_(), copy_(), +=) shows in both."
-        raise Wrong("the given tensors are changed", f"other numbers in {changed[0]}", why)
+        why = "The new dictionary may hold the same tensors, so zero_(), copy_() or += on one of them shows in both."
+        raise Wrong("the given tensors are changed", f"different numbers in {changed[0]}", why)
     return "the same keys" if list(mine) == list(small(BASIC)) else "other keys"
 
 
-# --- The mistakes, as lines in place of the course's.
+# --- The mistakes, as edits of the course's function.
 
 
 def stem_too_often(layers: str, instead: str) -> Callable:
@@ -164,28 +169,28 @@ mistake("the stages are counted from 1", {STAGE: "int(match[1])"},
         "torchvision counts from 1 and we count from 0: subtract 1.")
 for number in ("match[1]", "stage"):
     mistake("the layer keys keep their names", {NAME: f'f"layer{{{number}}}.{{block}}.{{part}}"'},
-            '"layer1" is called "stages.0" in our network.')
+            '"layer1" is called "stages.0" in our networks.')
 mistake("the downsample keys keep their names", {SHORTCUT: "part"},
-        '"downsample." is called "shortcut." in our network.')
+        '"downsample." is called "shortcut." in our networks.')
 for lines in ({SHORTCUT: '"residual." + part.replace("downsample.", "shortcut.")'}, {SHORTCUT: '"residual." + part'}):
-    mistake("the shortcut keys have a residual. too many", lines,
-            "The shortcut is beside the residual function, not in it: no residual. before shortcut.")
+    mistake("the shortcut keys begin with residual", lines,
+            'The shortcut is beside the residual function, not inside it: "shortcut.0", not "residual.shortcut.0".')
 mistake("the prefix residual. is missing", {PART: "part"},
-        'Inside a block, "conv1.weight" is called "residual.conv1.weight" in our network.')
+        'Inside a block, "conv1.weight" is called "residual.conv1.weight" in our networks.')
 mistake("the stem is not renamed", {STEM: "return key"},
-        'Our first convolution and BN are inside the stem: "stem.conv1.weight".')
+        'In our networks the first convolution and BN are in the stem: "stem.conv1.weight".')
 for instead in (r"residual.stem.\1", r"stem.\1"):
     mistake("a block's conv1 is taken for the stem", stem_too_often("conv1|bn1", instead),
-            "Blocks have a conv1 and a bn1 too. Rename them as stem only where the key *begins* with that name.")
+            "Blocks also have a conv1 and a bn1. Rename them to the stem's only if the key *begins* with that name.")
 for kept in ("'running' not in key and 'num_batches' not in key", "'running' not in key",
              "key.endswith(('weight', 'bias'))"):
     mistake("BN's running statistics are dropped", {ITEMS: f"{ITEMS} if {kept}"},
-            "In evaluation BN uses its running statistics, though they are no parameters: keep every entry.")
+            "In evaluation mode BN uses its running statistics, although they are not parameters: keep every entry.")
 mistake("the third convolution is forgotten", {PART: '(part if "3." in part else f"residual.{part}")'},
-        "A bottleneck has three convolutions. Is each name listed? Better: everything but the shortcut.")
+        "A bottleneck has three convolutions. Instead of listing the names, rename everything but the shortcut.")
 mistake("the dictionary has one key only", lambda given: dict([list(right(given).items())[0]]),
-        "Is the `return` indented too far? It belongs after the loop, not into it.")
+        "Is the `return` indented too far? It belongs after the loop, not inside it.")
 for popped in (pops, lambda given: [given.update(pops(given)), given][1]):
     mistake("the given dictionary is changed", popped,
-            "Somebody may still need it: put what you rename into a new dictionary, without pop() or del.")
+            "The caller may still need it: put the renamed entries into a new dictionary, without pop() or del.")
 # fmt: on

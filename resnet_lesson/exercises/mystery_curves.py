@@ -58,7 +58,7 @@ def _solution() -> str:
 
 
 def mystery_answers() -> Text:
-    """What each of the six was, and why its curves look like that."""
+    """What each of the six mistakes was, and why its curves look as they do."""
     return Text("\n".join(_answers()))
 
 
@@ -67,11 +67,11 @@ mystery_curves = Exercise(
     "Say for each of the six trainings which mistake was made.",
     solution=_solution,
     hints=(
-        "Sort them first: in which of the six is the training as it should be, so that it covers the grey lines?",
-        "Guessing is wrong in 90% of the cases. A network that is wrong more often has learned something, and uses it "
-        "the wrong way round.",
+        "Sort them first: in which of the six do the training curves cover the grey ones, as they should?",
+        "Guessing is wrong in 90% of the cases. A network that is wrong more often than that is not guessing: it has "
+        "learned something, and something turns that into wrong answers.",
         "ln 10 = 2.30 is the loss of a network that gives each class the same probability. Which loss stays there, "
-        "which begins above it, and which hardly falls below it although the error falls?",
+        "which starts above it, and which hardly falls below it even though the error falls?",
     ),
     read="notebook 06, section 7",
     answer=LETTERS,
@@ -80,7 +80,7 @@ mystery_curves = Exercise(
 
 @styled
 def mystery_figure() -> Figure:
-    """Losses and errors of the six trainings, a column for each letter; grey is the right way. A line for each seed."""
+    """Losses and errors of the six trainings, a column per letter and a line per seed; grey is without a mistake."""
     study = recorded_study("mistakes")
     size = dict(figsize=(11, 5.6), sharex=True, sharey="row", layout="constrained")
     figure, axes = plt.subplots(len(ROWS), len(LETTERS), **size)
@@ -101,7 +101,7 @@ def mystery_figure() -> Figure:
 
 
 def _add(letter: str, true: str) -> None:
-    @mystery_curves.case(f"the curves {letter}", "the mistake that makes such curves")
+    @mystery_curves.case(f"the curves of {letter}", "the mistake that causes such curves")
     def named(parts):
         name = choice(parts, letter, LETTERS.values())
         if name != true:

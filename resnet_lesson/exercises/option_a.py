@@ -14,7 +14,7 @@ option_a = Exercise(
     solution=(blocks.ZeroPadShortcut,),
     hints=(
         "There are two steps: first take fewer pixels, then add channels. Neither step learns anything.",
-        "A slice with a step takes every second pixel: x[:, :, ::2, ::2]. Here the step is stride, along both.",
+        "A slice with a step takes every second pixel: x[:, :, ::2, ::2]. Here the step is `stride`, both times.",
         "There are out_channels - in_channels new channels. Half of them, rounded down, go before x, the rest after.",
         "torch.nn.functional.pad(x, ...) reads two numbers for each axis, from the last axis to the first: "
         "(left, right, top, bottom, channels before, channels after).",
@@ -23,11 +23,11 @@ option_a = Exercise(
     ),
     read="notebook 03, section 4; paper, section 3.3",
 )
-# Of an odd number of new channels the larger half may also go before x.
+# If the number of new channels is odd, the larger half may also go before x.
 option_a.right({"(out_channels - in_channels) // 2": "(out_channels - in_channels + 1) // 2"})
 
 
-@option_a.case("the shapes: as many channels and more, stride 1 and 2, 8x8 and odd 7x9 pixels",
+@option_a.case("the shapes: the same number of channels and more, stride 1 and 2, 8x8 and odd 7x9 pixels",
                "the channels asked for; height and width divided by the stride, rounded up")  # fmt: skip
 def shapes(answer):
     def one(channels, out, stride, *size):
@@ -37,7 +37,7 @@ def shapes(answer):
     return {f"{i} -> {o}, stride {s}, {h}x{w}": attempt(one, i, o, s, h, w) for i, o, s, h, w in asked}
 
 
-@option_a.case("which pixels are taken of a map with 81 82 ... 88 in its first row, 71 72 ... in its second, stride 2",
+@option_a.case("which pixels are kept from a map with rows 81 82 ... 88, then 71 72 ... 78 and so on, at stride 2",
                "every second one, unchanged: the first row is 81 83 85 87")  # fmt: skip
 def taken_pixels(answer):
     x = torch.arange(80.0, 0, -10)[:, None] + torch.arange(1.0, 9)
@@ -48,8 +48,8 @@ def taken_pixels(answer):
     return {"the first row": taken[0].tolist(), "the first column": taken[:, 0].tolist()}
 
 
-@option_a.case("where the zeros are: x with channels of all 1, all 2, all 3, ...; 4 -> 8 and 3 -> 8 channels",
-               "zeros half before and half after: 0 0 1 2 3 4 0 0, and 0 0 1 2 3 0 0 0")  # fmt: skip
+@option_a.case("where the zeros are, if the channels of x are all 1, all 2, all 3, ...; 4 -> 8 and 3 -> 8 channels",
+               "half before and half after: 0 0 1 2 3 4 0 0, and 0 0 1 2 3 0 0 0")  # fmt: skip
 def zero_channels(answer):
     def one(channels):
         x = torch.arange(1.0, channels + 1).view(1, -1, 1, 1).expand(2, -1, 6, 6)
@@ -59,15 +59,15 @@ def zero_channels(answer):
     return {f"{channels} -> 8": attempt(one, channels) for channels in (4, 3)}
 
 
-@option_a.case("its parameters, 16 -> 32 channels, stride 2", "none: nothing is learned")
+@option_a.case("the parameters, 16 -> 32 channels, stride 2", "none: nothing is learned")
 def nothing_is_learned(answer):
     learned = sum(p.numel() for p in make_block(answer, 16, 32, 2).parameters() if p.requires_grad)
     if learned:
-        why = "That is what a projection does (option B). Option A only leaves out pixels and adds zeros."
-        raise Wrong("the shortcut has parameters", f"{learned} of them", why)
+        why = "A projection has parameters (option B). Option A only leaves out pixels and adds zeros."
+        raise Wrong("the shortcut has parameters", f"{learned} parameters", why)
 
 
-@option_a.case("x in numbers of 16 and of 64 bits (bfloat16, float64)", "the output has the same dtype")
+@option_a.case("x in 16-bit and in 64-bit numbers (bfloat16, float64)", "the output has the same dtype")
 def keeps_dtype(answer):
     def one(dtype):
         return str(run(make_block(answer, 4, 8, 2).to(dtype), torch.ones(2, 4, 6, 6, dtype=dtype)).dtype)
@@ -97,21 +97,21 @@ def every_value(answer):
     return found | {"1 after 5": attempt(one, 1, made)}
 
 
-@option_a.case("the gradient of x, 4 -> 8 channels, stride 2", "at every second pixel that of the output, 0 elsewhere")
+@option_a.case("the gradient of x, 4 -> 8 channels, stride 2", "that of the output at every second pixel, 0 elsewhere")
 def gradient(answer):
     x = numbers(2, 4, 6, 6).requires_grad_()
     y = run(make_block(answer, 4, 8, 2), x)
     return torch.autograd.grad((y * numbers(*y.shape, seed=3)).sum(), x)[0] if y.requires_grad else "no gradient"
 
 
-@option_a.case("x after the forward pass", "unchanged: F needs it, too")
+@option_a.case("x after the forward pass", "unchanged, because F needs it as well")
 def leaves_x_alone(answer):
     x = numbers(2, 4, 6, 6)
     before = x.clone()
     make_block(answer, 4, 8, 2)(x)
     if not torch.equal(x, before):
         why = "An operation writes into x itself: `x[...] = ...`, or one whose name ends in _. Work on a copy."
-        raise Wrong("x is changed in place", "other values in x", why)
+        raise Wrong("x is changed in place", "different values in x", why)
 
 
 # --- The mistakes: {what is right: what is written instead}.
@@ -124,13 +124,13 @@ mistake = option_a.mistake
 
 
 def takes(name: str, why: str, *wrong: str) -> None:
-    """Pixels are taken in another way."""
+    """Pixels are taken in a different way."""
     for line in wrong:
         mistake(name, {TAKE: line}, why)
 
 
 def pads(name: str, why: str, *wrong: str) -> None:
-    """Channels are added in another way."""
+    """Channels are added in a different way."""
     for line in wrong:
         mistake(name, {"return " + PAD: line if "return" in line else "return " + line}, why)
 
@@ -143,37 +143,39 @@ def zeros(option: str) -> tuple[str, str]:
     return f"{CAT}([{before}, x, {after}], 1)", f"y = {new.format(ALL)}\n        {into}\n        return y"
 
 
-takes("average pooling instead of every second pixel", "Pooling, and most ways to resize an image, take the mean of "
-      "2x2 pixels. Option A leaves out three of four.", f"nn.functional.avg_pool2d(x, {S})")
-takes("max pooling instead of every second pixel", "Pooling takes the largest of 2x2 pixels. Option A takes the upper "
-      "left one, whatever its value.", f"nn.functional.max_pool2d(x, {S})")
-takes("it begins at the second pixel", "1::2 takes 1, 3, 5, ...; ::2 takes 0, 2, 4, ..., where the convolutions of "
-      "F(x) have their centres.", f"x[:, :, 1 :: {S}, 1 :: {S}]")
+takes("average pooling instead of every second pixel", "Average pooling, like most ways to resize an image, takes the "
+      "mean of 2x2 pixels. Option A keeps one of the four and leaves out the others.",
+      f"nn.functional.avg_pool2d(x, {S})")
+takes("max pooling instead of every second pixel", "Max pooling takes the largest of 2x2 pixels. Option A takes the "
+      "upper left one, whatever its value.", f"nn.functional.max_pool2d(x, {S})")
+takes("it begins at the second pixel", "1::2 takes pixels 1, 3, 5, ...; ::2 takes 0, 2, 4, ..., where the convolutions "
+      "of F(x) have their centres.", f"x[:, :, 1 :: {S}, 1 :: {S}]")
 takes("the wrong axes are strided", "The axes are (images, channels, height, width). Slice the last two: x[:, :, "
       "::stride, ::stride].", *(f"x[{axes.replace('s', '::' + S)}]" for axes in ("s, s", ":, s, s", "..., s")))
-takes("the stride is ignored", "F(x) has only every second pixel in height and width, and yours has all of them.", "x")
-takes("the stride is always 2", "Where the stride is 1, every pixel stays. Is there a 2 in your code instead of it?",
+takes("the stride is ignored", "F(x) has half the height and width of x; your shortcut still has all of its pixels.",
+      "x")
+takes("the stride is always 2", "With stride 1, every pixel stays. Is there a 2 in your code where `stride` belongs?",
       "x[:, :, ::2, ::2]")
-takes("an odd size is rounded down", "The convolutions of F(x) make 4 of 7 pixels: 0, 2, 4 and 6. A slice x[::2] does "
-      "so, too.", f"x[:, :, : {H} // {S} * {S} : {S}, : {W} // {S} * {S} : {S}]")
-takes("the gradient is cut", "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() "
-      "on the way?", TAKE + ".detach()")
+takes("an odd size is rounded down", "The convolutions of F(x) turn 7 pixels into 4, centred on 0, 2, 4 and 6. A slice "
+      "x[::2] takes the same four.", f"x[:, :, : {H} // {S} * {S} : {S}, : {W} // {S} * {S} : {S}]")
+takes("the gradient is cut", "The values of x arrive, but their gradient does not. Is there a detach(), .data or "
+      "no_grad() on the way?", TAKE + ".detach()")
 pads("the zeros widen the image instead of adding channels", "`pad` counts from the last axis: width first, then "
-     "height, then channels. So four zeros come first.",
+     "height, then channels. So the channels' two numbers come after four zeros.",
      *(f"nn.functional.pad(x, ({four}self.before, self.after))" for four in ("", "0, 0, ")))
-pads("channels are repeated instead of zeros", "A copied channel is a second shortcut from the same channel. The new "
-     "ones hold zeros.", f"{CAT}([x] * -(-({ALL}) // x.shape[1]), 1)[:, : {ALL}]")
+pads("channels are repeated instead of zeros", "A repeated channel would be a second shortcut from the same input "
+     "channel. The new channels hold zeros.", f"{CAT}([x] * -(-({ALL}) // x.shape[1]), 1)[:, : {ALL}]")
 mistake("all zero channels come after x", {BEFORE: BEFORE + "0 * "},
-        "The paper does not say where they go. Here, as in much code for CIFAR-10, one half goes before.")
+        "The paper does not say where they go. Here, as in much code for CIFAR-10, one half goes before x.")
 mistake("equal halves of an odd number", {AFTER + "out_channels - in_channels - self.before": AFTER + "self.before"},
-        "5 new channels have no equal halves: 2 go before and 3 after.")
+        "5 new channels cannot be split into equal halves: 2 go before x and 3 after.")
 QUARTERS = {BEFORE: f"{BEFORE}out_channels // 4 or ", AFTER: f"{AFTER}out_channels // 4 or "}
 mistake("the number of new channels is right for a doubling only", QUARTERS,
-        "out_channels - in_channels channels of zeros are needed, whatever the two are.")
-mistake("copied for a doubling with stride 2", {**QUARTERS, TAKE: "x[:, :, ::2, ::2]"}, "Much code for CIFAR-10 has a "
-        "2 for the stride, and a quarter of the channels. Use stride, and out_channels - in_channels.")
+        "You need out_channels - in_channels channels of zeros, whatever these two numbers are.")
+mistake("copied for a doubling with stride 2", {**QUARTERS, TAKE: "x[:, :, ::2, ::2]"}, "Much code for CIFAR-10 writes "
+        "2 for the stride and pads a quarter of the channels on each side. Use stride, and out_channels - in_channels.")
 pads("the dtype of x is lost", "torch.zeros(...) makes 32-bit numbers. x.new_zeros(...), or nnF.pad, keeps the dtype "
      "of x.", *zeros("device"))
-pads("the zeros stay on the CPU", "torch.zeros(...) makes them on the CPU; on a GPU this stops. x.new_zeros(...), or "
-     "nnF.pad, follows x.", *zeros("dtype"))
+pads("the zeros stay on the CPU", "torch.zeros(...) makes them on the CPU, so your code would stop if x were on a GPU. "
+     "x.new_zeros(...), or nnF.pad, follows x.", *zeros("dtype"))
 # fmt: on

@@ -10,9 +10,10 @@ projection = Exercise(
     solution=(blocks.conv1x1, blocks.Projection),
     hints=(
         "There are two layers: the first changes the shape, and the second brings the numbers to the scale of F(x).",
-        "A 1x1 convolution looks at one pixel, and has one weight for each pair of an input and an output channel.",
-        "The convolution takes the stride, which halves height and width. A 1x1 kernel needs no padding, and BN makes "
-        "a bias useless.",
+        "A 1x1 convolution looks at one pixel at a time, and has one weight for each pair of an input and an output "
+        "channel.",
+        "The convolution takes the stride, which halves height and width. A 1x1 kernel needs no padding, and a bias "
+        "would be useless before BN.",
         "nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False), then "
         "nn.BatchNorm2d(out_channels). No ReLU: the only one comes after the addition.",
     ),
@@ -28,7 +29,7 @@ BOTH = f"{CONV}, {BN}"
 
 
 def mistake(name: str, why: str, *layers: str) -> None:
-    """Other layers than the two."""
+    """Other layers instead of the two."""
     for line in layers:
         projection.mistake(name, {BOTH: line}, why)
 
@@ -41,28 +42,31 @@ def pool(kind: str, options: str = "") -> str:
     return f"nn.{kind}Pool2d(stride, stride{options}), conv1x1(in_channels, out_channels), {BN}"
 
 
-mistake("no BN after the convolution", "F(x) ends in BN: mean 0 and standard deviation 1 in each channel. BN brings "
-        "the shortcut to that scale.", CONV)
-mistake("BN before the convolution", "Something that changes the scale follows BN. First the convolution, then BN.",
+mistake("no BN after the convolution", "F(x) ends in BN, so at the start each of its channels has mean 0 and standard "
+        "deviation 1. A BN brings the shortcut to the same scale.", CONV)
+mistake("BN before the convolution", "Here the convolution comes after BN and changes the scale again. First the "
+        "convolution, then BN.",
         f"nn.BatchNorm2d(in_channels), {CONV}")
-mistake("a bias before BN", "BN subtracts each channel's mean, and with it the bias: pass bias=False.",
+mistake("a bias before BN", "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.",
         f"{conv('')}, {BN}")
-mistake("the stride is missing", "F(x) is half as high and wide here, and your shortcut is not: the convolution takes "
-        "the stride.", f"conv1x1(in_channels, out_channels), {BN}")
-mistake("the kernel is larger than 1x1", "A shortcut only fits the shape: kernel_size=1 mixes the channels of one "
-        "pixel, not its neighbours.", f"{conv(', 1, bias=False', 3)}, {BN}", f"{conv(', bias=False', 3)}, {BN}")
+mistake("the stride is missing", "F(x) has half the height and width here, but your shortcut does not: the convolution "
+        "takes the stride.", f"conv1x1(in_channels, out_channels), {BN}")
+mistake("the kernel is larger than 1x1", "A shortcut only adapts the shape: with kernel_size=1 it mixes the channels "
+        "of one pixel, and leaves its neighbours out.", f"{conv(', 1, bias=False', 3)}, {BN}",
+        f"{conv(', bias=False', 3)}, {BN}")
 mistake("padding on a 1x1 convolution", "padding=1 is for 3x3 kernels. Around a 1x1 kernel it adds a border of zeros "
         "to the map.", f"{conv(', 1, bias=False')}, {BN}")
-mistake("a ReLU on the shortcut", "A projection is linear: no ReLU. The one ReLU of the sum comes after the addition.",
+mistake("a ReLU on the shortcut", "A projection is linear, without a ReLU. The only ReLU comes after the addition.",
         f"{BOTH}, nn.ReLU()", f"{CONV}, nn.ReLU(), {BN}")
-mistake("pooling before the convolution", "With average pooling it is the shortcut of ResNet-D (He, T. et al. 2018), "
-        "which is a good one, but later. Here the 1x1 convolution itself has the stride, and no pixel is averaged.",
+mistake("pooling before the convolution", "With average pooling this is the shortcut of ResNet-D (He, T. et al. 2018), "
+        "which is a good one, but came later. Here the 1x1 convolution itself takes the stride, without any pooling.",
         pool("Avg"), pool("Avg", ", ceil_mode=True"), pool("Max"))
 mistake("swapped in_channels and out_channels", "nn.Conv2d takes the input channels first: nn.Conv2d(in_channels, "
         "out_channels, ...).", f"conv1x1(out_channels, in_channels, stride), {BN}")
 for line in ("x = x.detach()", "return super().forward(x).detach()", "return self[1](self[0](x).detach())"):
     mistake("the gradient is cut", "Is there a detach(), .data or no_grad() on the way?",
             f"{BOTH})\n\n    def forward(self, x):\n        {line}\n        return super().forward(x")
-mistake("no projection where the shape stays", "Option C projects there, too. Whether one is needed is the block's "
-        "choice: here one is asked for.", f"*([{BOTH}] if stride != 1 or in_channels != out_channels else [])")
+mistake("no projection where the shape stays", "Option C projects even there. The block decides whether it needs a "
+        "projection; your class makes one whenever it is asked.",
+        f"*([{BOTH}] if stride != 1 or in_channels != out_channels else [])")
 # fmt: on

@@ -33,9 +33,9 @@ def _explanation() -> str:
     why = (
         "# C is the highest of the four in both panels: plain-56, which you saw fall behind in section 5.",
         "# B is the lowest in both: with shortcuts the deeper network is the better one, so it is ResNet-56.",
-        "# Of the two between, D ends lower and falls faster: ResNet-20. A is its plain twin.",
-        "# The distance between the two errors is about the same for all, and smallest for B. So what puts C last is",
-        "# not that it overfits more: it is as far behind on the training images as it is on the test images.",
+        "# Of the two in between, D falls faster and ends lower: ResNet-20. A is its plain twin.",
+        "# The distance between the two errors is about the same for all, and smallest for B. So C is not last because",
+        "# it overfits more: it is as far behind on the training images as it is on the test images.",
     )
     names = ", ".join(f'{letter}="{name}"' for letter, name in CURVES.items())
     return "\n".join([*ends, *why, f'ex.check({names}, overfits="none")'])
@@ -46,10 +46,11 @@ reading_curves = Exercise(
     "Say which of the four networks made which curve, and whether one of them overfits more than the others.",
     solution=_explanation,
     hints=(
-        "Begin with the two extremes. Which network would you expect to be the worst of the four, after section 5?",
+        "Begin with the extremes. After section 5, which network would you expect to be the worst of the four?",
         "With shortcuts the deeper network is the better one: that gives you the lowest curve.",
         "Two are left, with 20 layers each. The one with shortcuts learns faster and ends lower.",
-        "For the last part subtract the training error from the test error, for each letter: both are beside its ends.",
+        "For the last part, subtract the training error from the test error of each letter. Both numbers are at the "
+        "ends of its curves.",
     ),
     read="notebook 01, sections 5, 6 and 10; paper, figures 1 and 6",
     answer=PARTS,
@@ -92,7 +93,7 @@ def spelled(value: object) -> str:
 
 
 def named(parts: dict) -> dict[str, str]:
-    """The networks that were named, each with its letter."""
+    """The networks that were named, each with the letter given to it."""
     return {spelled(parts[letter]): letter for letter in CURVES if letter in parts}
 
 
@@ -108,7 +109,7 @@ def overfitting_as_said(given: object) -> str:
     return ", ".join(sorted(set(letters)))
 
 
-@reading_curves.case("whether every curve has one of the four names", "A, B, C and D, and overfits")
+@reading_curves.case("whether every part has an answer", "one of the four names for A, B, C and D; and overfits")
 def complete(parts):
     no_other_parts(parts, PARTS)
     for letter in CURVES:
@@ -116,9 +117,11 @@ def complete(parts):
     if parts.get("overfits", ...) in ("", ...):  # None is an answer here: none of them
         part(parts, "overfits")
     if strange := [f"{key}={parts[key]}" for key in CURVES if spelled(parts[key]) not in CURVES.values()]:
-        raise Wrong("not one of the four names", ", ".join(strange), f"They are {', '.join(sorted(CURVES.values()))}.")
+        raise Wrong(
+            "not one of the four names", ", ".join(strange), f"Choose from {', '.join(sorted(CURVES.values()))}."
+        )
     if len(named(parts)) < 4:
-        raise Wrong("one name for two curves", ", ".join(named(parts)), "Each network made one curve.")
+        raise Wrong("one name for two curves", ", ".join(named(parts)), "Each network made exactly one curve.")
 
 
 @reading_curves.case("the two plain networks", "the deeper one is the worse one")
@@ -131,7 +134,9 @@ def residual_pair(parts):
     return {name: named(parts).get(name, "no curve") for name in ("resnet20", "resnet56")}
 
 
-@reading_curves.case("overfitting", "no network's test error is further above its training error than the others' are")
+@reading_curves.case(
+    "overfitting", "in no network is the test error further above the training error than in the others"
+)
 def overfitting(parts):
     given = parts.get("overfits", ...)
     return "nothing said" if given is ... or given == "" else overfitting_as_said(given)
@@ -141,16 +146,16 @@ def overfitting(parts):
 # fmt: off
 mistake = reading_curves.mistake
 mistake("plain-20 and plain-56 are swapped", {"A": "plain56", "C": "plain20"},
-        "You saw it in section 5: without shortcuts, 56 layers end with the higher training error.")
+        "You saw it in section 5: without shortcuts, the network with 56 layers ends with the higher training error.")
 mistake("ResNet-20 and ResNet-56 are swapped", {"B": "resnet20", "D": "resnet56"},
-        "With shortcuts the deeper network is the better one: it is the lowest curve of the four.")
+        "With shortcuts the deeper network is the better one, and its curve is the lowest of the four.")
 for names in permutations(CURVES.values()):
     if any(name[0] != right[0] for name, right in zip(names, CURVES.values(), strict=True)):
         mistake("plain and residual networks are confused", dict(zip(CURVES, names, strict=True)),
-                "At the same depth the network with shortcuts ends lower. So the two lowest curves are the ResNets.")
+                "At the same depth, the network with shortcuts ends lower. So the two lowest curves are the ResNets.")
 mistake("degradation taken for overfitting", {"overfits": "C"},
-        "C has the highest test error, and the highest training error too: the distance is no larger than for A.")
+        "C has the highest test error, but the highest training error too: the distance is no larger than for A.")
 for letters in (some for n in (1, 2, 3, 4) for some in combinations(CURVES, n) if some != ("C",)):
     mistake("overfitting where there is none", {"overfits": letters},
-            "Subtract: test error minus training error. Is this distance larger than those of the other curves?")
+            "Subtract the training error from the test error. Is that distance larger than for the other curves?")
 # fmt: on

@@ -18,16 +18,16 @@ from .kit.outcomes import agree, shape
 
 replace_head = Exercise(
     "replace_head",
-    "Write a function that gives the network a new linear layer, network.fc, with `num_classes` outputs, as random as "
-    "a new layer is, and on the device and of the dtype of the old one; it returns the network.",
+    "Write a function that replaces the head, network.fc, by a new linear layer with `num_classes` outputs, and "
+    "returns the network. The new layer is random, and has the device and the dtype of the old one.",
     solution=(transfer.head_of, transfer.replace_head),
     hints=(
         "print(network.fc) shows the old head: in_features and out_features. Which of the two stays as it is?",
-        "network.fc.in_features is the number of features, in every network that has a head, so there is no need to "
+        "network.fc.in_features is the number of features in any network with such a head, so there is no need to "
         "count them. nn.Linear(in_features, num_classes) is a new layer with random weights.",
-        "A module that you assign to network.fc replaces the old one: forward calls it, and parameters() has it.",
+        "A module that you assign to network.fc replaces the old one: forward calls it, and parameters() includes it.",
         "A new layer is float32 and on the CPU. Keep the old one in a variable: new.to(old.weight.device, "
-        "old.weight.dtype) puts the new one beside the rest of the network.",
+        "old.weight.dtype) moves the new one to where the rest of the network is.",
         "old = network.fc; network.fc = nn.Linear(old.in_features, num_classes, device=old.weight.device, "
         "dtype=old.weight.dtype); return network. Nothing else changes.",
     ),
@@ -48,21 +48,23 @@ def small(block: type[nn.Module] = BasicBlock, width: int = 64) -> nn.Module:
 
 
 def call(answer: Callable, network: nn.Module, *arguments: object) -> object:
-    """What the answer, which must be a function, returns for this network."""
+    """What the answer returns for this network; raises `Wrong` if it is not a function."""
     if isinstance(answer, nn.Module) or not callable(answer):
         raise Wrong("not a function", type(answer).__name__, "Give check() the function itself, without calling it.")
     return answer(network, *arguments)
 
 
 def in_words(given: object, network: nn.Module) -> str | None:
-    """What a function returned that has to return the network."""
+    """In words, what was returned by a function that has to return the network."""
     if given is not None and not isinstance(given, type(network)):
-        raise Wrong("not the network", type(given).__name__, "Return the network that was given: `return network`.")
+        raise Wrong(
+            "not the network", type(given).__name__, "Return the network that you were given: `return network`."
+        )
     return given if given is None else "the network" if given is network else "another network"
 
 
 def replaced(answer: Callable, num_classes: int = 12, network: nn.Module | None = None) -> nn.Module:
-    """The network with its new head, in which a lazy layer has learned its shape."""
+    """The network with its new head; a lazy layer in it has already learned its shape."""
     network = network or small()
     features = network.fc.weight.new_zeros(1, network.fc.in_features)
     call(answer, network, num_classes)
@@ -89,7 +91,9 @@ def two_heads(answer):
     return found
 
 
-@replace_head.case("network.parameters(), which an optimiser gets; all were frozen", "a new weight and bias that learn")
+@replace_head.case(
+    "network.parameters(), if all were frozen before", "among them a new weight and a new bias that learn"
+)
 def parameters(answer):
     network = small().requires_grad_(False)
     before = dict(network.named_parameters())
@@ -103,7 +107,7 @@ def parameters(answer):
     body = [name for name in before if name[:2] != "fc" and now.get(name) is not before[name]]
     return {
         "the new head": shapes,
-        "of it learns": [name for name, p in head.items() if p.requires_grad],
+        "of these learn": [name for name, p in head.items() if p.requires_grad],
         "parameters of the old head": kept,
         "the body's parameters are": "copies" if body else "the same ones",
     }
@@ -123,13 +127,14 @@ def linear(answer):
 
 
 def loss_of(weight: Tensor) -> float:
-    """The mean cross-entropy of such a head, for features that say nothing about the labels."""
+    """The mean cross-entropy of a head with this weight, for features that say nothing about the labels."""
     logits = numbers(32, weight.shape[1]).relu() @ weight.T
     return (logits.logsumexp(1).mean() - logits.mean()).item()
 
 
 @replace_head.case(
-    "the new head's weights: more classes, fewer, as many as before", "random and small, and others the next time"
+    "the new head's weights, for more classes, fewer, or the same number",
+    "random and small, and different at the next call",
 )
 def new_weights(answer):
     network, found = small(), {}
@@ -146,7 +151,7 @@ def new_weights(answer):
         found[f"{n} classes"] = [
             f"{kept.sum():.0f} rows of the old head",
             "different numbers" if len(new.unique()) > 0.9 * new.numel() else "equal numbers",
-            "the same again at the next call" if torch.equal(new, again) else "others at the next call",
+            "the same again at the next call" if torch.equal(new, again) else "different at the next call",
             "as small as a new layer's"
             if loss_of(new) < 2 * log(len(new))
             else "so large that its loss is far from ln n",
@@ -154,7 +159,7 @@ def new_weights(answer):
     return found
 
 
-@replace_head.case("a network in float64, on another device (torch's meta)", "a head in float64 and there too")
+@replace_head.case("a network in float64, on another device (torch's meta)", "a head in float64, on that device")
 def dtype_and_device(answer):
     network = replaced(answer, network=small().double().to("meta"))
     parts = {"the head": network.fc, "the body": nn.ModuleList([network.stem, *network.stages])}
@@ -185,7 +190,7 @@ def rest(answer):
     replaced(answer, network=network)
     for what, now in state().items():
         if other := [name for name in before[what] if not agree(now.get(name), before[what][name])]:
-            why = "Only network.fc changes here. Anyone who uses the body next needs it as it was."
+            why = "Change only network.fc: whatever uses the body next needs it as it was."
             raise Wrong(f"{what} changed", f"something else in {other[0]}", why)
 
 
@@ -195,7 +200,7 @@ def torchvisions() -> nn.Module:
         return torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], OLD)
 
 
-@replace_head.case("networks with 32 features, and torchvision's ResNet with 512: its head is called fc too", "2 x 12")
+@replace_head.case("networks with 32 features, and torchvision's with 512, whose head is also called fc", "2 x 12")
 def other_networks(answer):
     of_bottlenecks, theirs = small(Bottleneck, 8), copy.deepcopy(torchvisions())
     return {
@@ -204,7 +209,7 @@ def other_networks(answer):
     }
 
 
-# --- The mistakes, as other lines of this answer.
+# --- The mistakes, as edits of this answer.
 
 
 def by_hand(network: nn.Module, num_classes: int) -> nn.Module:
@@ -227,36 +232,38 @@ def before(line: str, added: str) -> dict[str, str]:
 # fmt: off
 for lines in ({SET: "pass"}, {SET: "old.out_features = num_classes"}, {SET: f"network.head = {TO}"}):
     mistake("the head is still the old one", lines, "forward calls network.fc: assign the new layer to that name. "
-            "Another name, or another out_features on the old layer, changes no weights.")
+            "A layer under another name is not called, and setting out_features on the old layer changes no weights.")
 for n in (10, "old.out_features"):
-    mistake("another number of outputs", {NEW: f"nn.Linear(old.in_features, {n})"},
-            "Each image gets num_classes logits, whatever that number is.")
+    mistake("the wrong number of outputs", {NEW: f"nn.Linear(old.in_features, {n})"},
+            "Each image gets num_classes logits, whatever that number is: use the argument.")
 mistake("inputs and outputs are swapped", {NEW: "nn.Linear(num_classes, old.in_features)"},
         "nn.Linear(in_features, out_features): the features first. Its weight is (out, in).")
 for n in (64, 512, "old.out_features"):
     mistake("the number of inputs does not fit", {NEW: f"nn.Linear({n}, num_classes)"},
-            "network.fc.in_features is the number of features, in each network another one.")
+            "The number of features differs from network to network: network.fc.in_features.")
 mistake("for the course's networks only", before(END, "network.stages"),
         "network.fc.in_features is everything you need; names such as stages exist only in our networks.")
 for lines in ({NEW: f"nn.Sequential({NEW}, nn.Softmax(1))"},
               before(END, "network.fc.register_forward_hook(lambda fc, x, y: y.softmax(1))")):
     mistake("a softmax behind the head", lines,
-            "The head is one nn.Linear and no more. Its outputs are logits, which cross_entropy takes as they are.")
+            "The head is a single nn.Linear. Its outputs are logits, which cross_entropy takes as they are.")
 mistake("rows of the old head", before(END, "n = min(num_classes, old.out_features)\n    "
         "for name in ('weight', 'bias'):\n        getattr(network.fc, name).data[:n] = getattr(old, name).data[:n]"),
-        "A row belongs to an old class: aeroplane is not the new class 0. Leave the new layer's random rows.")
+        "Each old row belongs to an old class, and the new class 0 is not an aeroplane. Keep the new layer's random "
+        "rows.")
 mistake("the new head does not learn", before(SET, "layer.requires_grad_(old.weight.requires_grad)"),
-        "It is random and has to learn, even where everything that was there before is frozen.")
+        "It is random and has to learn, even if everything else is frozen.")
 for parts in ("layer.weight", "layer.weight, layer.bias"):
     mistake("the new head is not random", before(SET, f"for p in [{parts}]:\n        nn.init.zeros_(p)"),
-            "The task asks for the random numbers that a new nn.Linear has. Leave its weight as it is.")
+            "The task asks for the random numbers that a new nn.Linear comes with. Leave them as they are.")
 mistake("the new head's weights are too large", before(SET, "nn.init.normal_(layer.weight)"),
-        "A new head should give all classes about the same probability: a loss of ln(num_classes). nn.Linear's own do.")
+        "A new head should give all classes about the same probability, a loss of ln(num_classes). The weights that "
+        "nn.Linear comes with do that.")
 mistake("the same head each time", before(FIRST, "torch.manual_seed(0)"),
-        "Is there a seed inside the function, or one layer that every call uses? A new head is drawn anew each time.")
+        "Is there a seed inside the function, or a single layer that every call uses? Draw new numbers at each call.")
 for to, name, why in (
         ("layer", "another device and dtype", "A new layer is float32 and on the CPU."),
-        ("layer.to(old.weight.device)", "another dtype", "A new layer is float32, and the network may be another."),
-        ("layer.to(old.weight.dtype)", "another device", "A new layer is on the CPU; the network may be elsewhere.")):
+        ("layer.to(old.weight.device)", "another dtype", "A new layer is float32, but the network may not be."),
+        ("layer.to(old.weight.dtype)", "another device", "A new layer is on the CPU, but the network may not be.")):
     mistake(name, {TO: to}, why + " new.to(old.weight) sets both to the old layer's.")
 # fmt: on

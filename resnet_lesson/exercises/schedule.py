@@ -13,7 +13,7 @@ schedule = Exercise(
     solution=(recipes.step_schedule,),
     hints=(
         "How many milestones has this iteration reached? Each of them divides the rate by 10 once.",
-        "At iteration 32,000 itself the rate is the lower one already. So compare with >=.",
+        "At iteration 32,000 itself the rate is already the lower one, so compare with >=.",
         "The warm-up comes first: iterations 0 to warmup - 1 use lr / 10, whatever the milestones are.",
         "Go through the milestones in a loop: `for milestone in milestones:`, and if iteration >= milestone, lr = lr / "
         "10. After the loop, return lr.",
@@ -31,7 +31,7 @@ def rates(answer: Callable, iterations: tuple[int, ...], *options: object) -> di
     found = {f"iteration {i:,}": answer(i, *copy.deepcopy(options)) for i in iterations}
     for where, rate in found.items():
         if rate is None:
-            why = "Does every way through your code end in `return`? print() alone returns nothing."
+            why = "Does every path through your code end in `return`? print() alone returns nothing."
             raise Wrong("nothing is returned", f"None at {where}", why)
         if not isinstance(rate, Real) or isinstance(rate, bool):
             raise Wrong("not a number", f"{type(rate).__name__} at {where}", "Return one number, such as 0.01.")
@@ -43,9 +43,9 @@ def no_memory(answer):
     asked = (0, 31_999, 32_000, 32_001, 47_999, 48_000, 48_001)
     first, again = (repr(rates(answer, asked)) for _ in range(2))
     if first != again:
-        why = "The rate must follow from the arguments alone, so that a training can go on in the middle: change no "
-        why += "variable outside of the function, and no default that is a list."
-        raise Wrong("it remembers earlier calls", "another rate at the same iteration, asked for again", why)
+        why = "The rate must depend on the arguments alone, so that an interrupted training can be resumed. Does your "
+        why += "code change a variable outside the function, or a list that is a default?"
+        raise Wrong("it remembers earlier calls", "a different rate when the same iteration is asked for again", why)
 
 
 @schedule.case("the paper's 64,000 iterations, at both milestones and between them", "0.1, then 0.01 and 0.001")
@@ -59,7 +59,9 @@ def another_lr(answer):
     return rates(answer, (0, 40_000, 60_000), 0.25)
 
 
-@schedule.case("three milestones, 10, 20 and 30; one, and none", "each divides by 10; without any the rate is constant")
+@schedule.case(
+    "three milestones, 10, 20 and 30; one, and none", "each one divides by 10; with none, the rate is constant"
+)
 def any_number(answer):
     asked = {"three": (10, 20, 30), "one": (10,), "none": ()}
     return {name: rates(answer, (5, 15, 25, 35), 0.1, milestones) for name, milestones in asked.items()}
@@ -79,7 +81,9 @@ def milestones_after_warm_up(answer):
     return rates(answer, (31_999, 32_001, 47_998, 48_001), 0.1, PAPER, 400)
 
 
-@schedule.case("a milestone of 20 inside a warm-up of 50 iterations", "0.01 up to iteration 49, then 0.01 as divided")
+@schedule.case(
+    "a milestone of 20 inside a warm-up of 50 iterations", "0.01 up to iteration 49, and after that 0.1 / 10 = 0.01"
+)
 def milestone_in_the_warm_up(answer):
     return rates(answer, (10, 30, 60), 0.1, (20,), 50)
 
@@ -121,23 +125,24 @@ def two_by_number(iteration, lr=0.1, milestones=PAPER, warmup=0):
 mistake = schedule.mistake
 REACHED, POWER, WARM = "iteration >= milestone", "0.1 ** sum(", "iteration < warmup"
 COUNT = "sum(iteration >= milestone for milestone in milestones)"
-ANY = "There may be any number of milestones: go through them in a loop, or count those that are reached."
-EPOCHS = "An epoch has 391 iterations, and 32,000 is inside one. The paper counts iterations."
+ANY = "There may be any number of milestones: go through them in a loop, or count how many are reached."
+EPOCHS = "An epoch has 391 iterations, and iteration 32,000 is in the middle of one. The paper counts iterations."
 # fmt: off
 mistake("one iteration too late", {REACHED: "iteration > milestone"},
-        "At 32,000 the milestone is reached, and the first iteration is 0: compare `iteration` itself, with >=.")
+        "The milestone is reached at iteration 32,000 itself, and the first iteration is number 0: compare "
+        "`iteration`, with >=.")
 mistake("counted in epochs", {REACHED: "iteration // 391 * 391 >= milestone"}, EPOCHS)
 mistake("counted in epochs", {REACHED: "iteration // 391 >= milestone // 391"}, EPOCHS)
 mistake("divided at the milestone only", {REACHED: "iteration == milestone"},
-        "The rate stays divided from the milestone on: compare with >= instead of ==.")
+        "From the milestone on, the rate stays divided: compare with >= instead of ==.")
 mistake("the rate is not divided", {COUNT: "0"}, "From iteration 32,000 on it is lr / 10. What is compared with what?")
 mistake("all milestones at once", {COUNT: "(2 * any(iteration >= milestone for milestone in milestones))"},
-        "Each milestone divides once, when it is reached itself: 48,000 is not reached yet.")
+        "Each milestone divides once, when that milestone is reached. At 32,000, the one at 48,000 is not.")
 mistake("the second milestone is ignored", first_condition_only,
-        "If the condition for 32,000 comes first, it is true at 48,000 as well, and what follows it is never reached. "
+        "If you test for 32,000 first, the test is still true at 48,000, so the branch after it is never reached. "
         "Count the milestones instead.")
 for wrong in ({"lr * 0.1": "0.1 * 0.1"}, {"lr * 0.1": "0.1 * 0.1", "return lr / 10": "return 0.01"}):
-    mistake("the argument lr is not used", wrong, "Each of the rates is a fraction of lr: lr, lr / 10, lr / 100.")
+    mistake("the argument lr is not used", wrong, "Every rate is a fraction of lr: lr, lr / 10, lr / 100.")
 mistake("the milestones are hard-coded", {"in milestones": "in (32_000, 48_000)"},
         "Compare with `milestones`, not with 32,000 and 48,000.")
 for two in (two_by_number, {"in milestones": "in milestones[:2]"}):
@@ -148,11 +153,11 @@ for condition in ("iteration <= warmup", "warmup and iteration <= warmup"):
             "The 400 iterations are 0 to 399, so iteration 400 is the first one after them: < instead of <=.")
 for ramp in ("lr * (iteration + 1) / warmup", "lr * iteration / warmup"):
     mistake("the warm-up is a ramp", {"return lr / 10": "return " + ramp},
-            "Newer recipes rise like that. The paper's stays at 0.01 and then jumps to 0.1.")
-mistake("the milestones count in the warm-up, too", {"return lr / 10": "lr = lr / 10"},
-        "In the first `warmup` iterations the rate is lr / 10, whatever the milestones are: return it there.")
+            "Newer recipes have such a ramp. In the paper the rate stays at 0.01 and then jumps to 0.1.")
+mistake("the milestones already count during the warm-up", {"return lr / 10": "lr = lr / 10"},
+        "In the first `warmup` iterations the rate is lr / 10, whatever the milestones are: return it right away.")
 mistake("the warm-up's rate is hard-coded", {"return lr / 10": "return 0.01"},
-        "It is lr / 10, which is 0.01 for lr = 0.1 only.")
+        "It is lr / 10, which is 0.01 only if lr is 0.1.")
 mistake("the caller's list is changed", pops,
-        "The list belongs to the caller, and at the next call it is still needed: no pop(), remove() or append().")
+        "The list belongs to the caller, who still needs it for the next call: no pop(), remove() or append().")
 # fmt: on

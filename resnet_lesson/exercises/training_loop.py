@@ -1,8 +1,8 @@
 """The first exercise of notebook 06: the training loop.
 
-The network, the batches and the optimiser that a loop is given write down what happens to them, so that any style of
-loop is judged alike. The optimiser leaves the weights as they are: what a mistake does in one iteration then changes
-nothing in the next, and several mistakes in one loop can be told apart.
+The network, the batches and the optimiser that a loop is given record what happens to them, so that loops in any style
+are judged alike. The optimiser leaves the weights as they are: then a mistake in one iteration changes nothing in the
+next, and several mistakes in one loop can be told apart.
 """
 
 import weakref
@@ -53,10 +53,11 @@ training_loop = Exercise(
         "You need two loops, one inside the other: over the epochs, and over the batches of batches.epoch(epoch). "
         "Count the iterations in a variable of your own that no epoch resets.",
         "For each batch: set the rate, then logits, loss, optimiser.zero_grad(), loss.backward(), optimiser.step().",
-        'The rate is in every group: for group in optimiser.param_groups: group["lr"] = lr_at(iteration).',
-        "The last batch is smaller. So add up loss.item() * len(labels), the wrong answers and len(labels), and divide "
-        "when the epoch is over.",
-        "The wrong answers of a batch are (logits.argmax(1) != labels).sum().item(). And call network.train() first.",
+        'Set the rate in every group: for group in optimiser.param_groups: group["lr"] = lr_at(iteration).',
+        "The last batch is smaller than the others. So add up loss.item() * len(labels), the wrong answers and "
+        "len(labels), and divide when the epoch is over.",
+        "A batch has (logits.argmax(1) != labels).sum().item() wrong answers. And do not forget network.train(), "
+        "before the batches of an epoch.",
     ),
     read="notebook 06, section 4; paper, section 3.4",
 )
@@ -66,7 +67,7 @@ EPOCHS = 3
 
 
 class Record:
-    """What a loop did, in lists with one entry for each forward pass or each step, and what it returned."""
+    """What a loop did, in lists with one entry per forward pass or per step, and what it returned."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -75,13 +76,13 @@ class Record:
         self.gradients: list[Tensor] = []
         self.rates: list[list[float]] = []  # of each group
         self.graphs: list[weakref.ref] = []
-        self.kept = 0  # the most graphs that were still there without need
+        self.kept = 0  # the largest number of graphs that were still kept without need
         self.moved = False
         self.returned: object = None
 
 
 class Backward:
-    """A hook on the logits: it lives as long as their graph, and is called when a backward pass goes through."""
+    """A hook on the logits: it lives as long as their graph, and is called when a backward pass goes through it."""
 
     def __init__(self, record: Record):
         self.record = record
@@ -128,19 +129,19 @@ class WatchedSGD(torch.optim.SGD):
 
 @cache
 def batches() -> tuple[Batches, list[tuple[int, int, Tensor]]]:
-    """Four batches of 14 images, and those of all epochs in a list, with the epoch and the number in it."""
+    """Fourteen images in four batches; and a list of the batches of all epochs, with the epoch and their number."""
     data = shapes10(14, 8, seed=0)
     made = Batches(data, 4, Normalisation.of(data), padding=2, flip=True, shuffle=True)
     return made, [(epoch, n, x) for epoch in range(EPOCHS + 1) for n, (x, _) in enumerate(made.epoch(epoch))]
 
 
 def lr_at(iteration: int) -> float:
-    """Another rate at every iteration, so that one that is late or early shows."""
+    """A different rate at every iteration, to show whether a loop sets it too early or too late."""
     return 0.01 + 0.001 * iteration
 
 
 def watch(loop: Callable) -> Record:
-    """The record of a loop, with a network that is in evaluation mode before."""
+    """The record of a loop, with a network that is in evaluation mode at first."""
     if not callable(loop):
         raise Wrong("not a function", type(loop).__name__, "Give check() the function itself, without calling it.")
     record = Record()
@@ -159,25 +160,25 @@ record_of = lru_cache(maxsize=1)(watch)
 
 
 def as_lists(result: object) -> object:
-    """NumPy's arrays as lists, since they print and plot like them."""
+    """NumPy arrays as lists, since they print and plot like lists."""
     if isinstance(result, np.ndarray):
         return result.tolist()
     return [as_lists(row) for row in result] if isinstance(result, (list, tuple)) else result
 
 
-# --- The cases. Each looks at another side of the same record.
+# --- The cases. Each looks at a different side of the same record.
 
 
-@training_loop.case("the same training twice", "the same both times")
+@training_loop.case("the same training twice", "the same result both times")
 def repeats(answer):
     record_of.cache_clear()
     if not alike(watch(answer), record_of(answer)):
-        why = "With the same network, batches and rates the same should happen. Is there a default such as history=[], "
-        why += "a variable outside of the function that it changes, or a random number?"
-        raise Wrong("the second run is not like the first", "another result", why)
+        why = "The same network, batches and rates should give the same result. Is there a default such as history=[], "
+        why += "a random number, or a variable outside the function that your code changes?"
+        raise Wrong("the second run is not like the first", "a different result", why)
 
 
-LOOKS: list[Callable[[Record], object]] = []  # all cases but this one and the last one
+LOOKS: list[Callable[[Record], object]] = []  # all cases except the one above and the last one
 
 
 def alike(one: Record, other: Record) -> bool:
@@ -198,7 +199,7 @@ def look(tried: str, expected: str) -> Callable:
 @look("the batches that the network is trained with", "all of each epoch, in the order of batches.epoch(epoch)")
 def batches_seen(record):
     if None in record.batches:
-        why = "Give the network the images as they come: they are cropped, flipped and normalised already."
+        why = "Give the network the images as they are: they have already been cropped, flipped and normalised."
         raise Wrong("the network gets other images", "images that are in no batch", why)
     seen: dict[str, list[int]] = {f"epoch {epoch}": [] for epoch in range(EPOCHS)}
     for epoch, number in record.batches:
@@ -213,7 +214,7 @@ def order_of_events(record):
     return {events: f"{count} times" for events, count in found.items()} or "nothing"
 
 
-@look("a network that comes in evaluation mode", "training mode for every batch: BN uses the batch's statistics")
+@look("a network that is in evaluation mode at first", "training mode in every batch: BN uses the batch's statistics")
 def mode(record):
     return {mode: f"{count} batches" for mode, count in Counter(record.modes).items()}
 
@@ -228,7 +229,7 @@ def gradients(record):
     }
 
 
-@look("the learning rate at each step", "lr_at(iteration), with iterations counted on from epoch to epoch")
+@look("the learning rate at each step", "lr_at(iteration), where the count goes on from epoch to epoch")
 def rates(record):
     return [rates[0] for rates in record.rates]
 
@@ -241,7 +242,7 @@ def every_group(record):
 
 @look("the graphs of earlier batches", "forgotten, so that their memory is free again")
 def graphs(record):
-    return "still there" if record.kept > 1 else "forgotten"
+    return "still in memory" if record.kept > 1 else "forgotten"
 
 
 @look("what the function returns", "a list with one pair of numbers (mean loss, error) for each epoch")
@@ -260,7 +261,7 @@ def kind_of(value: object) -> str:
 
 
 def column(record: Record, i: int) -> object:
-    """The first or the second numbers; all that there are where they are no pairs, one for each epoch."""
+    """The first or the second numbers; everything that was returned if it is not one pair per epoch."""
     rows = floats(record.returned)
     pairs = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 for row in rows)
     return [row[i] for row in rows] if pairs and len(rows) == EPOCHS else rows
@@ -278,7 +279,7 @@ def mean_loss(record):
     return column(record, 0)
 
 
-@look("the second number of each pair", "the share of wrong answers in the epoch, from 0 to 1")
+@look("the second number of each pair", "the error: the share of wrong answers in the epoch, from 0 to 1")
 def error(record):
     return column(record, 1)
 
@@ -287,12 +288,12 @@ def error(record):
 def weights(answer):
     record = record_of(answer)
     if record.moved:
-        why = "optimiser.step() alone changes the weights. Do you write into a parameter, or make another optimiser? "
-        why += "The given one holds the momentum, and its rate is the one that lr_at sets."
-        raise Wrong("the weights change without the given optimiser", "other weights", why)
+        why = "Only optimiser.step() changes the weights. Do you write into a parameter, or make another optimiser? "
+        why += "The one that you are given keeps the momentum, and works at the rate that you set."
+        raise Wrong("the weights change without the given optimiser", "different weights", why)
 
 
-# --- The mistakes, each as other lines of `fit`.
+# --- The mistakes, each as an edit of `fit`.
 
 # fmt: off
 mistake = training_loop.mistake
@@ -306,45 +307,48 @@ END, NEXT = f"        history.append(({MEAN}, {ERROR}))", "\n            "
 
 
 def lines(*several: str) -> str:
-    """Of the inner loop."""
+    """Lines of the inner loop."""
     return NEXT.join(several)
 
 
 mistake("the same order in every epoch", {BATCHES: "batches"},
-        "`for ... in batches` is epoch 0 each time. batches.epoch(epoch) has another order in each epoch.")
+        "`for ... in batches` is epoch 0 every time. batches.epoch(epoch) gives each epoch its own order.")
 mistake("it ends after the first epoch", {END: "        return [(loss_sum / seen, wrong / seen)]"},
         "Is the `return` inside the outer loop, or is there no loop over range(epochs)?")
 mistake("the optimiser makes no step", {STEP: "pass"},
         "backward() only computes the gradients. optimiser.step() changes the weights.")
 mistake("no backward pass", {BACK: "pass"}, "loss.backward() computes what optimiser.step() then uses.")
 mistake("not in training mode", {TRAIN: "pass"},
-        "Whoever evaluated before has left it so. Call network.train() before the batches of an epoch.")
+        "The network may come in evaluation mode, as an evaluation leaves it. Call network.train() in each epoch, "
+        "before its batches.")
 for wrong in ({CLEAR: "pass"}, {NEXT + CLEAR: "", TRAIN: f"{TRAIN}\n        {CLEAR}"}):
     mistake("the gradients pile up", wrong,
             "backward() adds to what .grad holds. optimiser.zero_grad() clears it, once for every batch.")
 for text in (lines(CLEAR, STEP, BACK), lines(STEP, CLEAR, BACK)):
     mistake("the step comes before the backward pass", {lines(CLEAR, BACK, STEP): text},
-            "So the step uses the gradients of the batch before, or none. Call loss.backward() first.")
+            "In this order the step uses the gradients of the batch before, or none. Call loss.backward() first.")
 mistake("softmax before the cross-entropy", {CROSS: "cross_entropy(logits.softmax(1), labels)"},
-        "cross_entropy takes the logits: it has the softmax inside, and a second one flattens the gradients.")
+        "cross_entropy takes the logits: it already includes a softmax, and a second one shrinks the gradients.")
 
 mistake("the learning rate is never set", {'group["lr"] = lr_at(iteration)': "pass"}, "The optimiser keeps it in its "
-        'groups: for group in optimiser.param_groups: group["lr"] = lr_at(iteration). Nothing reads optimiser.lr.')
+        'groups: for group in optimiser.param_groups: group["lr"] = lr_at(iteration). Setting optimiser.lr has no '
+        "effect.")
 mistake("the iterations are counted from 1", {BEFORE: "history, iteration = [], 1"},
         "The first iteration is number 0: count up at the end of the inner loop, or use enumerate.")
 mistake("the epoch instead of the iteration", {RATE: "lr_at(epoch)"},
-        "lr_at takes the iteration, which is the number of batches so far.")
+        "lr_at takes the iteration: the number of batches before this one, over all epochs.")
 mistake("the iterations start again in each epoch", {RATE: "lr_at(iteration - epoch * len(batches))"},
-        "An enumerate of the batches starts again at 0. Keep a count that begins before both loops.")
+        "An enumerate over the batches starts again at 0 in each epoch. Keep a count that starts before both loops.")
 mistake("only one group gets the learning rate", {"param_groups:": "param_groups[:1]:"},
-        "An optimiser may have several groups, param_groups[0] is only the first: set it in a loop over all.")
+        "An optimiser may have several groups, and param_groups[0] is only the first: set the rate in all of them.")
 
 mistake("the graphs of earlier batches are kept", {LOSS: "loss * len(labels)", MEAN: "(loss_sum / seen).item()"},
-        "A loss that is kept or added up keeps its batch's graph: memory grows. Use loss.item() or loss.detach().")
+        "A loss tensor that you keep or add up keeps the graph of its batch, so memory grows. Use loss.item() or "
+        "loss.detach().")
 for what in ((MEAN,), (ERROR,), (MEAN, ERROR)):
     mistake("tensors instead of numbers", {one: f"torch.tensor({one})" for one in what},
-            "Make numbers of them when the epoch is over: float(x) or x.item().")
-PAIRS = "Append each epoch's pair (loss, error) to a list that begins before both loops, and return the list."
+            "Turn them into numbers when the epoch is over: float(x) or x.item().")
+PAIRS = "Append each epoch's pair (loss, error) to a list that you make before both loops, and return the list."
 for result, name in (("history", "nothing is returned"), ("return history[-1]", "the last epoch's numbers only"),
                      ("return list(zip(*history))", "two lists instead of pairs")):
     mistake(name, {"return history": result}, PAIRS)
@@ -358,8 +362,8 @@ for text in ("1 - wrong / seen", "100 * (1 - wrong / seen)"):
             "The error is the share of wrong answers: 1 minus the accuracy, or count with != instead of ==.")
 for wrong in ({LOSS: "loss.item()", MEAN: "loss_sum / len(batches)"},
               {f"{MISSES}.sum()": f"{MISSES}.double().mean()", ERROR: "wrong / len(batches)"}):
-    mistake("averaged over batches instead of images", wrong, "The last batch is smaller and counts as much as the "
-            "others here. Add up loss * len(labels), and divide by the number of images.")
+    mistake("averaged over batches instead of images", wrong, "The last batch is smaller, but here it counts as much "
+            "as the others. Add up loss * len(labels), and divide by the number of images.")
 for wrong in ({MEAN: "loss_sum"}, {LOSS: "loss.item()", MEAN: "loss_sum"}, {ERROR: "wrong"}):
     mistake("a sum instead of a mean", wrong, "Divide by the number of images when the epoch is over.")
 for wrong in ({"loss_sum +=": "loss_sum ="}, {MEAN: "loss.item()"}, {"wrong +=": "wrong ="}):

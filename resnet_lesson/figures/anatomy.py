@@ -1,7 +1,7 @@
-"""What a diagram shows of a block or a network, read off the module itself, and the same in words.
+"""What a diagram shows of a block or a network, taken from the module itself, and the same in words.
 
-Layers and shapes come from a forward pass without values (see `cost`), so that a diagram cannot differ
-from the network it shows.
+Layers and shapes come from a forward pass without values (see `cost`), so a diagram cannot differ from the network that
+it shows.
 """
 
 import copy
@@ -32,14 +32,14 @@ def size(shape: Shape) -> str:
 
 
 def stride(layer: nn.Module) -> str:
-    """How a layer's stride is written behind its name: ", /2", or nothing for 1."""
+    """How a layer's stride is written after its name: ", /2", or nothing for 1."""
     step = getattr(layer, "stride", 1)
     step = step[0] if isinstance(step, tuple) else step
     return f", /{step}" if step > 1 else ""
 
 
 def describe(layer: nn.Module) -> str:
-    """A layer in a few words; groups and dilation in a second line.
+    """A layer in a few words, with groups and dilation on a second line.
 
     >>> describe(nn.Conv2d(64, 128, 3, stride=2)), describe(nn.BatchNorm2d(64))
     ('3x3 conv, 64 → 128, /2', 'BN')
@@ -105,7 +105,7 @@ class BlockAnatomy:
     input: Shape
     path: tuple[Step, ...]  # F(x), or H(x) of a plain block
     shortcut: str | None
-    relu: bool  # behind the addition
+    relu: bool  # after the addition
 
     @property
     def output(self) -> Shape:
@@ -129,7 +129,8 @@ class BlockAnatomy:
 def block_anatomy(block: nn.Module, input_shape: Shape) -> BlockAnatomy:
     """Take a block apart: `residual` and `shortcut` (or `layers`), and a last `relu` where its forward pass calls one.
 
-    Raises ValueError for a module that is not made of these, and torch's RuntimeError for a shape that does not fit.
+    Raises ValueError for a module that does not consist of these, and torch's RuntimeError for a shape that does not
+    fit.
     """
     shortcut = getattr(block, "shortcut", None)
     layers = getattr(block, "layers" if shortcut is None else "residual", None)
@@ -200,11 +201,11 @@ def network_anatomy(network: nn.Module, input_shape: Shape) -> NetworkAnatomy:
         block = next((name for name in blocks if layer.name.startswith(f"{name}.")), None)
         part, *inner = layer.name.removeprefix(f"{block}.").split(".") if block else [None]
         if part == "residual" and len(inner) > 1:
-            continue  # inside of a layer that is made of several, such as squeeze-and-excitation
+            continue  # inside a layer that consists of several, such as squeeze-and-excitation
         entered.setdefault(block, (len(boxes) - 1, shape))
         shape = layer.output
         box = _box(network.get_submodule(layer.name), shape)
-        if box and part != "shortcut":  # for that, there is an arc
+        if box and part != "shortcut":  # a shortcut is drawn as an arc
             boxes.append(box)
         if part == "residual":
             start, before = entered[block]

@@ -1,4 +1,4 @@
-"""Curves: errors over epochs, depth and examples, and a number for each layer."""
+"""Curves: errors against epochs, depth, and the number of examples."""
 
 import math
 import re
@@ -12,11 +12,11 @@ from ..training.study import Study
 from .style import PLAIN, RESIDUAL, depth, dots_and_means, finish, line_style, noted, panels, styled, styles
 
 ERRORS = {"train_error": "training error", "test_error": "test error"}  # the panels of `error_curves`
-MANY = 12  # rows of a run: with more dots than these, dashes look like a solid line
+MANY = 12  # rows of a run: with more dots than this, dashes look like a solid line
 
 
 def provenance(runs: Sequence[Run]) -> str:
-    """Live or recorded, on what data and hardware: the line under a figure of training runs."""
+    """The line under a figure of training runs: live or recorded, on what data and hardware."""
     kinds = sorted({"live" if run.live else "recorded" for run in runs})
     seeds = sorted({run.seed for run in runs})
     parts = [
@@ -31,7 +31,7 @@ def provenance(runs: Sequence[Run]) -> str:
 
 
 def _epochs(run: Run, iterations: Sequence[int]) -> list[float]:
-    """After how many epochs a run has done that many iterations."""
+    """How many epochs that many iterations of a run are."""
     each = math.ceil(run.data["train"]["images"] / run.recipe["batch_size"])
     return [iteration / each for iteration in iterations]
 
@@ -40,8 +40,8 @@ def _epochs(run: Run, iterations: Sequence[int]) -> list[float]:
 def error_curves(runs: Sequence[Run], planned: bool = False, top: float = 1.0) -> Figure:
     """Training and test error by epoch, side by side on the same scale, one line per run.
 
-    planned: the x axis reaches to the end of the longest recipe, for runs that still go on, and not to the last row.
-    top: the highest error shown, 0 to 1; a lower one shows the end of long runs larger.
+    planned: for runs that are still going on, extend the x axis to the end of the longest recipe.
+    top: the highest error shown, 0 to 1; a lower value enlarges the end of long runs.
     Raises ValueError without runs.
     """
     if not runs:
@@ -64,9 +64,9 @@ def error_curves(runs: Sequence[Run], planned: bool = False, top: float = 1.0) -
 
 @styled
 def live_beside(run: Run, study: Study, networks: Sequence[str], **settings) -> Figure:
-    """Training error by epoch of a run, and beside it the trials of a study, a thin line for each seed.
+    """Training error of a run by epoch, together with the trials of a study, one thin line per seed.
 
-    networks: those of the study to draw, by name; settings: which of their trials, such as lr=0.03.
+    networks: which of the study's networks to draw, by name; settings: which of their trials, such as lr=0.03.
     """
     figure, (ax,) = panels([""], 6, 3.8, beside=2.2)
     look = styles(networks)
@@ -90,7 +90,7 @@ CONTROLLED = ((RESIDUAL[1], "o"), ("#cc79a7", "s"), ("#777777", "^"), (RESIDUAL[
 def comparison(experiment: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """A controlled experiment: {panel title: {name: errors (0 to 1) by epoch}}, at most four names.
 
-    The first name is the right way, drawn dark and broad.
+    The first name is the right way, drawn as a dark, thick line.
     """
     names = list(dict.fromkeys(name for lines in experiment.values() for name in lines))
     look = dict(zip(names, CONTROLLED[: len(names)], strict=True))
@@ -98,7 +98,9 @@ def comparison(experiment: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
     for ax, lines in zip(axes, experiment.values(), strict=True):
         for name, errors in lines.items():
             color, marker = look[name]
-            size = dict(lw=4, ms=8) if name == names[0] else dict(lw=1.5, ms=4)  # seen under a line that covers it
+            size = (
+                dict(lw=4, ms=8) if name == names[0] else dict(lw=1.5, ms=4)
+            )  # still visible under a line that covers it
             ax.plot(range(1, len(errors) + 1), errors, color=color, marker=marker, label=name, **size)
         ax.set(xlabel="epoch", ylim=(0, 1.02))
         ax.locator_params(axis="x", integer=True)
@@ -107,9 +109,9 @@ def comparison(experiment: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
 
 @styled
 def depth_curves(runs: Sequence[Run]) -> Figure:
-    """Final training and test error against depth: a dot per run, lines through the means of plain and residual.
+    """Final training and test error against depth: one dot per run, and lines through the means of plain and residual.
 
-    Other networks, and runs that did not finish, are left out. Raises ValueError where none is left.
+    Other networks, and runs that did not finish, are left out. Raises ValueError if no run is left.
     """
     runs = [run for run in runs if run.status == "finished" and re.fullmatch(r"(plain|resnet)\d+", run.network["name"])]
     if not runs:
@@ -134,9 +136,9 @@ WAY_STYLE: dict[str, dict] = {
 
 @styled
 def error_by_examples(studies: Mapping[str, Sequence[Mapping]]) -> Figure:
-    """Test error against the number of examples per class: a panel per title, a line per way through the seeds' means.
+    """Test error against the number of examples per class: one panel per title, one line per way through the means.
 
-    Every trial is a dot, so that the spread over seeds is seen.
+    Every trial is a dot, to show the spread over seeds.
     """
     figure, axes = panels(list(studies), 4, 3.6, beside=2.2)
     for ax, trials in zip(axes, studies.values(), strict=True):
@@ -147,5 +149,5 @@ def error_by_examples(studies: Mapping[str, Sequence[Mapping]]) -> Figure:
         ax.set(xscale="log", xlabel="examples per class")
         ax.set_xticks(sizes, [str(n) for n in sizes])
         ax.minorticks_off()
-    axes[0].set_ylim(bottom=0)  # of all panels, and only now: it ends the search for the highest error
+    axes[0].set_ylim(bottom=0)  # for all panels, and only now, because it fixes the upper end too
     return finish(figure, "wrong answers, new images")

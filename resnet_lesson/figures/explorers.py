@@ -1,7 +1,7 @@
-"""Explorers: a figure or table that follows sliders and buttons, and is a still picture where no kernel runs.
+"""Explorers: a figure or table that follows sliders and buttons, and is a still picture if no kernel is running.
 
-The controls are ipywidgets (the `lab` extra). Without them, on GitHub and on a printed page the explorer shows what it
-begins with.
+The controls are ipywidgets (the `lab` extra). Without it, on GitHub and on a printed page, an explorer shows its first
+state.
 """
 
 import inspect
@@ -29,7 +29,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def import_ipywidgets(instead: str) -> Any:
-    """The package ipywidgets, or None where it is missing, and then a line that says what there is instead."""
+    """The package ipywidgets; or, if it is missing, None and a line that says what there is instead."""
     try:
         import ipywidgets
     except ImportError as problem:
@@ -39,21 +39,21 @@ def import_ipywidgets(instead: str) -> Any:
 
 
 def bundle(still: dict[str, str], view: Any) -> dict[str, Any]:
-    """What a notebook is to show: the widget `view`, and where no kernel runs the still content, by MIME type."""
+    """What a notebook is to show, by MIME type: the widget `view`, and the still content if no kernel is running."""
     if view is None:
         return still
     return {**still, WIDGET: {"version_major": 2, "version_minor": 0, "model_id": view.model_id}}
 
 
 def _start(control, parameter: inspect.Parameter | None):
-    """The value that a control begins with: the argument's default in `draw`, or else the first one offered."""
+    """The first value of a control: the argument's default in `draw`, or else the first one offered."""
     if parameter is not None and parameter.default is not parameter.empty:
         return parameter.default
     return control if isinstance(control, bool) else control[0]
 
 
 def _widget(ipywidgets, name: str, control, value, label_width: str):
-    """The widget for a control, with a label as wide as the longest, so that none is cut off."""
+    """The widget for a control; all labels are as wide as the longest, so that none is cut off."""
     if isinstance(control, list) and len(control) <= 5:
         widget = ipywidgets.ToggleButtons(options=control, value=value, style={"button_width": "auto"})
         widget.add_class("widget-inline-hbox")  # its label in line with the others
@@ -76,7 +76,7 @@ class Explorer:
         self.draw, self.controls, self.view = draw, {}, None
         self._words = f"{draw.__name__}: " + ", ".join(f"{name}={value!r}" for name, value in values.items())
         self._still = self._render(values)
-        if ipywidgets := import_ipywidgets("Only the picture, without controls"):
+        if ipywidgets := import_ipywidgets("This is only a picture, without controls"):
             width = f"{max(map(len, controls)) + 1}ch"
             for name, control in controls.items():
                 self.controls[name] = _widget(ipywidgets, name, control, values[name], width)
@@ -92,7 +92,7 @@ class Explorer:
         self.output.value = html
 
     def _render(self, values: dict) -> dict[str, str]:
-        """What `draw` makes of the values, as {MIME type: content}; always some HTML."""
+        """What `draw` returns for the values, as {MIME type: content}; HTML is always included."""
         result = self.draw(**values)
         if isinstance(result, str):
             return {"text/html": result}
@@ -104,17 +104,17 @@ class Explorer:
         return {"image/png": picture, "text/html": f'{start}src="data:image/png;base64,{picture}">'}
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        """The widgets, and what they begin with for readers without a kernel: as PNG, or else as HTML."""
+        """The widgets and, for readers without a kernel, their first state as a PNG or else as HTML."""
         kind = next(iter(self._still))
         return bundle({kind: self._still[kind], "text/plain": self._words}, self.view)
 
 
 def explorer(draw: Callable[..., Figure | str], **controls) -> Explorer:
-    """A control for each argument of `draw`, and below them the figure or HTML that `draw(**values)` returns.
+    """One control for each argument of `draw`, and below them the figure or HTML that `draw(**values)` returns.
 
-    A control is (low, high, step) for a slider, a list to choose from, and True or False for a box to tick. It
-    begins with the argument's default in `draw`, or else with the first value. What `draw` raises once a control has
-    moved is shown as a message in place of the figure.
+    A control is (low, high, step) for a slider, a list to choose from, or True or False for a box to tick. It starts at
+    the argument's default in `draw`, or else at its first value. If `draw` raises an error once a control has moved,
+    the message is shown in place of the figure.
 
     explorer(lambda n=3: f"<b>{n ** 2}</b>", n=(0, 9, 1))
     """
@@ -146,11 +146,11 @@ def shape_explorer() -> Explorer:
 
 
 def costs(channels=256, inner_width=64, size=56) -> str:
-    """A table: what a basic block and a bottleneck with the same outer channels cost, with either shortcut."""
+    """A table of what a basic block and a bottleneck with the same outer channels cost, with either shortcut."""
     if channels % inner_width:
         raise ValueError(
-            f"A bottleneck puts out a whole multiple of its inner width (in the paper 4 times), and {channels} is none "
-            f"of {inner_width}: choose an inner width of {channels} or less, which divides it."
+            f"A bottleneck has a whole multiple of its inner width as outer channels (4 times in the paper), but "
+            f"{channels} is not a multiple of {inner_width}: choose an inner width that divides {channels}."
         )
     narrow = type("Bottleneck", (Bottleneck,), {"expansion": channels // inner_width})
     blocks = {
@@ -179,7 +179,7 @@ def costs(channels=256, inner_width=64, size=56) -> str:
 
 
 def cost_explorer() -> Explorer:
-    """What the bottleneck saves: parameters and multiply-adds against a basic block as wide outside, or inside."""
+    """What the bottleneck saves: its parameters and multiply-adds beside those of basic blocks of either width."""
     return explorer(
         costs,
         channels=[64, 128, 256, 512, 1024, 2048],
@@ -189,9 +189,9 @@ def cost_explorer() -> Explorer:
 
 
 def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:
-    """Loss surfaces to turn, to look at from above and to cut, all on one scale.
+    """Loss surfaces that you can turn, look at from above, and cut, all on one scale.
 
-    surfaces: {network: {directions: surface}}, each network with the same names of directions.
+    surfaces: {network: {directions: surface}}, with the same names of directions for each network.
     """
     scale = scale_of([one for several in surfaces.values() for one in several.values()])
 
@@ -209,7 +209,7 @@ def surface_explorer(surfaces: Mapping[str, Mapping[str, Surface]]) -> Explorer:
 
 
 def dose_explorer(study: Study) -> Explorer:
-    """A slider over the doses that were recorded: the error at the end, and epoch by epoch at the chosen dose."""
+    """A slider over the recorded doses: the error at the end, and epoch by epoch at the chosen dose."""
     doses = sorted({trial["dose"] for trial in study.trials})
 
     def view(dose=doses[0]) -> Figure:
@@ -219,10 +219,10 @@ def dose_explorer(study: Study) -> Explorer:
 
 
 def lesion_explorer(networks: Mapping[str, ResNet], batches: Images) -> Explorer:
-    """Boxes to tick: blocks to take out, and whose statistics BN takes. Below, the errors.
+    """Boxes to tick: which blocks to take out, and which statistics BN uses. The errors are shown below.
 
-    networks: trained ones with blocks of the same names, by their name, such as "plain20".
-    batches: images (N, 3, H, W), normalised, and labels (N,), over which the error is measured each time.
+    networks: trained networks by name, such as "plain20"; their blocks must have the same names.
+    batches: images (N, 3, H, W), normalised, and labels (N,), on which the error is measured each time.
     """
 
     def errors(bn_of_these_images=False, **taken: bool) -> str:

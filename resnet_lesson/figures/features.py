@@ -1,4 +1,4 @@
-"""Features seen: maps of single channels in a grid, and how alike the features of pairs of images are, by block."""
+"""Features made visible: maps of single channels in a grid, and how alike two images' features are, block by block."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +12,9 @@ from .style import finish, panels, styled
 
 @styled
 def feature_maps(rows: Mapping[str, Sequence[Tensor | None]], titles: Sequence[str] = ()) -> Figure:
-    """Pictures (H, W) in a grid, each from its own darkest to its own brightest value; (H, W, 3) are in colour.
+    """Pictures (H, W) in a grid, each scaled from its own darkest to its own brightest value; (H, W, 3) are in colour.
 
-    rows: the pictures of each row, by the row's name; None leaves a place free. titles: those of the columns.
+    rows: the pictures of each row, by the row's name; None leaves a gap. titles: those of the columns.
     """
     columns = max(len(row) for row in rows.values())
     longest = max(len(line) for name in rows for line in name.split("\n"))
@@ -42,8 +42,8 @@ PAIRS = (("#00467f", "-", 2.8), ("#777777", "--", 1.8))  # how the lines of a pa
 def similarity_bands(found: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> Figure:
     """The cosine of two images' features, by block: {network as a title: {pair: [cosines by block] of each seed}}.
 
-    A panel for each network, and in it for each of at most two pairs a line through the means of the seeds and a band
-    over all of them.
+    There is one panel per network. In it, each of at most two pairs has a line through the means of the seeds and a
+    band over their range.
     """
     figure, axes = panels(list(found), 3.2, 3.4, beside=2.2)
     for ax, pairs in zip(axes, found.values(), strict=True):

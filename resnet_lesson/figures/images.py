@@ -21,7 +21,7 @@ def image_grid(dataset: Dataset, rows: int = 4) -> Figure:
 
 @styled
 def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -> Figure:
-    """Images (H, W, 3), or (H, W, 1) ink on white, uint8 or 0 to 1, in rows under titles; None leaves a place free."""
+    """Images (H, W, 3), or (H, W, 1) as ink on white, uint8 or 0 to 1, in rows under titles; None leaves a gap."""
     rows, columns = -(-len(images) // columns), min(columns, len(images))
     lines = [title.count("\n") + 1 for title in titles]
     height = 0.22 + rows + 0.18 * sum(max(lines[i * columns :][:columns], default=0) for i in range(rows))
@@ -37,7 +37,7 @@ def image_row(images: Sequence, titles: Sequence[str] = (), columns: int = 10) -
 
 @styled
 def confusion(matrix: Tensor, classes: Sequence[str], title: str = "") -> Figure:
-    """A confusion matrix (classes, classes): a row per true class, a column per answer. Only mistakes have colour."""
+    """A confusion matrix (classes, classes): one row per true class, one column per answer. Mistakes are coloured."""
     counts = np.asarray(matrix)
     mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     figure, ax = plt.subplots(figsize=(6.6, 5.6), layout="constrained")

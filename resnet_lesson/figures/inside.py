@@ -1,4 +1,4 @@
-"""Figures of what is inside a trained network: loss surfaces and lesions."""
+"""Figures about the inside of a trained network: loss surfaces and lesions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ COLOURS = "viridis"  # even steps for colour-blind eyes and in grey
 
 
 def provenance(found: Sequence[Inside]) -> str:
-    """Which recorded networks, data and machines measurements come from: the line under their figure."""
+    """The line under a figure of measurements: from which recorded networks, data and machines they come."""
     data = {one.about["data"]["name"] for one in found}
     machines = {one.about["machine"]["hardware"] for one in found}
     runs = ", ".join(one.about["run"] for one in found)
@@ -38,7 +38,7 @@ def scale_of(surfaces: Sequence[Surface]) -> LogNorm:
 def contours(surfaces: Mapping[str, Surface]) -> Figure:
     """Loss surfaces side by side as contour lines, on the same logarithmic colour scale; a cross marks the network.
 
-    From each line to the next the loss changes by the same factor: 1.19 (four of them make 2), 1.41 or 2.
+    From each line to the next, the loss changes by the same factor: 1.19 (four such steps make 2), 1.41 or 2.
     """
     scale = scale_of(list(surfaces.values()))
     size = (3 * len(surfaces) + 0.6, 3.1)
@@ -65,7 +65,7 @@ def _contour(ax: Axes, one: Surface, scale: LogNorm) -> None:
 
 
 def _between(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, about equally far apart on a log scale; the two ends where there are none."""
+    """Round numbers from low to high, about evenly spaced on a log scale; the two ends if there are none."""
     steps = (1,) if high / low > 1e4 else (1, 2, 5) if high / low > 5 else (1, 1.5, 2, 3, 5, 7)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [tick for power in powers for step in steps if low <= (tick := step * 10.0**power) <= high]
@@ -94,8 +94,8 @@ def slices(found: Mapping[str, Mapping[str, Surface]]) -> Figure:
 def surface_view(one: Surface, title: str, azimuth: float, height: float, cut: float, scale: LogNorm) -> Figure:
     """A surface three times: in space, from above, and along the line b = `cut`, all with the loss on a log scale.
 
-    azimuth, height: where the eye is, in degrees. cut: -1 to 1; the nearest computed row is taken.
-    scale: as `scale_of` makes it.
+    azimuth, height: the viewpoint, in degrees. cut: -1 to 1; the nearest computed row is used.
+    scale: from `scale_of`.
     """
     a, b, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
     row = int(np.abs(b - cut).argmin())
@@ -126,10 +126,10 @@ def surface_view(one: Surface, title: str, azimuth: float, height: float, cut: f
 def dropped_blocks(
     found: Mapping[str, Mapping[str, float]], whole: Mapping[str, float], fixed: Mapping[str, Mapping[str, float]]
 ) -> Figure:
-    """The error without each block: a panel per network name, two in a row, a bar per block, first block left.
+    """The error without each block: one panel per network, two in a row, and one bar per block, from left to right.
 
-    found: error (0 to 1) by block; whole: error of the whole network. fixed: the same errors as they seem with BN's
-    statistics fixed, drawn as open circles. Below the bars is the number of the block, and of its stage.
+    found: error (0 to 1) by block; whole: error of the whole network. fixed: the same errors with BN's statistics
+    fixed, drawn as open circles. The numbers below the bars are those of the block and of its stage.
     """
     rows, columns = math.ceil(len(found) / 2), min(2, len(found))
     size = (4.6 * columns + 2.2, 2.8 * rows)
@@ -163,12 +163,12 @@ def _stages(ax: Axes, places: Mapping[str, int]) -> None:
         ax.annotate(f"stage {int(stage) + 1}", (middle, 0), (0, -20), "data", "offset points", ha="center", va="top")
         if ours[0] > 1:
             ax.axvline(ours[0] - 0.5, color="#999999", lw=1)
-    ax.set_xlabel(" ")  # the room for the stages' names
+    ax.set_xlabel(" ")  # makes room for the names of the stages
 
 
 @styled
 def size_and_damage(networks: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """How much a block is missed against the size of its F: {network name: (sizes, rises of the error)}, a dot each."""
+    """How much the error rises without a block, against the size of its F: {network name: (sizes, rises)}, as dots."""
     figure, axes = panels([label(name) for name in networks], 3.8, 3.4)
     for ax, (name, (sizes, rises)) in zip(axes, networks.items(), strict=True):
         ax.plot(sizes, rises, "o", color=line_style(name)["color"], alpha=0.8)
@@ -180,9 +180,9 @@ def size_and_damage(networks: Mapping[str, tuple[Sequence[float], Sequence[float
 
 @styled
 def growth_by_depth(found: Mapping[str, Mapping[int, Sequence[float]]], theory: float, ylabel: str) -> Figure:
-    """A number by the depth of the network, on a log scale: {name: {depth: a number for each seed}}, three names.
+    """A number against the depth of the network, on a log scale: {name: {depth: one number per seed}}, for three names.
 
-    The legend names the growth per layer. A grey line grows by `theory` per layer, from where the first name begins.
+    The legend gives the growth per layer. A grey line grows by `theory` per layer, from where the first name starts.
     """
     figure, (ax,) = panels([""], 5.5, 3.8, beside=3.4)
     look = (PLAIN[0], "s"), (PLAIN[1], "o"), (RESIDUAL[1], "o")
@@ -203,9 +203,9 @@ def growth_by_depth(found: Mapping[str, Mapping[int, Sequence[float]]], theory: 
 
 @styled
 def size_lines(found: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
-    """‖F(x)‖ / ‖what the shortcut brings‖ by block: {name: for each seed a number per block}, on a log scale.
+    """‖F(x)‖ / ‖what the shortcut brings‖ by block: {name: for each seed, one number per block}, on a log scale.
 
-    A line through the medians of the seeds and a band over all of them; the black line is where both are as large.
+    There is a line through the medians of the seeds and a band over their range. On the black line, both are equal.
     """
     figure, (ax,) = panels([""], 6.5, 3.8, beside=1.8)
     for (name, seeds), shade in zip(found.items(), np.linspace(0.05, 0.85, len(found)), strict=True):

@@ -1,6 +1,6 @@
-"""Error curves that grow in the notebook while a network trains, without any server.
+"""Error curves that grow in the notebook while a network trains, without a server.
 
-The figure is shown once and then replaced, so that a saved notebook keeps the last one. Outside a notebook nothing is
+The figure is shown once and then replaced, so a saved notebook keeps the last one. Outside a notebook, nothing is
 shown.
 """
 
@@ -12,8 +12,8 @@ from ..training.runs import Run
 from .curves import error_curves
 from .style import png
 
-WORDS = "LivePlot: training and test error by epoch"  # the same each time, so that nbval finds no difference
-SECONDS = 0.5  # at least, from one drawing to the next
+WORDS = "LivePlot: training and test error by epoch"  # always the same, so that nbval finds no difference
+SECONDS = 0.5  # the shortest time from one drawing to the next
 
 
 def in_notebook() -> bool:
@@ -23,13 +23,13 @@ def in_notebook() -> bool:
 
 
 class LivePlot:
-    """An observer of `train`, which draws the error curves of its runs while they grow, below the cell that trains.
+    """An observer for `train` that draws the error curves of its runs while they grow, below the cell that trains.
 
     plot = LivePlot()
     for name in ("plain20", "plain56"):  # both in the same axes
         train(build(name), *sets, record_every=8, observers=[plot])
 
-    It draws at most twice a second and for at most a fifth of the time, and the last row of each run.
+    It draws at most twice a second and for at most a fifth of the time, but always the last row of a run.
     """
 
     def __init__(self):
@@ -38,7 +38,7 @@ class LivePlot:
         self._next = 0.0  # no drawing before this time
 
     def __call__(self, run: Run) -> None:
-        """Take up the run's newest row, and draw it if it is time to."""
+        """Take in the run's newest row, and draw if it is time to."""
         self._runs[id(run)] = run  # which grows while it is trained
         last, begin = run.history[-1]["iteration"] == run.recipe["iterations"], time.monotonic()
         if not in_notebook() or (begin < self._next and not last):

@@ -1,7 +1,7 @@
-"""Predictions: questions that the reader answers before an experiment, and sees beside its result afterwards.
+"""Predictions: the reader answers questions before an experiment, and sees the answers beside its result afterwards.
 
-The answers are given with ipywidgets (the `lab` extra). Without them, on GitHub and on a printed page, the questions
-are text.
+The answers are given with ipywidgets (the `lab` extra). Without it, on GitHub and on a printed page, the questions are
+shown as text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,20 @@ from .explorers import bundle, import_ipywidgets
 
 
 class Table(str):
-    """HTML that a notebook shows as what it is."""
+    """HTML that a notebook renders."""
 
     def _repr_html_(self) -> str:
         return str(self)
 
 
 class Prediction:
-    """What `predict` returns. `controls`: the buttons of each question; none of them is pressed at first."""
+    """What `predict` returns. `controls`: the buttons of each question, none of which is pressed at first."""
 
     def __init__(self, questions: Mapping[str, Sequence[str]]):
         self.questions = {question: list(answers) for question, answers in questions.items()}
         self.controls: dict[str, Any] = {}
         self.view: Any = None
-        if ipywidgets := import_ipywidgets("Answer on paper: there are no buttons here"):
+        if ipywidgets := import_ipywidgets("Answer on paper, because there are no buttons here"):
             rows = []
             for question, answers in self.questions.items():
                 buttons = ipywidgets.ToggleButtons(options=answers, value=None, style={"button_width": "auto"})
@@ -36,13 +36,13 @@ class Prediction:
 
     @property
     def answers(self) -> dict[str, str | None]:
-        """The reader's answer to each question; None where there is none yet."""
+        """The reader's answer to each question; None if there is none yet."""
         return {question: getattr(self.controls.get(question), "value", None) for question in self.questions}
 
     def beside(self, results: Mapping[str, str]) -> "Table":
-        """A table: each question, the reader's answer, and what the experiment gave.
+        """A table with each question, the reader's answer, and the result of the experiment.
 
-        results: by question; one that is left out shows none.
+        results: by question; a question without a result gets a dash.
         """
         rows = "".join(
             f'<tr><th scope="row">{escape(question)}</th><td>{escape(answer or "–")}</td>'
@@ -56,7 +56,7 @@ class Prediction:
         return "\n".join(f"{question}  {' / '.join(answers)}" for question, answers in self.questions.items())
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        """The buttons, and for readers without a kernel the questions with their possible answers."""
+        """The buttons or, for readers without a kernel, the questions with their possible answers."""
         still = "".join(
             f"<p><b>{escape(question)}</b><br>{' &emsp; '.join('○ ' + escape(answer) for answer in answers)}</p>"
             for question, answers in self.questions.items()

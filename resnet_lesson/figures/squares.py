@@ -1,4 +1,4 @@
-"""The weights of blocks drawn as squares, so that blocks can be compared by counting."""
+"""The weights of blocks, drawn as squares, so that you can compare blocks by counting."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -14,7 +14,7 @@ COLOURS = {"3x3": RESIDUAL[0], "1x1": "#c4c4c4", "1x1 on the shortcut": RESIDUAL
 
 
 def _layers(block: nn.Module, unit: int) -> list[tuple[str, int, int]]:
-    """Each convolution's kind, and how many squares it has from top to bottom and from left to right."""
+    """For each convolution: its kind, and its number of squares from top to bottom and from left to right."""
     found = []
     for name, layer in block.named_modules():
         if isinstance(layer, nn.Conv2d):
@@ -26,10 +26,10 @@ def _layers(block: nn.Module, unit: int) -> list[tuple[str, int, int]]:
 
 @styled
 def weight_squares(blocks: Mapping[str, nn.Module], unit: int = 64) -> Figure:
-    """A square for each `unit` x `unit` weights in the convolutions of each block, one layer below the other.
+    """The convolutions of each block, one below the other, with one square per `unit` x `unit` weights.
 
-    A row is for `unit` outputs and a column for `unit` inputs, so a 1x1 convolution from 64 to 64 channels is one
-    square, and a 3x3 is nine. The blocks' channels are multiples of `unit`.
+    A row stands for `unit` outputs and a column for `unit` inputs, so a 1x1 convolution from 64 to 64 channels is one
+    square, and a 3x3 convolution is nine. The blocks' channels must be multiples of `unit`.
     """
     figure, ax = plt.subplots()
     left = bottom = 0.0
@@ -42,7 +42,7 @@ def weight_squares(blocks: Mapping[str, nn.Module], unit: int = 64) -> Figure:
             top += rows + 0.6
         count = sum(rows * columns for _, rows, columns in layers)
         ax.text(left, -0.5, f"{title}\n{count} squares", va="bottom")
-        left += 2.5 + max(9, *(columns for *_, columns in layers))  # nine squares give room for the title
+        left += 2.5 + max(9, *(columns for *_, columns in layers))  # nine squares leave room for the title
         bottom, kinds = max(bottom, top), kinds | {kind for kind, *_ in layers}
         words.append(f"{title}: {count} squares")
     legend = [Patch(facecolor=colour, label=kind) for kind, colour in COLOURS.items() if kind in kinds]

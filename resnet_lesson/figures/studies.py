@@ -1,4 +1,4 @@
-"""Figures of recorded studies: a dot per trial, so that the spread over seeds is seen, and a line through the means."""
+"""Figures of recorded studies: one dot per trial, to show the spread over seeds, and a line through the means."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ GUESSING = 0.9  # wrong answers of ten classes; also shown where a training dive
 
 
 def provenance(study: Study) -> str:
-    """Which data, recipe, seeds and machine: the line under a figure of a study."""
+    """The line under a figure of a study: which data, recipe, seeds and machine it comes from."""
     seeds = sorted({trial["seed"] for trial in study.trials})
     what = [study.shared["data"]["name"], f"recipe {study.shared['recipe']['name']}"]
     rates = {trial.get("lr", study.shared["recipe"].get("lr")) for trial in study.trials} - {None}
@@ -27,7 +27,7 @@ def provenance(study: Study) -> str:
 
 
 def final(trial: Mapping, column: str = "train_errors") -> float:
-    """The error after the last epoch of a trial; that of guessing where it diverged."""
+    """The error after the last epoch of a trial; that of guessing if the training diverged."""
     return GUESSING if trial["diverged"] is not None else trial[column][-1]
 
 
@@ -38,9 +38,9 @@ def rate_curves(
     columns: Sequence[str] = ("train_errors", "test_errors"),
     live: Mapping[str, Run] | None = None,
 ) -> Figure:
-    """Errors after the last epoch against the learning rate, a line for each network: a panel for each column.
+    """Errors after the last epoch against the learning rate: one line per network, one panel per column.
 
-    networks: their names; by default all of the study. live: runs of the reader's own, by network, marked with crosses.
+    networks: their names, by default all in the study. live: the reader's own runs, by network, marked with crosses.
     """
     figure, axes = panels([COLUMNS[column] for column in columns], 5, 3.8, beside=1.4)
     look = styles(networks or [trial["network"] for trial in study.trials])
@@ -62,7 +62,7 @@ def rate_curves(
 @styled
 def dose_view(study: Study, dose: float) -> Figure:
     """Left: the training error after the last epoch against the dose of the shortcuts, with one dose marked. Right: the
-    training error epoch by epoch at that dose, a line for each seed."""
+    training error epoch by epoch at that dose, one line per seed."""
     figure, (ends, course) = panels(["at the end", f"at a dose of {dose:g}, epoch by epoch"], 5, 3.8)
     style = styles(["resnet56"])["resnet56"]
     dots_and_means(ends, [(trial["dose"], final(trial)) for trial in study.trials], **style)
@@ -78,9 +78,9 @@ def dose_view(study: Study, dose: float) -> Figure:
 
 @styled
 def start_curves(study: Study, references: Study) -> Figure:
-    """Training error of plain-56 by the share of He's weights that it starts with: a panel for each learning rate.
+    """Training error of plain-56 by the share of He's weights that it starts with: one panel per learning rate.
 
-    references: a study of plain-56 and ResNet-56 as they are, at the same rates; they are the two outer columns.
+    references: a study of the usual plain-56 and ResNet-56 at the same rates; these make the two outer columns.
     """
     rates = sorted({trial["lr"] for trial in study.trials}, reverse=True)
     shares = sorted({trial["share"] for trial in study.trials}, reverse=True)
@@ -103,8 +103,8 @@ WITH_BN, WITH_SCALAR, WITHOUT = "with BN", "SkipInit, no BN", "no BN"
 
 @styled
 def skipinit_curves(study: Study, references: Study) -> Figure:
-    """Training error of ResNet-56 without BN against the learning rate, with SkipInit and without; a cross on the upper
-    edge is a training that diverged. references: a study of ResNet-56 with BN, at the same rates among others."""
+    """Training error of ResNet-56 without BN against the learning rate, with and without SkipInit. A cross at the upper
+    edge is a training that diverged. references: a study of ResNet-56 with BN that includes the same rates."""
     figure, (ax,) = panels([""], 6, 3.8, beside=2.4)
     rates = sorted({trial["lr"] for trial in study.trials})
     known = [trial for trial in references.where(network="resnet56") if trial["lr"] in rates]
@@ -114,7 +114,7 @@ def skipinit_curves(study: Study, references: Study) -> Figure:
         color, marker, dashes = look[name]
         points = [(trial["lr"], final(trial)) for trial in trials if trial["diverged"] is None]
         dots_and_means(ax, points, color=color, marker=marker, linestyle=dashes, label=name if points else None)
-        aside = 1.0 if name == WITHOUT else 0.9  # so that crosses at the same rate do not cover each other
+        aside = 1.0 if name == WITHOUT else 0.9  # or crosses at the same rate would cover each other
         lost = [aside * trial["lr"] for trial in trials if trial["diverged"] is not None]
         if lost:
             cross: dict = dict(color=color, ms=9, mew=2, clip_on=False, zorder=3, label=f"{name}: diverged")
@@ -135,9 +135,9 @@ def _thin(name: str) -> dict:
 
 @styled
 def step_bands(study: Study, moments: Sequence[str], rows: Sequence[Sequence[str]]) -> Figure:
-    """|gradient| / |weights| by layer, a column for each moment and a row for each group of networks.
+    """|gradient| / |weights| by layer: one column per moment, one row per group of networks.
 
-    Lines are the medians of the seeds, bands reach over all of them. The linear layer at the end is left out.
+    Lines show the medians over the seeds, and bands their whole range. The linear layer at the end is left out.
     """
     size = (2.3 * len(moments) + 1.6, 2.3 * len(rows) + 0.6)
     shared = dict(sharex=True, sharey=True, squeeze=False, layout="constrained")
@@ -159,10 +159,10 @@ def step_bands(study: Study, moments: Sequence[str], rows: Sequence[Sequence[str
 
 @styled
 def promises(study: Study, moments: Sequence[str], networks: Sequence[str], lowest: float = -0.5) -> Figure:
-    """The share of a promised decrease of the loss that a step brings, against the promise: a panel for each moment.
+    """The fraction of a promised decrease of the loss that a step achieves, against the promise: one panel per moment.
 
-    Lines are the medians of the seeds, a dot is one seed. A star is the step that plain SGD takes at the study's
-    learning rate, one for each seed. Shares below `lowest`, and a loss that is not finite, are drawn there.
+    Lines show the medians over the seeds, and each dot is one seed. Stars show the step that plain SGD takes at the
+    study's learning rate, one per seed. Shares below `lowest`, and losses that are not finite, are drawn at `lowest`.
     """
     figure, axes = panels([_moment(moment) for moment in moments], 2.4, 3.4, beside=2.2)
     promised = study.shared["promised"]

@@ -1,7 +1,7 @@
-"""The course's figures, in one style: plain networks dashed and warm, residual ones solid and cool,
-deeper ones thicker, in every notebook alike. The relatives of notebook 09 are solid too, each with a
-colour and a marker of its own. The colours are safe for colour-blind eyes and differ in grey, and the
-ground is white, so that figures read the same in a light and a dark notebook."""
+"""One style for all of the course's figures: plain networks are dashed and warm, residual ones solid and cool, deeper
+ones thicker. The relatives of notebook 09 are solid too, each with a colour and a marker of its own. The colours are
+safe for colour-blind eyes and differ in grey, and the background is white, so that figures look the same in a light and
+in a dark notebook."""
 
 import base64
 import functools
@@ -29,8 +29,8 @@ KINDS = {  # what a network's name matches: its colours, shallow and deep, and i
     r"wrn.*|wide_resnet.*": (("#d8a48f", "#7a3b2e"), "X"),
     r"lab10_6": (("#8f9be0", "#2f3b8f"), "*"),
 }
-OTHERS = ("#b0b0b0", "#000000"), "h"  # a network of the reader's own
-SPARE = "p<>d8H"  # markers of no kind
+OTHERS = ("#b0b0b0", "#000000"), "h"  # for the reader's own networks
+SPARE = "p<>d8H"  # markers that belong to no kind
 STYLE = {
     "figure.facecolor": "white",
     "figure.dpi": 100,
@@ -44,7 +44,7 @@ STYLE = {
 
 
 def depth(name: str) -> int:
-    """The number of layers in a network's name; 50 where it has none, as lab10_6 has.
+    """The number of layers in a network's name; 50 if it contains none, because lab10_6 has 50.
 
     >>> depth("plain56"), depth("wrn28_10"), depth("lab10_6")
     (56, 28, 50)
@@ -58,7 +58,7 @@ def _kind(name: str) -> tuple[tuple[str, str], str]:
 
 
 def line_style(name: str) -> dict:
-    """How to draw a network of that name: colour and dashes by its kind, a darker and thicker line with its depth."""
+    """How to draw a network of that name: its kind decides colour and dashes; deeper ones are darker and thicker."""
     shallow, deep = (np.array(to_rgb(colour)) for colour in _kind(name)[0])
     layers = np.log(depth(name))
     between = zip(shallow, deep, 0.3 * deep, strict=True)
@@ -70,7 +70,7 @@ def line_style(name: str) -> dict:
 
 
 def styles(names: Iterable[str]) -> dict[str, dict]:
-    """`line_style` and a marker for each name of one figure, so that no two are told apart by their colour alone."""
+    """`line_style` and a marker for each name in a figure, so that no two lines differ in their colour alone."""
     found: dict[str, dict] = {}
     for name in dict.fromkeys(names):
         style = {**line_style(name), "marker": _kind(name)[1]}
@@ -83,7 +83,7 @@ def styles(names: Iterable[str]) -> dict[str, dict]:
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """`draw` in the course's style. Its figure is returned and not also shown: a cell that ends in it shows it once."""
+    """`draw` in the course's style. Its figure is returned, not shown, so that a cell that ends in it shows it once."""
 
     @functools.wraps(draw)
     def drawn(*args, **kwargs) -> Figure:
@@ -96,9 +96,9 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def panels(titles: Sequence[str], width: float, height: float, beside: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """Begin a figure: a panel of that size (in inches) for each title, side by side on the same scale.
+    """Begin a figure: one panel of that size (in inches) per title, side by side on the same scale.
 
-    beside: the room for the legend, in inches.
+    beside: the space for the legend, in inches.
     """
     size = (width * len(titles) + beside, height)
     figure, axes = plt.subplots(1, len(titles), figsize=size, sharey=True, squeeze=False, layout="constrained")
@@ -108,9 +108,9 @@ def panels(titles: Sequence[str], width: float, height: float, beside: float = 0
 
 
 def finish(figure: Figure, ylabel: str, percent: bool = True) -> Figure:
-    """End the figure that `panels` began: name the y axis and, to the right, each line once.
+    """Finish the figure that `panels` began: name the y axis and, on the right, each line once.
 
-    percent: errors from 0 to 1 are written in percent.
+    percent: write errors from 0 to 1 in percent.
     """
     figure.axes[0].set_ylabel(ylabel)
     named: dict = {}
@@ -124,7 +124,7 @@ def finish(figure: Figure, ylabel: str, percent: bool = True) -> Figure:
 
 
 def dots_and_means(ax: Axes, points: Sequence[tuple[float, float]], marker="o", ms=5.0, alpha=0.8, **line) -> None:
-    """A dot for each point (x, y), so that the spread over seeds is seen, and a line through the means at each x."""
+    """A dot for each point (x, y), to show the spread over seeds, and a line through the means at each x."""
     if points:
         xs = sorted({x for x, _ in points})
         ax.plot(*zip(*points, strict=True), marker, ms=ms, color=line["color"], alpha=alpha)
@@ -132,13 +132,13 @@ def dots_and_means(ax: Axes, points: Sequence[tuple[float, float]], marker="o", 
 
 
 def noted(figure: Figure, note: str) -> Figure:
-    """The figure with a line of small print below: where its numbers come from."""
+    """The figure with a line of small print below it that says where its numbers come from."""
     figure.supxlabel(note, fontsize=9, color="#444444")
     return figure
 
 
 def png(figure: Figure) -> str:
-    """The figure as a PNG in base64, as Jupyter and HTML take it."""
+    """The figure as a PNG in base64, which Jupyter and HTML accept."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return base64.b64encode(file.getvalue()).decode()

@@ -1,7 +1,8 @@
 """Loss and error in visdom's windows while a network trains, as in Lab 10-6.
 
-`python -m resnet_lesson visdom` starts the server. What is sent is what visdom's own client would send; but that one
-knows no time limit and prints 70 lines where no server runs, and so need not be installed where training runs.
+`python -m resnet_lesson visdom` starts the server. This module sends what visdom's own client would send. It does not
+use that client, which has no time limit and prints 70 lines if no server is running; so visdom need not be installed
+where training runs.
 Source: `_send` in visdom's README, and https://plotly.com/javascript/reference for what is sent.
 """
 
@@ -18,18 +19,18 @@ from .style import PLAIN, RESIDUAL
 
 PORT = 8097  # visdom's own
 ENVIRONMENT = "resnet_lesson"
-PATIENCE = 2.0  # seconds that a server may be silent before training goes on without it
-PAUSE = 10.0  # seconds until a server that did not answer is tried again
+PATIENCE = 2.0  # for how many seconds a server may be silent before training goes on without it
+PAUSE = 10.0  # after how many seconds a server that did not answer is tried again
 AXES = {"loss": {"title": "cross-entropy"}, "error": {"title": "wrong answers", "tickformat": ".0%"}}
 
 
 class VisdomWindows:
-    """An observer of `train`: draws a run's loss and error in two windows of the visdom server on this computer.
+    """An observer for `train` that draws a run's loss and error in two windows of the visdom server on this computer.
 
-    The windows are named "NAME loss" and "NAME error" by the run's name, so that several runs are side by side. Each is
-    drawn whole each time, so that nothing is missing where the server was started late or the training resumed. Drawing
-    takes at most a fiftieth of the time. A server that is missing, stopped or stuck costs one line; it is tried again
-    now and then, and training goes on.
+    The windows are named "NAME loss" and "NAME error" after the run, so that several runs appear side by side. Each
+    window is always redrawn completely, so nothing is missing if the server was started late or the training was
+    resumed. Drawing takes at most a fiftieth of the time. If the server is missing, stopped or stuck, one line says so;
+    training goes on, and tries again now and then.
     """
 
     def __init__(self, port: int = PORT):
@@ -51,7 +52,7 @@ class VisdomWindows:
             self._missed = False
         except requests.RequestException:
             if not self._missed:
-                tqdm.write(f"No visdom at {self.address}: training goes on, and draws as soon as `{self._start}` runs.")
+                tqdm.write(f"No visdom at {self.address}: training goes on. To see the curves, run `{self._start}`.")
             self._missed = True
         end = time.monotonic()
         self._next = end + (PAUSE if self._missed else 50 * (end - begin))
@@ -74,7 +75,7 @@ def windows(run: Run) -> dict[str, dict]:
                 "type": "scatter",
                 "name": name,
                 "x": run.column("iteration"),
-                # JSON has no word for infinity: where there was no number, the line has a gap.
+                # JSON has no infinity: if a value is not finite, the line has a gap.
                 "y": [y if math.isfinite(y) else None for y in run.column(f"{column}_{quantity}")],
                 "mode": "lines+markers",  # a single point makes no line
                 "line": {"color": color, "width": 2, "dash": "dash" if plain else "solid"},

@@ -1,4 +1,4 @@
-"""How deep the leading networks of the ImageNet competition were, and how often they erred: notebook 00's picture."""
+"""How deep the leading networks of the ImageNet competition were, and how often they were wrong, for notebook 00."""
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ WINNERS = (  # name, year, layers with weights, top-5 test error of the entry in
 
 @styled
 def winners() -> Figure:
-    """A row for each network: a box for each of its layers, and behind them its depth and its error."""
+    """One row per network, with a box for each of its layers, followed by its depth and its error."""
     figure, ax = plt.subplots(figsize=(10, 2.9), layout="constrained")
     for row, (name, _, layers, error) in enumerate(WINNERS):
         color = RESIDUAL[1] if name == "ResNet" else PLAIN[0]

@@ -1,8 +1,8 @@
 """Loss surfaces: the loss on a line or a plane through a network's weights.
 
 The weights w are millions of numbers; a surface shows the loss at w + a * d + b * e for two random directions d and e.
-A direction is *filter-normalised*: each of its filters is as long as the network's own. Otherwise networks with small
-weights would look rougher than others, though with BN their scale means nothing.
+A direction is *filter-normalised*: each of its filters is as long as the network's own. Otherwise, networks with small
+weights would look rougher than others, although the scale of the weights means nothing in a network with BN.
 Source: Li et al., *Visualizing the Loss Landscape of Neural Nets*, https://arxiv.org/abs/1712.09913, section 4.
 """
 
@@ -27,8 +27,8 @@ Direction = Mapping[str, Tensor]
 def filter_direction(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
     """A random direction in the space of the weights, as long as the network's weights, filter by filter.
 
-    Each filter of a convolution (the weights of one output channel) and each row of a linear layer has normally
-    distributed numbers, rescaled to the norm of the network's filter or row. Biases and BN's parameters have zeros.
+    Each filter of a convolution (the weights of one output channel) and each row of a linear layer gets normally
+    distributed numbers, rescaled to the norm of the network's filter or row. Biases and BN's parameters get zeros.
     Returns a tensor for each parameter, by name.
     """
     generator, direction = torch.Generator().manual_seed(seed), {}
@@ -46,8 +46,8 @@ def filter_direction(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
 class Surface:
     """The loss around a network's weights.
 
-    a: steps along the first direction, (A,); b: along the second, (B,), or (1,) with a zero for a line.
-    loss: (B, A), the mean cross-entropy at each of these weights.
+    a: steps along the first direction, (A,); b: steps along the second, (B,), or for a line a single zero, (1,).
+    loss: (B, A), the mean cross-entropy at each of these points.
     """
 
     a: Tensor
@@ -66,12 +66,12 @@ class Surface:
 
     @classmethod
     def load(cls, path: Path) -> "Surface":
-        """Read what `save` wrote. Raises LessonError where the file is missing or is no surface."""
+        """Read what `save` wrote. Raises LessonError if the file is missing or is not a surface."""
         try:
             tensors = load_file(path)
             return cls(tensors["a"], tensors["b"], tensors["loss"])
         except (OSError, SafetensorError, KeyError) as error:
-            raise LessonError(f"{path} holds no loss surface ({error}): compute it again.") from error
+            raise LessonError(f"There is no loss surface in {path} ({error}): compute it again.") from error
 
 
 @torch.no_grad()
@@ -90,14 +90,15 @@ def surface(
 
     A step of 1 moves each filter by its own length.
     images: (N, 3, H, W), normalised, all in one batch; labels: (N,).
-    batch_statistics: BN takes mean and variance from the images anew at each point. Otherwise it keeps the running ones
-        of the trained network, which no longer fit the moved weights: that makes the far field steeper. Nothing else
-        is as in training: dropout and stochastic depth leave nothing out, so the same call gives the same numbers.
+    batch_statistics: BN takes mean and variance from the images, afresh at each point. Otherwise it keeps the running
+        statistics of the trained network, which no longer fit the moved weights, so the loss rises more steeply away
+        from the centre. Nothing else is as in training: dropout and stochastic depth leave nothing out, so the same
+        call gives the same numbers.
 
-    The network stays untouched; a copy is moved. Raises ValueError for an even number of points.
+    The network is left as it is; a copy is moved. Raises ValueError for an even number of points.
     """
     if points < 3 or points % 2 == 0:
-        raise ValueError(f"points is odd, and at least 3, so that the network itself is in the middle; not {points}.")
+        raise ValueError(f"points must be odd and at least 3, to have the network itself in the middle, not {points}.")
     model = copy_to_measure(network, batch_statistics).to(memory_format=torch.channels_last)
     start = {name: parameter.clone() for name, parameter in model.named_parameters()}
     images = images.float().contiguous(memory_format=torch.channels_last)

@@ -1,9 +1,9 @@
-"""Lesions: a trained network with blocks taken out, and the errors it then makes.
+"""Lesions: a trained network with blocks taken out, and the errors that it then makes.
 
-Unrolled, a residual network of n blocks is a sum over 2^n paths: each goes through a block's F or around it. Taking one
-block out leaves half of the paths; in a plain network it breaks the only one.
+Unrolled, a residual network of n blocks is a sum over 2^n paths, each of which goes through or around the F of each
+block. Taking out one block leaves half of the paths; in a plain network it breaks the only one.
 Source: Veit et al., *Residual Networks Behave Like Ensembles of Relatively Shallow Networks*,
-https://arxiv.org/abs/1605.06431. ReLUs after the additions make the sum an analogy, not an identity.
+https://arxiv.org/abs/1605.06431. Because of the ReLUs after the additions, the sum is an analogy, not an identity.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,22 +17,22 @@ from ..errors import unknown
 from ..models.resnet import ResNet
 from .measures import copy_to_measure
 
-Images = Sequence[tuple[Tensor, Tensor]] | Batches  # gone through once for each lesion
+Images = Sequence[tuple[Tensor, Tensor]] | Batches  # used once per lesion
 
 
 def blocks_of(network: ResNet) -> dict[str, nn.Module]:
-    """The blocks of a network of the course, plain or residual, by name, first block first.
+    """The blocks of one of the course's networks, plain or residual, by name, first block first.
 
-    Raises TypeError for another network.
+    Raises TypeError for any other network.
     """
     if not isinstance(network, ResNet):
         kind = type(network).__name__
-        raise TypeError(f"Lesions are made in networks of this course as `build` makes them, not in {kind}.")
+        raise TypeError(f"Lesions only work in this course's networks, as `build` makes them, not in a {kind}.")
     return {f"stages.{i}.{j}": block for i, stage in enumerate(network.stages) for j, block in enumerate(stage)}
 
 
 def droppable(network: ResNet) -> list[str]:
-    """The blocks that can be taken out: all residual ones, and of the plain ones those that keep the shape."""
+    """The blocks that can be taken out: all residual blocks, and those plain blocks that keep the shape."""
     return [name for name, block in blocks_of(network).items() if hasattr(block, "residual") or _keeps_shape(block)]
 
 
@@ -52,7 +52,7 @@ class Nothing(nn.Module):
 def lesion(network: ResNet, drop: Iterable[str]) -> Iterator[ResNet]:
     """Inside, the network lacks the blocks of these names; afterwards it is as it was.
 
-    Of a residual block the shortcut stays, and F(x) is 0; a plain block becomes the identity.
+    A residual block keeps its shortcut, and its F(x) is 0; a plain block becomes the identity.
     Raises ValueError for a name that does not exist, and for a block that cannot be taken out.
     """
     blocks, kept = blocks_of(network), []
@@ -60,7 +60,9 @@ def lesion(network: ResNet, drop: Iterable[str]) -> Iterator[ResNet]:
         if name not in blocks:
             raise ValueError(unknown("block", name, blocks))
         if name not in droppable(network):
-            raise ValueError(f"{name} changes the shape and has no shortcut: without it the next block gets no input.")
+            raise ValueError(
+                f"{name} changes the shape and has no shortcut: without it, x does not fit the next block."
+            )
         part = "residual" if hasattr(blocks[name], "residual") else "layers"
         kept.append((blocks[name], part, getattr(blocks[name], part)))
     try:
@@ -77,7 +79,7 @@ def error_of(network: ResNet, batches: Images, *, batch_statistics: bool = False
     """The share of wrong answers (0 to 1) over `batches`.
 
     batch_statistics: BN takes mean and variance from each batch. Otherwise it keeps those of the trained network, which
-        no longer fit the blocks behind a lesion: a part of the damage.
+        no longer fit the blocks behind a lesion; that is part of the damage.
     """
     ghost = copy_to_measure(network, batch_statistics)
     wrong = torch.cat([ghost(images).argmax(1) != labels for images, labels in batches])
@@ -85,7 +87,7 @@ def error_of(network: ResNet, batches: Images, *, batch_statistics: bool = False
 
 
 def drop_each(network: ResNet, batches: Images, *, batch_statistics: bool = False) -> dict[str, float]:
-    """The error over `batches`, as in `error_of`, without each block that can be taken out, one at a time, by name."""
+    """The error over `batches`, as in `error_of`, with one block taken out at a time, by the name of the block."""
     errors = {}
     for name in droppable(network):
         with lesion(network, [name]):

@@ -1,6 +1,6 @@
-"""Looking inside a network: what passes through its blocks, and how a function's outputs move with its inputs.
+"""Looking inside a network: what passes through its blocks, and how a function's outputs change with its inputs.
 
-A copy of the network is measured, so the network itself stays as it is, also when the measurement fails.
+The measurements are made on a copy, so the network itself stays as it is, even if a measurement fails.
 """
 
 import copy
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The matrix of df_i/dx_j at x: row i says how output i moves, per unit of each input.
+    """The matrix of df_i/dx_j at x: row i says how much output i changes per unit of each input.
 
     x: (inputs,); f(x): (outputs,). Returns (outputs, inputs).
     """
@@ -24,10 +24,10 @@ BatchNorm = nn.modules.batchnorm._BatchNorm  # of any dimension, and SyncBatchNo
 
 
 def copy_to_measure(network: nn.Module, batch_statistics: bool = False) -> nn.Module:
-    """A copy of the network in the mode in which it is measured, where nothing is random.
+    """A copy of the network in the mode for measurements, in which nothing is random.
 
     That is evaluation mode, in which dropout and stochastic depth leave nothing out. batch_statistics: BN alone works
-    as in training, with mean and variance of each batch, also where it is frozen.
+    as in training, with the mean and variance of each batch, even if it is frozen.
     """
     ghost = copy.deepcopy(network)
     for module in ghost.modules():
@@ -51,10 +51,10 @@ class Pass:
 
 @torch.no_grad()
 def block_passes(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> list[Pass]:
-    """Run `images` (N, 3, H, W) through the network once; what each residual block made, first block first.
+    """Run `images` (N, 3, H, W) through the network once; return what each residual block computed, first block first.
 
-    batch_statistics: BN takes mean and variance from these images, as in training. Otherwise it takes the running
-        ones, which mean nothing in a network that was never trained.
+    batch_statistics: BN takes mean and variance from these images, as in training. Otherwise it uses its running
+        statistics, which mean nothing in a network that was never trained.
     """
     ghost = copy_to_measure(network, batch_statistics)
     seen: dict[str, dict[str, Tensor]] = {}
@@ -89,14 +89,14 @@ def block_outputs(network: nn.Module, images: Tensor, *, batch_statistics: bool 
 def relative_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
     """|gradient| / |weights| of each convolution and linear layer, by name, first layer first.
 
-    BN behind a layer makes the loss the same for weights of any length, and the gradient shorter the longer they are;
-    so only this ratio says how much a step changes the layer. Times the learning rate it is the share of the layer
-    that plain SGD replaces in one step. Projections of shortcuts are included.
+    With BN behind a layer, the length of the weights makes no difference to the loss, and the longer they are, the
+    shorter the gradient. So only this ratio says how much a step changes the layer. Multiplied by the learning rate, it
+    is the share of the layer that plain SGD replaces in one step. Projections of shortcuts are included.
     images: (N, 3, H, W); labels: (N,). BN takes mean and variance from the images, as in a step of training.
     """
     ghost = copy_to_measure(network, batch_statistics=True)
     layers = {name: m for name, m in ghost.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
-    weights = [layer.weight.requires_grad_() for layer in layers.values()]  # those of frozen layers too
+    weights = [layer.weight.requires_grad_() for layer in layers.values()]  # even those of frozen layers
     gradients = torch.autograd.grad(nnF.cross_entropy(ghost(images), labels), weights)
     pairs = zip(layers, gradients, weights, strict=True)
     return {name: gradient.norm().item() / weight.norm().item() for name, gradient, weight in pairs}
@@ -106,11 +106,11 @@ def relative_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> di
 def kept_promises(
     network: nn.Module, images: Tensor, labels: Tensor, promised: Sequence[float]
 ) -> tuple[list[float], float]:
-    """For each promised decrease of the loss, the share of it that a step against the gradient brings: 1 is all of it.
+    """For each promised decrease of the loss, the fraction that a step against the gradient achieves: 1 is all of it.
 
-    By the tangent, a step of -s * g promises a decrease of s * |g|^2; where the slope changes on the way, the loss
-    falls by less. Also returned: |g|^2, so that a learning rate can be turned into a promise. The linear layer at the
-    end is left out of the step, because in an untrained ResNet it alone keeps most promises.
+    According to the tangent, a step of -s * g decreases the loss by s * |g|^2; if the slope changes on the way, the
+    decrease is smaller. Also returned: |g|^2, which turns a learning rate into a promise. The linear layer at the end
+    is left out of the step, because in an untrained ResNet it would keep most of the promise by itself.
     images: (N, 3, H, W); labels: (N,). BN takes mean and variance from the images, as in a step of training.
     """
     ghost = copy_to_measure(network, batch_statistics=True)
@@ -134,12 +134,13 @@ def gradient_correlation(
 ) -> list[float]:
     """How alike the gradients at neighbouring inputs are: for each distance the mean correlation over the images.
 
-    The gradient is that of a random sum of the outputs, for the pixels. An image's neighbour is at `distance` (0 to 1)
-    of the way to the previous image of the batch. 1: the same gradient; 0: as different as noise.
+    The gradient is that of a random sum of the outputs with respect to the pixels. The neighbour of an image is a
+    point at `distance` (0 to 1) on the way to the previous image of the batch. 1: the same gradient; 0: as different as
+    noise.
     images: (N, 3, H, W), at least two. trained: BN uses its running statistics; for an untrained network, in which
-    these mean nothing, give False, and it uses those of `images`.
+    these mean nothing, pass False, and it uses those of `images`.
     Source: Balduzzi et al., *The Shattered Gradients Problem*, https://arxiv.org/abs/1702.08591, section 2; there the
-    inputs are numbers on a line, and networks are untrained.
+    inputs are numbers on a line, and the networks are untrained.
     """
     ghost, others = copy_to_measure(network, batch_statistics=not trained), images.roll(1, 0)
     if not trained:
@@ -163,10 +164,10 @@ def gradient_correlation(
 
 
 def residual_sizes(network: nn.Module, images: Tensor, *, batch_statistics: bool = False) -> dict[str, float]:
-    """How large F(x) is beside the shortcut of each residual block: the mean over the images of |F(x)| / |shortcut|.
+    """How large F(x) is compared with the shortcut, for each residual block: the mean of |F(x)| / |shortcut|.
 
-    |.| is the norm over channels and pixels. Where the shortcut is the identity, it is |F(x)| / |x|: how far H(x) is
-    from x. images: (N, 3, H, W). batch_statistics: as in `block_passes`.
+    The mean is over the images, and |.| is the norm over channels and pixels. If the shortcut is the identity, this is
+    |F(x)| / |x|: how far H(x) is from x. images: (N, 3, H, W). batch_statistics: as in `block_passes`.
     """
     passes = block_passes(network, images, batch_statistics=batch_statistics)
     norms = [(p.name, p.residual.flatten(1).norm(dim=1), p.shortcut.flatten(1).norm(dim=1)) for p in passes]

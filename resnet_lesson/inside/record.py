@@ -1,7 +1,7 @@
-"""What was measured inside a recorded network, kept beside its record: notebook 07 shows it without CIFAR-10.
+"""What was measured inside a recorded network, kept with its record, so that notebook 07 can show it without CIFAR-10.
 
 inside.json                        sizes of F, gradients of neighbours, lesions
-surface-0.safetensors, surface-1   loss surfaces, each with directions of its own
+surface-0.safetensors, surface-1   loss surfaces, each along its own directions
 line-fixed, line-batch             a finer line, with BN's statistics fixed and with those of the images
 """
 
@@ -36,13 +36,13 @@ SURFACES = {  # name: seeds of the directions, and what is special
 
 @dataclass
 class Inside:
-    """What `measure` found in a run's network. Dicts go by layer or block, first one first; errors are from 0 to 1.
+    """What `measure` found in a run's network. Dicts are by layer or block, in order; errors are from 0 to 1.
 
-    error: of the whole network, on the images of the lesions. drop_each: without that block.
-    with_batch_statistics: "error" and "drop_each" once more, with BN's statistics taken from each batch.
-    residual_sizes: as in `measures`; empty in a plain network.
-    gradient_correlation: {"distances": ..., "untrained": ..., "trained": ...}, a value for each distance.
-    about: of what, and how it was computed.
+    error: that of the whole network, on the images of the lesions. drop_each: that without the given block.
+    with_batch_statistics: "error" and "drop_each" again, with BN's statistics taken from each batch.
+    residual_sizes: as in `measures`; empty for a plain network.
+    gradient_correlation: {"distances": ..., "untrained": ..., "trained": ...}, one value per distance.
+    about: what was measured, and how.
     """
 
     error: float
@@ -55,21 +55,21 @@ class Inside:
 
     @classmethod
     def of(cls, run: Run, folder: Path | None = None) -> "Inside":
-        """Read what was measured in a recorded run, from its own folder or another one.
+        """Read what was measured in a recorded run, from its own folder or from another one.
 
-        Raises LessonError where nothing was measured, or it cannot be read.
+        Raises LessonError if nothing was measured, or if it cannot be read.
         """
         path = (folder or run.folder) / "inside.json"
         how = f"`python -m resnet_lesson inside {run.name}`"
         try:
             return cls(**json.loads(path.read_text()), folder=path.parent)
         except FileNotFoundError:
-            raise LessonError(f"Nothing was measured inside of {run.name} yet: {how} does it.") from None
+            raise LessonError(f"Nothing has been measured inside {run.name} yet: run {how}.") from None
         except (ValueError, TypeError) as error:
-            raise LessonError(f"{path} cannot be read ({error}): {how} makes it again.") from error
+            raise LessonError(f"{path} cannot be read ({error}): to make it again, run {how}.") from error
 
     def surface(self, name: str = "surface-0") -> Surface:
-        """One of the loss surfaces, named as in `SURFACES`. Raises LessonError where it is missing."""
+        """One of the loss surfaces, named as in `SURFACES`. Raises LessonError if it is missing."""
         return Surface.load(self.folder / f"{name}.safetensors")
 
 
@@ -83,14 +83,14 @@ def measure(
     folder: Path | None = None,
     device: torch.device | str | None = None,
 ) -> Inside:
-    """Measure inside a recorded run's network, and write it into `folder`, by default the run's own.
+    """Measure inside the network of a recorded run, and write the results into `folder`, by default the run's own.
 
-    images: how many of the first training images, without augmentation, for the surfaces; of these, at most 128 for
-    everything else but the lesions, which take the first 1,000 test images. points: along each side of a surface, from
-    -1 to 1. device: by default the GPU if there is one.
+    images: how many training images, from the first on and without augmentation, to use for the surfaces. At most 128
+    of them are used for everything else, except for the lesions, which use the first 1,000 test images. points: how
+    many along each side of a surface, from -1 to 1. device: by default the GPU if there is one.
 
-    What is there already, of the same weights, images and numbers, is returned as it is. Raises LessonError for a run
-    without weights, and for other images than the run's.
+    Results that are already there for the same weights, images and points are returned as they are. Raises LessonError
+    for a run without weights, and for images other than the run's.
     """
     run.check_data(train_set, test_set)
     folder, device = folder or run.folder, torch.device(device) if device else machine.pick_device()

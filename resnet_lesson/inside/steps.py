@@ -1,6 +1,6 @@
 """The size of a step, for notebook 07: how much one step changes each layer, and how much of its promise it keeps.
 
-Measured at several moments of training, with several seeds, and recorded as a study.
+This is measured at several moments of training, with several seeds, and recorded as a study.
 """
 
 from dataclasses import asdict, replace
@@ -22,8 +22,8 @@ PROMISED = (0.01, 0.1, 1.0)  # decreases of the loss
 
 
 def steps(root: Path) -> Plan:
-    """At each moment: "relative", a number per layer, first layer first, the linear one last; "kept", a share for each
-    of `PROMISED`; "sgd", what a step of plain SGD at the learning rate promises, and the share of it that is kept."""
+    """At each moment: "relative", one number per layer, from the first to the linear one; "kept", the share that is
+    kept of each of `PROMISED`; "sgd", what a step of plain SGD at the learning rate promises, and the share kept."""
     data = shapes10(4096, seed=0)
     chosen = replace(recipe("demo"), lr=LIVE_RATE)
     normalisation = Normalisation.of(data)

@@ -34,7 +34,9 @@ class ZeroPadShortcut(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
         if out_channels < in_channels:
-            raise ValueError(f"Zeros add channels, and {in_channels} -> {out_channels} takes some: use shortcut='B'.")
+            raise ValueError(
+                f"Zeros can only add channels, but {in_channels} -> {out_channels} removes some: use shortcut='B'."
+            )
         self.before = (out_channels - in_channels) // 2
         self.after = out_channels - in_channels - self.before
         self.stride = stride
@@ -58,7 +60,7 @@ class Projection(nn.Sequential):
 
 
 def make_shortcut(option: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
-    """The shortcut of a block by the paper's options; always a module. Raises ValueError for another option.
+    """The shortcut of a block by the paper's options; always a module. Raises ValueError for any other option.
 
     "A": zero channels where the shape changes; "B": a projection where it changes; "C": a projection in every block.
     """
@@ -127,8 +129,8 @@ class Bottleneck(nn.Module):
 
     (N, in_channels, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride)). Paper, figure 5 right.
 
-    stride_in: which convolution takes the stride, the first one as in the paper ("1x1", also called v1), or the second
-        one as in torchvision ("3x3", v1.5): a little more work, a little more accurate.
+    stride_in: which convolution takes the stride: the first, as in the paper ("1x1", also called v1), or the second, as
+        in torchvision ("3x3", v1.5), which is a little more work and a little more accurate.
     """
 
     expansion = 4  # times width: the channels of the output
@@ -136,7 +138,7 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "B", stride_in: str = "3x3"):
         super().__init__()
         if stride_in not in ("1x1", "3x3"):
-            raise ValueError(f"stride_in is '1x1' (the paper, v1) or '3x3' (torchvision, v1.5), not {stride_in!r}.")
+            raise ValueError(f"stride_in must be '1x1' (paper, v1) or '3x3' (torchvision, v1.5), not {stride_in!r}.")
         stride_1x1, stride_3x3 = (stride, 1) if stride_in == "1x1" else (1, stride)
         out_channels = width * self.expansion
         self.residual = nn.Sequential(

@@ -1,6 +1,6 @@
-"""A ResNet with one wrong line: for the exercise `find_the_broken_line`, which shows this file by its lines.
+"""A ResNet with one wrong line, for the exercise `find_the_broken_line`, which shows this code with line numbers.
 
-ResNet(9) has the layers, shapes and parameters of ResNet-56. It runs, and no error is raised.
+ResNet(9) has the layers, shapes and parameters of ResNet-56. It runs without an error.
 """
 
 import torch

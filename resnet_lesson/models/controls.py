@@ -1,7 +1,7 @@
-"""Controls: networks that change one thing about ResNet-56 or plain-56, so that an experiment can tell what it does.
+"""Controls: networks that change one thing about ResNet-56 or plain-56, so that an experiment can show what it does.
 
-Notebook 07 asks with them which part of a residual block makes depth trainable. Two of them are written in its cells,
-word for word as they are here (a test compares them): `DosedBlock` and `start_near_identity`.
+Notebook 07 uses them to ask which part of a residual block makes depth trainable. Two of them, `DosedBlock` and
+`start_near_identity`, also appear in its cells, word for word as they are here (a test compares them).
 """
 
 from collections import OrderedDict
@@ -28,8 +28,8 @@ class UnnormalisedBlock(BasicBlock):
     """A basic block without BN: each convolution has a bias instead. y = ReLU(strength * F(x) + shortcut(x)).
 
     (N, in_channels, H, W) -> (N, width, ceil(H / stride), ceil(W / stride)).
-    skipinit: let `strength` be one learned number that starts at 0 (De and Smith 2020, https://arxiv.org/abs/2002.10444,
-        section 5); otherwise it is 1.
+    skipinit: make `strength` a single learned number that starts at 0 (De and Smith 2020,
+        https://arxiv.org/abs/2002.10444, section 5); otherwise it is 1.
     """
 
     def __init__(self, in_channels: int, width: int, stride: int = 1, shortcut: str = "A", skipinit: bool = False):
@@ -61,7 +61,7 @@ def unnormalised(name: str, *, skipinit: bool = False, seed: int = 0) -> nn.Modu
 
 
 def dosed(name: str, dose: float, *, seed: int = 0) -> nn.Module:
-    """The CIFAR ResNet of that name with that dose of its shortcuts: 0 makes it plain, and 1 leaves it as it is."""
+    """The CIFAR ResNet of that name, its shortcuts weighted by the dose: 0 makes it plain, and 1 leaves it as it is."""
     return build(name, seed=seed, block=DosedBlock, dose=dose)
 
 

@@ -1,7 +1,7 @@
 """What a network costs: parameters, multiply-adds and activations, layer by layer.
 
-Nothing is computed: the network is copied to torch's `meta` device, where tensors have shapes and no values, so
-ResNet-152 or 1202 layers take a moment and no memory.
+Nothing is computed: the network is copied to torch's `meta` device, where tensors have shapes but no values, so even
+ResNet-152 or ResNet-1202 takes only a moment and no memory.
 """
 
 import copy
@@ -23,14 +23,14 @@ class Layer:
 
     @property
     def activations(self) -> int:
-        """Numbers the layer puts out for one image."""
+        """How many numbers the layer outputs for one image."""
         return torch.Size(self.output).numel()
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image. macs: multiply-adds of convolutions and linear layers, what the paper and
-    torchvision print as FLOPs. parameters: weights and biases, not BN's running statistics."""
+    """The cost of a network for one image. macs: multiply-adds of convolutions and linear layers, which the paper and
+    torchvision call FLOPs. parameters: weights and biases, without BN's running statistics."""
 
     parameters: int
     macs: int
@@ -38,7 +38,7 @@ class Cost:
 
     @property
     def activations(self) -> int:
-        """Numbers that all layers together put out; an identity makes none of its own."""
+        """How many numbers all layers output together; an identity adds none of its own."""
         return sum(layer.activations for layer in self.layers if layer.kind != "Identity")
 
     def __str__(self) -> str:
@@ -55,19 +55,19 @@ def cost_of(network: nn.Module, input_shape: tuple[int, int, int] = (3, 32, 32))
     The network is not run and not changed. Raises ValueError for a shape that is not (C, H, W).
     """
     if len(input_shape) != 3:
-        raise ValueError(f"input_shape is (channels, height, width), such as (3, 224, 224), not {input_shape}.")
+        raise ValueError(f"input_shape must be (channels, height, width), such as (3, 224, 224), not {input_shape}.")
     ghost = copy.deepcopy(network).to("meta").eval()
     layers: list[Layer] = []
 
     def count(name: str, module: nn.Module, output: Tensor) -> None:
-        # Each number that a convolution or linear layer puts out takes one multiply-add for each weight of its filter.
+        # Each output number of a convolution or linear layer takes one multiply-add per weight of its filter.
         counted = isinstance(module, (nn.Conv2d, nn.Linear))
         macs = output.numel() * module.weight[0].numel() if counted else 0
         parameters = sum(p.numel() for p in module.parameters())
         layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters, macs))
 
     for name, module in ghost.named_modules():
-        module._forward_hooks.clear()  # the caller's own are not for shapes without values
+        module._forward_hooks.clear()  # the caller's hooks may need values, and here are only shapes
         if not list(module.children()):
             module.register_forward_hook(lambda module, _, output, name=name: count(name, module, output))
     with torch.no_grad():

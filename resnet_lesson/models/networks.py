@@ -44,7 +44,7 @@ def imagenet_resnet(depth: int, block: type[nn.Module] | None = None, **options)
 
 
 def imagenet_resnet_d(depth: int, **options) -> ResNet:
-    """ResNet-D of that depth: its blocks, and its stem."""
+    """ResNet-D of that depth, with its own blocks and stem."""
     return imagenet_resnet(depth, POOLED[IMAGENET[depth][0]], stem=deep_stem(), **options)
 
 
@@ -65,7 +65,7 @@ def lab10_6(num_classes: int = 10, **options) -> ResNet:
 
 
 def stochastic_resnet(depth: int, *, survival: float = 0.5, **options) -> ResNet:
-    """A CIFAR ResNet with stochastic depth (family.py); `survival` is that of its last block."""
+    """A CIFAR ResNet with stochastic depth (family.py); `survival` is the survival probability of its last block."""
     return stochastic_depth(cifar_resnet(depth, **options), survival)
 
 
@@ -105,8 +105,8 @@ FIXED |= {
     "narrow_resnext20": partial(cifar_resnext, 20, groups=8, width_per_group=16, first=16),
 }
 
-# Networks for 32x32 images, by the pattern of their names: how they are made, how many layers one more block in each
-# stage adds, and how many other layers there are.
+# Networks for 32x32 images, by the pattern of their names: how to make them, how many layers they gain with one more
+# block in each stage, and how many other layers they have.
 CIFAR: dict[str, tuple[Callable[..., ResNet], int, int]] = {
     r"resnet(\d+)": (partial(cifar_resnet, shortcut="A"), 6, 2),
     r"plain(\d+)": (partial(cifar_resnet, block=PlainBlock), 6, 2),
@@ -122,12 +122,12 @@ OTHERS = ("preresnet110", "wrn28_10", "resnext29_8x64d", "sdresnet110", "seresne
 
 
 def names() -> list[str]:
-    """The networks that `build` makes by name; of the later ones for CIFAR, which take any depth, one of each."""
+    """The networks that `build` makes by name; of the later CIFAR networks, which exist in many depths, one each."""
     return [*FIXED, *(f"{kind}{depth}" for kind in ("resnet", "plain") for depth in CIFAR_DEPTHS), *OTHERS]
 
 
 def factory(name: str) -> Callable[..., ResNet]:
-    """What makes the network of that name. Raises ValueError for a name that does not exist."""
+    """The function that makes the network of that name. Raises ValueError for a name that does not exist."""
     if name in FIXED:
         return FIXED[name]
     for pattern, (make, each, others) in CIFAR.items():
@@ -144,10 +144,10 @@ def factory(name: str) -> Callable[..., ResNet]:
 def build(name: str, *, seed: int | None = None, **options) -> ResNet:
     """Make a network by name, with the paper's defaults; `options` as in `ResNet`.
 
-    "resnet18", "resnet50", "plain34", "resnext50_32x4d", ... are the ImageNet networks;
-    "resnet20", "plain56", ... with 6n + 2 layers are the CIFAR ones (not 50 and 152, which name ImageNet networks);
-    "preresnet110", "wrn28_10", "resnext29_8x64d", ... are the family that came later (family.py); `names()` has more.
-    With a `seed` the weights are always the same, and torch's own random state is left as it was.
+    "resnet18", "resnet50", "plain34", "resnext50_32x4d", ... are ImageNet networks;
+    "resnet20", "plain56", ... with 6n + 2 layers are CIFAR networks (except 50 and 152, which name ImageNet networks);
+    "preresnet110", "wrn28_10", "resnext29_8x64d", ... are later relatives (family.py); `names()` lists more.
+    With a `seed`, the weights are always the same, and torch's own random state is left as it was.
     Raises ValueError for a name or option that does not exist.
     """
     make, seed = factory(name), None if seed is None else checked_seed(seed)

@@ -1,6 +1,6 @@
 """The residual network as one class: stem, stages of blocks, pool and classifier.
 
-networks.py makes the paper's networks, and all others of the course, from it by name.
+networks.py uses it to make the paper's networks, and all others in the course, by name.
 """
 
 from collections import OrderedDict
@@ -13,9 +13,9 @@ from .blocks import conv3x3
 
 
 def make_stem(kind: str, width: int) -> nn.Sequential:
-    """What comes before the first block: "imagenet" (a quarter of the height and width), or "cifar".
+    """What comes before the first block: "imagenet" (a quarter of the height and width), or "cifar" (all of it).
 
-    (N, 3, H, W) -> (N, width, ceil(H / 4), ceil(W / 4)), or the same height and width. Raises ValueError for another.
+    (N, 3, H, W) -> (N, width, ceil(H / 4), ceil(W / 4)), or (N, width, H, W). Raises ValueError for any other kind.
     """
     if kind == "cifar":
         return nn.Sequential(OrderedDict(conv1=conv3x3(3, width), bn1=nn.BatchNorm2d(width), relu=nn.ReLU()))
@@ -51,13 +51,13 @@ class ResNet(nn.Module):
 
     block: PlainBlock, BasicBlock, Bottleneck, one of family.py, or a class of your own with the arguments
         (in_channels, width, stride) and an `expansion`.
-    depths, widths, strides: for each stage, how many blocks, how wide (before the block's expansion), and the stride
-        of its first block.
-    stem: "imagenet" (7x7 stride 2, then max-pool), "cifar" (3x3), or a module; stem_width: its channels.
-    zero_init_residual: start each residual function at zero, by the weight of its last layer that has one.
-    block_options: what the blocks have besides, such as shortcut="A", "B" or "C" (paper, section 3.3).
+    depths, widths, strides: for each stage, the number of blocks, their width (before the block's expansion), and the
+        stride of the first block.
+    stem: "imagenet" (7x7 with stride 2, then max-pool), "cifar" (3x3), or a module; stem_width: its output channels.
+    zero_init_residual: start each residual function at zero, by setting the weight of its last weighted layer to zero.
+    block_options: further options of the blocks, such as shortcut="A", "B" or "C" (paper, section 3.3).
 
-    Weights start as in He et al. 2015 (https://arxiv.org/abs/1502.01852), as the paper's section 3.4 says.
+    Weights are initialised as in He et al. 2015 (https://arxiv.org/abs/1502.01852), as in the paper's section 3.4.
     Raises ValueError for a combination that cannot be built, and TypeError for an option that the blocks do not have.
     """
 
@@ -77,7 +77,7 @@ class ResNet(nn.Module):
         super().__init__()
         if not len(depths) == len(widths) == len(strides):
             raise ValueError(
-                f"Give one depth, width and stride for each stage; got {len(depths)}, {len(widths)} and {len(strides)}."
+                f"Give one depth, width and stride per stage, not {len(depths)}, {len(widths)} and {len(strides)}."
             )
         channels = stem_width or widths[0]
         self.stem = make_stem(stem, channels) if isinstance(stem, str) else stem
@@ -97,7 +97,7 @@ class ResNet(nn.Module):
         for module in self.modules():
             if zero_init_residual and hasattr(module, "residual"):
                 weighted = [layer for layer in module.residual if getattr(layer, "weight", None) is not None]
-                nn.init.zeros_(weighted[-1].weight)  # BN's; of a pre-activation block, the convolution's
+                nn.init.zeros_(weighted[-1].weight)  # that of BN; in a pre-activation block, that of the convolution
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)

@@ -1,4 +1,4 @@
-"""torchvision's weights: the same tensors under the names that this course's networks give them, and back."""
+"""torchvision's weights: from torchvision's names for them to those in this course's networks, and back."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of torchvision's ResNet (its `state_dict()`) as ours has them.
+    """Rename the weights of torchvision's ResNet (its `state_dict()`) as in our ResNet.
 
     Raises ValueError for a name that torchvision's ResNet does not have.
     """
@@ -27,10 +27,10 @@ def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of an ImageNet ResNet of ours as torchvision's ResNet has them.
+    """Rename the weights of one of our ImageNet ResNets as in torchvision's ResNet.
 
-    Also takes a part of them, such as the gradients of the parameters, and does not look at shapes: a ResNet-20's are
-    renamed too. Raises ValueError for a layer that torchvision's ResNet does not have.
+    It also takes fewer entries, or others under the same names, such as the gradients of the parameters, and it ignores
+    shapes, so it renames a ResNet-20's too. Raises ValueError for a layer that torchvision's ResNet does not have.
     """
 
     def rename(key: str) -> str:

@@ -1,7 +1,7 @@
 """A whole step of training as one CUDA graph.
 
-A step of ResNet-20 is hundreds of small kernels, and on a fast GPU starting them one by one from Python takes longer
-than running them. A CUDA graph is recorded once, and from then on one launch starts all of them.
+A step of ResNet-20 consists of hundreds of small kernels, and on a fast GPU it takes longer to start them one by one
+from Python than to run them. A CUDA graph is recorded once, and from then on one launch starts all of them.
 Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from ..errors import LessonError
 from ..models.family import StochasticResidual
 
-WARM_UP = 3  # calls; in these, libraries choose their kernels and the optimiser makes its buffers
+WARM_UP = 3  # calls, in which libraries choose their kernels and the optimiser makes its buffers
 
 
 def repeats_itself(network: nn.Module) -> bool:
-    """Whether every step of the network does the same operations, as far as this package can tell.
+    """Whether every step of the network performs the same operations, as far as this package can tell.
 
-    It leaves out no blocks at random and has no hooks, which a replay would not call.
+    That is, it leaves out no blocks at random, and has no hooks, which a replay would not call.
     """
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return not any(
@@ -31,11 +31,11 @@ def repeats_itself(network: nn.Module) -> bool:
 class Captured:
     """A function of one tensor on the GPU, recorded at its fourth call and replayed from then on.
 
-    function: what it reads and writes has to stay in place, because a replay uses the same memory each time. It must
-        not read a number back from the GPU or decide anything in Python, because Python does not run again.
+    function: what it reads and writes must stay in place, because a replay uses the same memory each time. It must not
+        read a number back from the GPU or decide anything in Python, because the Python code does not run again.
 
-    Each call takes a tensor of the same shape, and returns what `function` did. The result is overwritten by the next
-    call. Raises LessonError where the function cannot be recorded.
+    Each call takes a tensor of the same shape, and returns what `function` would; the next call overwrites the result.
+    Raises LessonError if the function cannot be recorded.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]):
@@ -49,7 +49,7 @@ class Captured:
         if self.stream is None:
             self.stream, self.argument = torch.cuda.Stream(argument.device), torch.empty_like(argument)
         self.stream.wait_stream(outside)
-        with torch.cuda.stream(self.stream):  # recording needs a stream of its own, on which the warm-up ran, too
+        with torch.cuda.stream(self.stream):  # recording needs a stream of its own, and the warm-up must run on it too
             self.argument.copy_(argument)
             if self.calls < WARM_UP:
                 self.result = self.function(self.argument)

@@ -1,4 +1,4 @@
-"""Stopping and going on: Ctrl-C between two steps, checkpoints, resuming."""
+"""Stopping and resuming: Ctrl-C between two steps, and checkpoints."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SAME = ("network", "recipe", "data", "seed", "precision", "processes")  # what m
 
 @contextmanager
 def stop_requests() -> Iterator[Event]:
-    """Within it, Ctrl-C only sets the event, so that a step is never left half done; a second one stops at once."""
+    """Inside, Ctrl-C only sets the event, so that no step is left half done; a second Ctrl-C stops at once."""
     stop = Event()
 
     def ask(signum, frame):
@@ -39,9 +39,9 @@ def stop_requests() -> Iterator[Event]:
 def save_checkpoint(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, **more) -> None:
     """Write run.json, history.csv and checkpoint.pt, each replaced atomically.
 
-    more: iteration and seconds so far; answer, as `answer_of` gives it; sums, of loss, wrong answers and images since
+    more: iteration and seconds so far; answer, as `answer_of` gives it; sums of loss, wrong answers and images since
         the last row.
-    Raises LessonError where they cannot be written.
+    Raises LessonError if they cannot be written.
     """
     state = {"network": state_of(network), "optimiser": optimiser.state_dict()}
     content = {**state, "history": run.history, "started": run.started, **more}
@@ -51,10 +51,10 @@ def save_checkpoint(run: Run, network: nn.Module, optimiser: torch.optim.Optimiz
 
 
 def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> tuple[int, float]:
-    """Take up the run in `run.folder`, if there is one; return its iteration and seconds so far.
+    """Resume the run in `run.folder`, if there is one; return its iteration and seconds so far.
 
-    Fills in `run`, network, optimiser and meter. Raises LessonError if the folder holds another run, or an unfinished
-    one without its checkpoint.
+    Fills in `run`, network, optimiser and meter. Raises LessonError if the folder contains a different run, or an
+    unfinished one without its checkpoint.
     """
     if run.folder is None or not os.path.exists(run.folder / "run.json"):
         return 0, 0.0
@@ -66,9 +66,9 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
         return run.recipe["iterations"], run.seconds
     path = run.folder / "checkpoint.pt"
     if not path.exists():
-        if old.status == "interrupted":  # a record that was passed on: training anew would write over it
+        if old.status == "interrupted":  # a record from somebody else: training from the start would overwrite it
             raise LessonError(
-                f"{run.folder} holds the record of an unfinished run without its checkpoint, so it cannot go on: "
+                f"{run.folder} has the record of an unfinished run, but not its checkpoint, so the run cannot go on: "
                 "choose another folder, or delete that one."
             )
         return 0, 0.0
@@ -91,7 +91,7 @@ def resume(run: Run, network: nn.Module, optimiser: torch.optim.Optimizer, meter
 
 
 def _refuse_another(run: Run, old: Run) -> None:
-    """Raise LessonError where the record in the folder is of another run than the one that is about to begin."""
+    """Raise LessonError if the record in the folder belongs to a different run from the one that is about to begin."""
     here = json.loads(json.dumps({key: getattr(run, key) for key in SAME}))  # tuples become lists, as in the file
     different = [key for key in SAME if here[key] != getattr(old, key)]
     if different:

@@ -1,4 +1,4 @@
-"""What a trained network answers: its predictions, and what they say about it and about several networks together."""
+"""The predictions of a trained network, and what they say about it and about several networks together."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from ..errors import LessonError
 
 @contextmanager
 def modes_kept(network: nn.Module) -> Iterator[None]:
-    """Each module is afterwards in the mode, training or evaluation, in which it was before."""
+    """Afterwards, put each module back into the mode, training or evaluation, in which it was before."""
     modes = [(module, module.training) for module in network.modules()]
     try:
         yield
@@ -28,8 +28,8 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """The network's logits (N, classes), float32, and the labels (N,) over `batches`, both on the CPU.
 
-    In evaluation mode; each module's mode is put back afterwards. Raises ValueError without any batch,
-    and LessonError where the network returns something else than a tensor.
+    In evaluation mode; each module's mode is restored afterwards. Raises ValueError if there is no batch, and
+    LessonError if the network returns something other than a tensor.
     """
     logits, labels = [], []
     with modes_kept(network):
@@ -39,11 +39,11 @@ def predict(
                 answer = network(images)
             if not isinstance(answer, Tensor):
                 kind = type(answer).__name__
-                raise LessonError(f"A network has to return a tensor of logits, and this one returns a {kind}.")
+                raise LessonError(f"A network must return a tensor of logits, but this one returns a {kind}.")
             logits.append(answer.float())
             labels.append(truth)
     if not logits:
-        raise ValueError("There are no batches: give a list of them, or Batches, which can be gone through again.")
+        raise ValueError("There are no batches: give a list of them, or Batches, either of which can be used again.")
     return torch.cat(logits).cpu(), torch.cat(labels).cpu()
 
 
@@ -61,19 +61,19 @@ def evaluate(
 
 
 def ensemble(predictions: Sequence[Tensor]) -> Tensor:
-    """The mean of several networks' softmax probabilities: (N, classes) from logits of that shape each."""
+    """The mean of several networks' softmax probabilities, (N, classes), from the logits of each, (N, classes)."""
     return torch.stack([logits.softmax(1) for logits in predictions]).mean(0)
 
 
 def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many images of each class (row) got each answer (column): (classes, classes), int64."""
+    """How many images of each class (row) were given each answer (column): (classes, classes), int64."""
     classes = logits.shape[1]
     pairs = labels * classes + logits.argmax(1)
     return pairs.bincount(minlength=classes**2).reshape(classes, classes)
 
 
 def most_confident_mistakes(logits: Tensor, labels: Tensor, count: int = 10) -> Tensor:
-    """Indices of the wrongly answered images, (count,) or fewer: highest probability of the wrong answer first."""
+    """Indices of misclassified images, (count,) or fewer: the highest probability of the wrong answer first."""
     confidence, answer = logits.softmax(1).max(1)
     wrong = (answer != labels).nonzero()[:, 0]
     return wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]

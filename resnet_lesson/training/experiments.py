@@ -1,6 +1,6 @@
-"""The experiments with controls that notebooks 01, 02 and 05 to 07 rest on, each as the plan of a recorded study.
+"""The controlled experiments that notebooks 01, 02 and 05 to 07 rest on, each as the plan of a recorded study.
 
-All of them train: networks that differ in one thing, by one recipe, on one data set.
+Each of them trains networks that differ in one thing, with one recipe, on one data set.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,10 +35,10 @@ LIVE_RATE = 0.03  # at which all four networks learn in the 256 steps of `demo`
 def outcome(
     network: nn.Module, train_set: Dataset, test_set: Dataset, recipe: Recipe, seed: int, precision: str
 ) -> dict:
-    """Train, and return the training and test errors (0 to 1) after each epoch, and where it diverged, or None."""
+    """Train; return the training and test errors (0 to 1) after each epoch, and where training diverged, or None."""
     runs: list[Run] = []
     diverged = None
-    keep = [runs.append]  # its history grows row by row
+    keep = [runs.append]  # the run, whose history grows row by row
     try:
         train(network, train_set, test_set, recipe, seed=seed, precision=precision, progress=False, observers=keep)
     except Diverged as error:
@@ -52,9 +52,9 @@ def outcome(
 
 
 class Experiment(NamedTuple):
-    """A study whose trials each train a network at the trial's `lr` and `seed`.
+    """A study in which each trial trains a network with the trial's `lr` and `seed`.
 
-    make: called with the seed and with the other settings of a trial, by name. chosen: the recipe.
+    make: builds the network; called with the seed and the other settings of a trial, by name. chosen: the recipe.
     """
 
     question: str
@@ -94,7 +94,7 @@ def with_a_broken_line(seed: int) -> nn.Module:
 
 WARM = replace(recipe("demo"), name="demo with warm-up", schedule="one-cycle", warmup=128, milestones=())
 
-ON_SHAPES = {  # on the images and in the precision of the live experiments
+ON_SHAPES = {  # with the images and the precision of the live experiments
     "rates-shapes10": Experiment(
         "Is it the learning rate? Four networks at five rates.",
         grid(seed=SEEDS, lr=(0.03, 0.01, 0.1, 0.003, 0.3), network=NETWORKS),
@@ -135,7 +135,7 @@ ON_SHAPES = {  # on the images and in the precision of the live experiments
 
 
 def on_shapes(name: str, root: Path) -> Plan:
-    """One of `ON_SHAPES`; its images are generated, and nothing is read from `root`."""
+    """One of `ON_SHAPES`. Its images are generated, so nothing is read from `root`."""
     return ON_SHAPES[name].plan(name, (shapes10(4096, seed=0), shapes10(1024, seed=1)), "float32")
 
 

@@ -1,4 +1,4 @@
-"""A network's weights by name, and how to tell whether a network is the one they belong to."""
+"""A network's weights by name, and how to tell whether they belong to a given network."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,28 +13,28 @@ Answer = dict  # {"image": [C, H, W], "logits": [...]}: see `answer_of`
 
 
 class OtherNetwork(LessonError):
-    """The weights are of a network that computes something else."""
+    """The weights belong to a network that computes something else."""
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """The network itself, where it is wrapped by `torch.compile` or `nn.DataParallel`."""
+    """The network itself, even if it is wrapped by `torch.compile` or `nn.DataParallel`."""
     while isinstance(inner := getattr(network, "_orig_mod", None) or getattr(network, "module", None), nn.Module):
         network = inner
     return network
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """Weights and BN statistics by name: each a tensor of its own on the CPU, even where two modules share one.
+    """Weights and BN statistics by name, each a tensor of its own on the CPU, even if two modules share one.
 
-    Names are those of the network without what compiling a part of it puts into them.
+    The names are those of the network, without what compiling a part of it adds to them.
     """
     state = plain(network).state_dict()
     return {name.replace("_orig_mod.", ""): tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
 def put_state(network: nn.Module, state: Mapping[str, Tensor], answer: Answer | None = None) -> None:
-    """Load what `state_of` made. Raises RuntimeError where names or shapes are others, and OtherNetwork where the
-    network then answers something else than `answer`; it is left as it was in both cases."""
+    """Load what `state_of` returned. Raises RuntimeError if names or shapes differ, and OtherNetwork if the network's
+    answer is then not `answer`; in both cases the network is left as it was."""
     network = plain(network)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     places = {name.replace("_orig_mod.", ""): name for name in before}
@@ -49,8 +49,8 @@ def put_state(network: nn.Module, state: Mapping[str, Tensor], answer: Answer | 
 def digest_of(network: nn.Module) -> str:
     """A checksum of the names and shapes of all weights, and of each layer's kind and settings.
 
-    A dilation, another activation or a probability of dropout changes it; recomputing, compiling or running in parallel
-    does not.
+    A dilation, a different activation or a dropout probability changes it; recomputing, compiling or running in
+    parallel does not.
     """
     weights = [f"{name} {tuple(tensor.shape)}" for name, tensor in state_of(network).items()]
     layers = [
@@ -62,10 +62,10 @@ def digest_of(network: nn.Module) -> str:
 
 
 def answer_of(network: nn.Module, image: tuple[int, ...]) -> Answer | None:
-    """What the network answers to one fixed image of that size, (C, H, W): its logits, in evaluation mode.
+    """The network's logits for one fixed image of that size, (C, H, W), in evaluation mode.
 
-    Two networks with the same weights that differ in anything else (a dilation, another activation, blocks that rest)
-    answer differently. None for a network that answers differently each time.
+    Two networks with the same weights that differ in anything else (a dilation, another activation, blocks that are
+    left out) have different logits. None for a network whose logits change from call to call.
     """
     first, second = (_logits(network, image) for _ in range(2))
     return {"image": list(image), "logits": first.tolist()} if torch.equal(first, second) else None
@@ -84,7 +84,7 @@ def _check_answer(network: nn.Module, answer: Answer | None) -> None:
     # The same weights differ by rounding from one machine to the next: on GPUs, and over many layers, by some 1e-3.
     if wanted.shape != got.shape or (wanted - got).norm() > 0.02 * wanted.norm():
         raise OtherNetwork(
-            "These weights fit this network by name and shape, but it computes something else with them: it was "
-            "changed after it was built (dilate, stochastic_depth, an exchanged layer), or its class has another "
-            "forward. Build it as it was trained."
+            "The names and shapes of these weights fit this network, but it computes something else with them. Either "
+            "it was changed after it was built (dilate, stochastic_depth, a replaced layer), or its class has another "
+            "forward. Build it in the way in which it was trained."
         )

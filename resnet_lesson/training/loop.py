@@ -1,4 +1,4 @@
-"""The loop of every training here. `fit`, `train` and `fine_tune` are this loop with different listeners."""
+"""The loop behind every training here. `fit`, `train` and `fine_tune` are this loop with different listeners."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -15,11 +15,11 @@ from ..machine import seeded
 from .recipes import Recipe
 
 Listener = Callable[[int, Tensor], object]
-"""Called after each step with the iterations done so far and the step's loss; the loop ends when it returns True."""
+"""Called after each step with the number of iterations done and the step's loss; if it returns True, the loop ends."""
 
 
 class Diverged(LessonError):
-    """The loss is no longer a useful number. iteration: the steps done when that was noticed."""
+    """The loss is no longer a useful number. iteration: how many steps had been done when that was noticed."""
 
     def __init__(self, message: str, iteration: int | None = None):
         super().__init__(message)
@@ -37,11 +37,11 @@ def step(
 ) -> tuple[Tensor, Tensor]:
     """One iteration: forward, loss, backward, and a step of the optimiser.
 
-    images: what the network takes, (B, ...); labels: (B,) class numbers. loss: from float32 logits and labels to a
-        number, their mean over the batch.
+    images: what the network takes, (B, ...); labels: (B,) class numbers. loss: computes the mean loss of the batch from
+        float32 logits and labels.
     precision: "float32" or "bfloat16"; the loss is float32 in both. Raises ValueError for another one.
 
-    Returns the loss and the logits (B, classes) from before the step, without their graph.
+    Returns the loss and the logits (B, classes) from before the step, detached from their graph.
     """
     with machine.autocast(images.device, precision):
         logits = network(images)
@@ -63,7 +63,7 @@ def iterate(
 ) -> None:
     """Take one step for each batch, at the learning rate of its iteration, and tell the listeners.
 
-    take_step: called with a batch; returns the loss. batches: pairs of an iteration's number and its batch.
+    take_step: called with a batch; returns the loss. batches: pairs of an iteration number and a batch.
     lr_at: the learning rate as a function of the iteration.
     seed: fixes what the network itself draws at random in each step, as stochastic depth does.
     """
@@ -76,7 +76,7 @@ def iterate(
 
 
 def sgd(parameters: Iterable, recipe: Recipe, **options) -> torch.optim.SGD:
-    """The optimiser of a recipe; `options` go to torch's SGD, in place of the recipe's where both have one."""
+    """The optimiser of a recipe; `options` go to torch's SGD, and take precedence over the recipe's."""
     usual = dict(lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(parameters, **{**usual, **options})
 
@@ -92,7 +92,7 @@ def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
     """Give every group of the optimiser this learning rate, times the group's "scale" if it has one."""
     for group in optimiser.param_groups:
         rate = lr * group.get("scale", 1)
-        if isinstance(group["lr"], Tensor):  # a captured step reads its rate from this place on the GPU
+        if isinstance(group["lr"], Tensor):  # a captured step reads its rate from this memory on the GPU
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
@@ -101,12 +101,12 @@ def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
 class Meter:
     """Mean loss and error since the last reset.
 
-    The sums are one tensor on the device, always the same one: a number read at each step would make the program wait
-    for the GPU, and a captured step (captured.py) writes to the place it was recorded with.
+    The sums are always the same tensor on the device: reading a number at each step would make the program wait for the
+    GPU, and a captured step (captured.py) writes to the memory that it was recorded with.
     """
 
     def __init__(self, device: torch.device | str = "cpu"):
-        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64  # Apple's GPU has no other
+        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64  # Apple's GPU has no float64
         self.sums = torch.zeros(3, dtype=exact, device=device)  # of the loss, of the wrong answers, of images
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -133,8 +133,8 @@ def fit(
 ) -> list[tuple[float, float]]:
     """Train a network in place; return (mean loss, error from 0 to 1) of each epoch's images, as met in training.
 
-    batches: `Batches`, of which each epoch has its own order, crops and flips; or anything that can be gone through
-        again every epoch, such as a list or a DataLoader.
+    batches: `Batches`, in which each epoch has its own order, crops and flips; or anything that you can loop over again
+        in every epoch, such as a list or a DataLoader.
     lr_at: the learning rate as a function of the iteration; the first is 0, and epochs do not restart the count.
 
     Raises ValueError for an epoch without any batch.
@@ -160,7 +160,7 @@ def fit(
         iterate(take_step, enumerate(of_epoch, first), optimiser, lr_at, listeners=[count])
         if done == first:
             raise ValueError(
-                f"Epoch {epoch} has no batches: give a list, Batches or a DataLoader, which can be gone through again "
+                f"Epoch {epoch} has no batches: give a list, Batches or a DataLoader, over which you can loop again in "
                 "every epoch (a generator is empty after the first)."
             )
         history.append(meter.means())

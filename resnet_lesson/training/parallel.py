@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 -m resnet_lesson train --network resnet20
 
 Each process computes its share of every batch, the gradients are averaged, and all take the same step. BN takes its
-statistics from a process's own share. The paper trained so too: batches of 128 on two GPUs (section 4.2).
+statistics from the process's own share. The paper trained in this way too: batches of 128 on two GPUs (section 4.2).
 """
 
 import os
@@ -24,7 +24,7 @@ from .loop import Meter
 def processes(device: str | None = None) -> Iterator[str | None]:
     """Join the processes that torchrun started, and leave them at the end; yields this process's device.
 
-    Without torchrun, one process trains alone, and `device` comes back as it was.
+    Without torchrun, one process trains alone, and `device` is yielded unchanged.
     """
     if not dist.is_available() or not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         yield device
@@ -47,33 +47,33 @@ def size() -> int:
 
 
 def rank() -> int:
-    """This process's number. Process 0 evaluates, records and speaks."""
+    """This process's number. Process 0 evaluates, records and prints."""
     return dist.get_rank() if size() > 1 else 0
 
 
 def wrap(network: nn.Module) -> nn.Module:
-    """The network whose gradients are averaged over the processes, or the network itself where there is one."""
+    """The network with gradients averaged over the processes, or the network itself if there is only one process."""
     if size() == 1:
         return network
-    # All processes leave out the same blocks, and wait for no gradients of theirs.
+    # All processes leave out the same blocks, and must not wait for gradients of these.
     some_rest = any(isinstance(module, StochasticResidual) for module in network.modules())
     return DistributedDataParallel(network, find_unused_parameters=some_rest)
 
 
 def check_shares(images: int, batch_size: int) -> None:
-    """Raise LessonError where the processes cannot have equal shares of each batch: the mean of their gradients
-    would not be the batch's."""
+    """Raise LessonError if the processes cannot have equal shares of each batch, because the mean of their gradients
+    would then not be the gradient of the batch."""
     last = images % batch_size
     if batch_size % size() or last % size():
         end = f" and the last one of {last}" if last else ""
         raise LessonError(
-            f"{size()} processes cannot share batches of {batch_size}{end} equally: start a number of processes that "
+            f"{size()} processes cannot share batches of {batch_size}{end} equally: choose a number of processes that "
             "divides them (torchrun --nproc-per-node 2)."
         )
 
 
 def total(meter: Meter, loss: Tensor) -> tuple[list[float], float]:
-    """The meters' sums over all processes, and the mean of the processes' last losses."""
+    """The sums of the meters over all processes, and the mean of their last losses."""
     if size() == 1:
         return meter.sums.tolist(), float(loss)
     numbers = torch.cat([meter.sums, loss.double()[None]])
@@ -83,9 +83,9 @@ def total(meter: Meter, loss: Tensor) -> tuple[list[float], float]:
 
 
 def agreed(iteration: int, *wishes: bool) -> list[bool]:
-    """For each wish, whether any process has it: so that all stop, save or check at the same iteration.
+    """For each wish, whether any process has it, so that all of them stop, save or check at the same iteration.
 
-    On GPUs asking makes each process wait for its GPU, so there nothing is agreed but every tenth iteration.
+    On GPUs, asking makes each process wait for its GPU, so there they only ask every tenth iteration.
     """
     if size() == 1:
         return list(wishes)

@@ -1,7 +1,7 @@
-"""The course's own trained networks by name, and drawings in the shape that they take.
+"""The course's own trained networks by name, and drawings in the shape that these networks take.
 
-They were trained on CIFAR-10 and are part of the course, so nothing is downloaded. Networks trained on ImageNet are
-torchvision's: `torchvision.models.resnet18(weights="DEFAULT")`.
+They were trained on CIFAR-10 and are part of the course, so nothing is downloaded. For networks trained on ImageNet,
+use torchvision's: `torchvision.models.resnet18(weights="DEFAULT")`.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from ..errors import unknown
 from ..models.networks import build
 from .runs import recorded
 
-# Of the 50,000 training images, of 255: what Normalisation.of measures on them.
+# What Normalisation.of measures on the 50,000 training images, on a scale from 0 to 255.
 CIFAR10 = Normalisation(torch.tensor([125.307, 122.950, 113.865]), torch.tensor([62.993, 62.089, 66.705]))
 NETWORKS = ("resnet8", "resnet20", "resnet56")  # the recorded runs short-NAME-seed0
 
@@ -26,8 +26,8 @@ NETWORKS = ("resnet8", "resnet20", "resnet56")  # the recorded runs short-NAME-s
 class Pretrained:
     """A trained network in evaluation mode, and what it expects of its images.
 
-    classes: what it was trained to tell apart. normalisation: of images of 0 to 255, as `Batches` takes it. source:
-    the recorded run that it is from, and its error.
+    classes: what it was trained to tell apart. normalisation: for images from 0 to 255, as `Batches` takes it. source:
+    the recorded run that it comes from, and its error.
     """
 
     network: nn.Module
@@ -49,14 +49,14 @@ def pretrained(name: str) -> Pretrained:
 def as_photographs(drawings: Dataset, size: int = 32) -> Dataset:
     """Grey images (N, H, W, 1) in the shape that networks for photographs take: (N, size, size, 3).
 
-    Three equal channels. A few more pixels are an empty border; a larger size is interpolated (bilinear). Raises
-    ValueError for images that have three channels already or are not square, and for a smaller size.
+    The three channels are equal. A slightly larger size adds an empty border, a much larger one is interpolated
+    (bilinear). Raises ValueError for images that already have three channels or are not square, and for a smaller size.
     """
     n, height, width, channels = drawings.images.shape
     if channels != 1 or height != width or size < height:
         raise ValueError(
-            f"as_photographs takes square images with 1 channel and makes them larger: these are {height}x{width} with "
-            f"{channels}, and you asked for {size}x{size}."
+            f"as_photographs takes square images with 1 channel and can only make them larger: these are "
+            f"{height}x{width} with {channels}, and you asked for {size}x{size}."
         )
     images = drawings.images
     if size < 2 * height:

@@ -9,9 +9,10 @@ from ..errors import unknown
 def step_schedule(
     iteration: int, lr: float = 0.1, milestones: Sequence[int] = (32_000, 48_000), warmup: int = 0
 ) -> float:
-    """The learning rate of step `iteration` (the first is 0), a function of nothing else: the paper's section 4.2.
+    """The learning rate of step `iteration` (the first is 0), which depends on nothing else: the paper's section 4.2.
 
-    `lr`, divided by 10 from each milestone on; lr / 10 in the first `warmup` iterations. Any number of milestones.
+    It is `lr`, divided by 10 from each milestone on, and lr / 10 in the first `warmup` iterations. There may be any
+    number of milestones.
     """
     if iteration < warmup:
         return lr / 10
@@ -30,7 +31,7 @@ class Recipe:
         subtract the mean image, no division).
     padding, flip: the augmentation: zeros added on each side before a random crop; random mirroring.
 
-    Raises ValueError for a schedule or normalisation that does not exist, and for numbers that make no training.
+    Raises ValueError for a schedule or normalisation that does not exist, and for numbers that make no sense.
     """
 
     name: str
@@ -59,10 +60,10 @@ class Recipe:
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more"),
         ):
             if not fits:
-                raise ValueError(f"{name} of the recipe {self.name!r} is {rule}, not {getattr(self, name)}.")
+                raise ValueError(f"{name} of the recipe {self.name!r} must be {rule}, not {getattr(self, name)}.")
 
     def lr_at(self, iteration: int) -> float:
-        """The learning rate of step `iteration` (the first is 0): a function of nothing else."""
+        """The learning rate of step `iteration` (the first is 0); it depends on nothing else."""
         if self.schedule == "one-cycle":
             if iteration < self.warmup:
                 return self.lr * (iteration + 1) / self.warmup
@@ -70,7 +71,7 @@ class Recipe:
         return step_schedule(iteration, self.lr, self.milestones, self.warmup)
 
     def scaled(self, iterations: int) -> "Recipe":
-        """The same recipe in another number of iterations: milestones and warm-up move along."""
+        """The same recipe with a different number of iterations; milestones and warm-up scale with it."""
         factor = iterations / self.iterations
         return replace(
             self,

@@ -1,9 +1,9 @@
-"""The record of a training: what, how, on what, with which result. One folder per run.
+"""The record of a training: what was trained, how, on what data, and with what result. One folder per run.
 
 run.json                 network, recipe, data, seed, hardware, versions, command, commit, time, status
 history.csv              a row per epoch, or more
 weights.safetensors      the network at the end (for runs whose weights are worth keeping)
-predictions.safetensors  its logits for the test images, and their labels
+predictions.safetensors  the network's logits for the test images, and the images' labels
 """
 
 import csv
@@ -48,9 +48,9 @@ COLUMNS = {  # of history.csv, in order
 
 @contextmanager
 def claimed(folder: Path | None) -> Iterator[None]:
-    """The folder for this process alone. Raises LessonError while another one has it.
+    """Reserve the folder for this process. Raises LessonError while another process has it.
 
-    The system gives the lock back when its process ends, however that happens.
+    The system releases the lock when its process ends, however that happens.
     """
     if folder is None:
         yield
@@ -71,7 +71,7 @@ def claimed(folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Within it, what cannot be written into a run's folder is said in one line, as LessonError."""
+    """Inside, a failure to write into a run's folder becomes a LessonError of one line."""
     try:
         yield
     except OSError as error:
@@ -83,10 +83,10 @@ def writing(folder: Path) -> Iterator[None]:
 
 @dataclass
 class Run:
-    """A training, running or over. `history` has a dict per row, with the keys of `COLUMNS`.
+    """A training, still running or finished. `history` has one dict per row, with the keys of `COLUMNS`.
 
-    machine, commit, threads, captured: of the process that trained last. earlier: the same for each other machine or
-    commit that trained before, with the iteration (`until`) at which it stopped.
+    machine, commit, threads, captured: of the process that trained last. earlier: the same for each machine or commit
+    that trained before it, with the iteration (`until`) at which it stopped.
     status: "running", "interrupted", "diverged" or "finished". folder: where it is recorded, or None.
     live: trained in this session, not read from a record.
     """
@@ -115,13 +115,13 @@ class Run:
 
     @property
     def hardware(self) -> str:
-        """What it was trained on; several machines in their order, if it went on elsewhere."""
+        """What it was trained on; if it was continued elsewhere, all machines in order."""
         machines = [*(part["machine"] for part in self.earlier), self.machine]
         return ", then ".join(name for name, _ in groupby(machine["hardware"] for machine in machines))
 
     @property
     def seconds(self) -> float:
-        """Wall time of the training so far, without pauses between interruption and resumption."""
+        """Wall time of the training so far, without the pauses between interruption and resumption."""
         return self.history[-1]["seconds"] if self.history else 0.0
 
     def column(self, name: str) -> list:
@@ -129,7 +129,7 @@ class Run:
         return [row[name] for row in self.history]
 
     def final(self, name: str = "test_error") -> float:
-        """A column's value in the last row: the result. The best epoch would be chosen by looking at the test set."""
+        """A column's value in the last row: the result. Choosing the best epoch would mean looking at the test set."""
         return self.history[-1][name]
 
     def save(self) -> None:
@@ -146,17 +146,17 @@ class Run:
             replace_file(self.folder / "run.json", lambda file: file.write(text.encode()))
 
     def save_weights(self, network: nn.Module, image: tuple[int, ...]) -> None:
-        """Write weights.safetensors: weights and BN statistics, and what the network answers to an image of that size,
-        (C, H, W), so that they are never loaded into a network that computes something else."""
+        """Write weights.safetensors: weights and BN statistics, and the network's output for a fixed image of that
+        size, (C, H, W), so that the weights are never loaded into a network that computes something else."""
         weights = {name: tensor.contiguous() for name, tensor in state_of(network).items()}
         content = save(weights, metadata={"answer": json.dumps(answer_of(network, image))})
         with writing(self.folder):
             replace_file(self.folder / "weights.safetensors", lambda file: file.write(content))
 
     def load_weights(self, network: nn.Module) -> nn.Module:
-        """Put the recorded weights into a network of the same make, and return it.
+        """Load the recorded weights into a network that was built in the same way, and return it.
 
-        Raises LessonError where the file is missing, damaged, or of a network with other weights or another forward.
+        Raises LessonError if the file is missing or damaged, or if its network had other weights or another forward.
         """
         path = self.folder / "weights.safetensors"
         if not path.exists():
@@ -166,20 +166,20 @@ class Run:
                 answer = json.loads((file.metadata() or {}).get("answer", "null"))
             put_state(network, load_file(path), answer)
         except (SafetensorError, RuntimeError, ValueError) as error:
-            why = f"{path} is damaged, or of another network than {type(network).__name__} ({type(error).__name__})"
+            why = f"{path} is damaged, or does not belong to this {type(network).__name__} ({type(error).__name__})"
             raise LessonError(f"{why}: build the network that run.json names, or copy the file again.") from error
         return network
 
     def check_data(self, train_set: Dataset, test_set: Dataset) -> None:
-        """Raise LessonError where these are not the images that the run trained and was tested on."""
+        """Raise LessonError if these are not the images that the run was trained and tested on."""
         if (train_set.sha256, test_set.sha256) != tuple(self.data[part]["sha256"] for part in ("train", "test")):
-            raise LessonError(f"{self.name} was trained on other images: give the data set that its run.json names.")
+            raise LessonError(f"{self.name} was trained on other images: use the data set that its run.json names.")
 
     def save_predictions(self, logits: Tensor, labels: Tensor) -> None:
         """Write the logits (N, classes) and labels (N,) as predictions.safetensors.
 
-        Each image's largest logit is moved to 0, which changes no probability: then half precision, which is finest
-        there, neither overflows nor takes a second-best answer for the best.
+        Each image's logits are shifted so that the largest is 0, which changes no probability. Half precision, which is
+        finest near 0, then neither overflows nor mistakes the second-best answer for the best.
         """
         shifted = (logits - logits.amax(1, keepdim=True)).clamp(min=-60_000)
         tensors = {"logits": shifted.half(), "labels": labels.to(torch.int16)}
@@ -187,8 +187,8 @@ class Run:
             replace_file(self.folder / "predictions.safetensors", lambda file: file.write(save(tensors)))
 
     def predictions(self) -> tuple[Tensor, Tensor]:
-        """The recorded logits (N, classes) of the test images in their order, each image's largest 0, and the labels
-        (N,). Raises LessonError where the file is missing or damaged."""
+        """The recorded logits (N, classes) of the test images in order, with 0 as the largest of each image, and the
+        labels (N,). Raises LessonError if the file is missing or damaged."""
         path = (self.folder or Path("no folder")) / "predictions.safetensors"
         if not path.exists():
             raise LessonError(f"The run {self.name} was recorded without predictions: {path} does not exist.")
@@ -200,7 +200,7 @@ class Run:
 
 
 def name_of(network: str, recipe: str, seed: int, dataset: str = "cifar10", iterations: int | None = None) -> str:
-    """The name of a run's folder: recipe, network and seed, and what else is not as usual."""
+    """The name of a run's folder: recipe, network and seed, and anything else that is unusual."""
     name = f"{recipe}-{network}-seed{seed}"
     if dataset != "cifar10":
         name += f"-{dataset}"
@@ -208,7 +208,7 @@ def name_of(network: str, recipe: str, seed: int, dataset: str = "cifar10", iter
 
 
 def load(folder: Path | str) -> Run:
-    """Read a recorded run. Raises LessonError where the record is missing or incomplete."""
+    """Read a recorded run. Raises LessonError if the record is missing or incomplete."""
     folder = Path(folder)
     if not os.path.exists(folder / "run.json"):
         there = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
@@ -221,7 +221,7 @@ def load(folder: Path | str) -> Run:
         run = Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)
         shown = [run.network["name"], run.recipe["name"], run.data["name"], run.hardware]  # in every list
         if not all(isinstance(one, str) for one in shown):
-            raise ValueError("a name in run.json is no text")
+            raise ValueError("a name in run.json is not text")
         if run.status == "finished" and not rows:
             raise ValueError("history.csv has no rows")
         return run
@@ -240,14 +240,14 @@ def shipped() -> Path:
 
 
 def refuse_shipped(folder: Path | None) -> None:
-    """Raise LessonError where a new record would go among those that come with the course."""
+    """Raise LessonError if a new record would end up among those that come with the course."""
     courses = shipped().resolve()
     if folder and courses in (folder.resolve(), *folder.resolve().parents):
-        raise LessonError(f"{folder} is where the course's own records are: choose another folder, or give none.")
+        raise LessonError(f"{folder} belongs to the course's own records: choose another folder, or give none.")
 
 
 def recorded(name: str) -> Run:
-    """The run of that name that comes with the course. Raises LessonError with the nearest name otherwise."""
+    """The run of that name that comes with the course. Raises LessonError with the nearest name if there is none."""
     return load(shipped() / name)
 
 
@@ -257,15 +257,15 @@ def own() -> Path:
 
 
 def list_runs(root: Path | str | None = None) -> list[Run]:
-    """All recorded runs under `root`, by name; those of the course by default.
+    """All recorded runs under `root`, sorted by name; by default those of the course.
 
-    One that cannot be read is left out, and a line on stderr says so.
+    A run that cannot be read is left out, and a line on stderr says so.
     """
     return readable(load, Path(root or shipped()).glob("*/run.json"))
 
 
 def readable(read: Callable[[Path], T], files: Iterable[Path]) -> list[T]:
-    """What `read` makes of the folders of these files, by name; a line on stderr for each that it cannot read."""
+    """What `read` returns for the folders of these files, by name; a line on stderr for each that it cannot read."""
     found = []
     for path in sorted(files):
         try:

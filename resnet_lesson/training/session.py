@@ -1,4 +1,4 @@
-"""A training under way: where it begins, its steps, what happens after each of them, and its end."""
+"""A training in progress: where it begins, its steps, what happens after each step, and its end."""
 
 import math
 import time
@@ -27,12 +27,12 @@ TEST_PIXELS = 1000 * 32 * 32  # in a batch of test images on a GPU
 
 @dataclass
 class Session:
-    """From where the record in `run.folder` ends (or from the first step) to the recipe's end, or until `stop` is set.
+    """From where the record in `run.folder` ends (or from the first step) to the end of the recipe, or until `stop`.
 
-    run: filled in as training goes on. Where the record is of a finished run, `run.status` says so at once.
-    sets: of training and of test images.
+    run: filled in as training goes on. If the record is of a finished run, `run.status` says so at once.
+    sets: the training images and the test images.
     observers, record_every, checkpoint_every: as in `train`.
-    Raises LessonError where the folder holds another run, or cannot be written.
+    Raises LessonError if the folder contains a different run, or cannot be written to.
     """
 
     run: Run
@@ -52,20 +52,22 @@ class Session:
         self.record_every = self.record_every or len(self.batches)
         self.bar: tqdm = None  # while steps are taken
         self.predictions: tuple[Tensor, Tensor] = None  # of the last row
-        # A captured step reads its learning rate from a place on the GPU, and needs other kernels.
+        # A captured step reads its learning rate from the GPU's memory, and needs other kernels.
         rate = torch.tensor(recipe.lr, device=device) if run.captured else recipe.lr
         kernels = {"fused": run.captured or None, "foreach": not run.captured or None}
         self.optimiser = sgd(network.parameters(), recipe, lr=rate, **kernels)
         self.meter = Meter(device)
         self.done, seconds = resume(run, network, self.optimiser, self.meter)
-        self.optimiser.param_groups[0].update(lr=rate, **kernels)  # a checkpoint, perhaps of a GPU, brings its own
+        self.optimiser.param_groups[0].update(
+            lr=rate, **kernels
+        )  # a checkpoint, perhaps from a GPU, comes with its own
         self.began = time.monotonic() - seconds  # pauses between sessions do not count
         self.looked = self.saved = time.monotonic()
         if parallel.rank():  # all read the checkpoint before process 0 writes the next one: a step takes all of them
             run.folder = None
             self.meter.reset()
         elif run.folder and run.status != "finished":
-            run.save()  # what cannot be written is known before the first step
+            run.save()  # if this cannot be written, it is better to know before the first step
 
     def _make_batches(self, train_set: Dataset, test_set: Dataset) -> None:
         recipe, device = self.recipe, self.device
@@ -92,7 +94,7 @@ class Session:
         graph = Captured(take_step) if self.run.captured else take_step
 
         def full_or_last(choice: Tensor) -> Tensor:
-            """The last batch of an epoch may be smaller, and a graph is of one size."""
+            """The last batch of an epoch may be smaller, but a graph has a single size."""
             return graph(choice) if choice.shape[1] == self.recipe.batch_size else take_step(choice)
 
         self.bar = tqdm(
@@ -115,9 +117,9 @@ class Session:
             )
 
     def _after_step(self, done: int, loss: Tensor) -> bool:
-        """Measure, record and save what is due after `done` steps; return whether the training is over.
+        """Measure, record and save whatever is due after `done` steps; return whether the training is over.
 
-        The processes of a training agree on what is due, because each of them has to take part.
+        The processes of a training agree on what is due, because all of them have to take part.
         """
         run, now, last = self.run, time.monotonic(), done == self.recipe.iterations
         self.done = done
@@ -127,7 +129,7 @@ class Session:
         save = save or row or stop
         self.bar.update()
         sums = [0.0, 0.0, 0.0]
-        if save or look:  # nothing is kept unmeasured
+        if save or look:  # nothing is saved unmeasured
             self.looked = now
             sums = self._measure(loss, show=row)
         if row:
@@ -150,7 +152,7 @@ class Session:
     def _measure(self, loss: Tensor, show: bool) -> list[float]:
         """The sums since the last row, over all processes: loss, wrong answers, images. The bar shows their means.
 
-        Raises Diverged where they, or the weights, are no longer useful numbers.
+        Raises Diverged if they, or the weights, are no longer useful numbers.
         """
         sums, last_loss = parallel.total(self.meter, loss)
         mean_loss, mean_error = sums[0] / sums[2], sums[1] / sums[2]
@@ -199,9 +201,9 @@ class Session:
         """Keep the results of a finished run, or say how an interrupted one goes on."""
         run = self.run
         if run.status == "interrupted":
-            where = "It was not recorded: give a folder (out=...) to be able to go on."
+            where = "It was not recorded: to be able to resume, give a folder (out=...)."
             if run.folder:
-                where = f"The same call or command goes on from here: {run.folder} has everything."
+                where = f"Everything is saved in {run.folder}: to go on from here, repeat the call or command."
             print(f"Stopped after {self.done} of {self.recipe.iterations} iterations. {where}")
         elif run.folder:
             run.save_weights(self.network, self.batches.shape)

@@ -23,9 +23,9 @@ from .runs import claimed, readable, refuse_shipped, shipped, writing
 class Plan:
     """What a study will do.
 
-    question: what it is to answer, in a line. shared: what holds for all trials (data, recipe, ...), for the record.
-    settings: those of each trial, in the order in which they are made. trial: called with them by name; returns what
-    came out, by name. Both are what JSON can hold.
+    question: what it is to answer, in one line. shared: what is the same in all trials (data, recipe, ...), for the
+    record. settings: those of each trial, in the order in which the trials run. trial: called with its settings by
+    name; returns its results by name. All of these must fit into JSON.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Study:
-    """What was recorded: for each trial a dict of its settings, what came out, `seconds`, and its `session`.
+    """What was recorded: for each trial, a dict of its settings, its results, `seconds`, and its `session`.
 
-    sessions: machine, threads, commit and command of each process that took part; a trial's `session` is its place
-    among them. folder: where it is recorded.
+    sessions: machine, threads, commit and command of each process that took part; a trial's `session` is an index into
+    this list. folder: where the study is recorded.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Study:
     folder: Path
 
     def where(self, **settings) -> list[dict]:
-        """The trials with these settings. Raises LessonError where there is none."""
+        """The trials with these settings. Raises LessonError if there are none."""
         found = [trial for trial in self.trials if all(trial.get(key) == value for key, value in settings.items())]
         if not found:
             raise LessonError(f"The study {self.name} has no trial with {settings}.")
@@ -67,14 +67,14 @@ class Study:
 
 
 def grid(**values: Iterable) -> list[dict]:
-    """All combinations of the values, the last name varying fastest."""
+    """All combinations of the values; the last name varies fastest."""
     return [dict(zip(values, one, strict=True)) for one in product(*values.values())]
 
 
 def record(plan: Plan, folder: Path) -> Study:
-    """Make the trials that are missing in `folder`, each recorded as soon as it is made; return the study.
+    """Run the trials that are missing in `folder`, and record each as soon as it is done; return the study.
 
-    Raises LessonError where the folder holds another study, is among the course's own records, cannot be written, or
+    Raises LessonError if the folder holds another study, is among the course's own records, cannot be written to, or
     while another process records there.
     """
     refuse_shipped(folder)
@@ -89,7 +89,9 @@ def record(plan: Plan, folder: Path) -> Study:
         if (folder / "study.json").exists():
             begun = load(folder)
             if (begun.name, begun.shared) != (study.name, study.shared):
-                raise LessonError(f"{folder} holds another study, or one with other data: choose another --out.")
+                raise LessonError(
+                    f"{folder} contains a different study, or one with different data: choose another folder (--out)."
+                )
             study = begun
         _save(study)
         for settings in tqdm(plan.settings, desc=folder.name):
@@ -113,7 +115,7 @@ def _save(study: Study) -> None:
 
 
 def load(folder: Path) -> Study:
-    """The study recorded in `folder`. Raises LessonError where there is none, or where it cannot be read."""
+    """The study recorded in `folder`. Raises LessonError if there is none, or if it cannot be read."""
     path = folder / "study.json"
     try:
         return Study(**json.loads(path.read_text()), folder=folder)

@@ -40,7 +40,7 @@ def recipe_of(network: str, recipe: str) -> Recipe:
 
 
 def counts(run: Run, network: str, recipe: str) -> bool:
-    """Whether a run counts as that network's: finished, with shortcut A, by the whole recipe, on CIFAR-10."""
+    """Whether a run counts for that network: finished, with shortcut A, by the whole recipe, on CIFAR-10."""
     wanted = recipe_of(network, recipe)
     return (
         run.status == "finished"
@@ -53,8 +53,8 @@ def counts(run: Run, network: str, recipe: str) -> bool:
 def table6(runs: Iterable[Run] | None = None, recipe: str = "paper", networks: Sequence[str] = NETWORKS) -> Table:
     """The paper's table 6 beside the finished `runs` by that recipe (default: those that come with the course).
 
-    Only runs of the recipe's whole length count, with shortcut A, and each seed once. A network without any keeps its
-    row. Raises ValueError for a recipe that does not exist.
+    Only runs with shortcut A that followed the whole recipe count, and each seed counts once. A network without any run
+    keeps its row. Raises ValueError for a recipe that does not exist.
     """
     runs = list_runs() if runs is None else list(runs)
     rows, used = [], []
@@ -70,7 +70,7 @@ def table6(runs: Iterable[Run] | None = None, recipe: str = "paper", networks: S
 
 
 def _row(network: str, runs: Sequence[Run]) -> tuple[str, ...]:
-    """The cells of one network, whose runs differ in the seed."""
+    """The cells of one network; its runs differ only in the seed."""
     ours = together = training = NONE
     if runs:
         errors = [100 * run.final() for run in runs]
@@ -78,7 +78,7 @@ def _row(network: str, runs: Sequence[Run]) -> tuple[str, ...]:
         training = f"{100 * mean(run.final('train_error') for run in runs):.2f}"
     answers = []
     for run in runs:
-        with suppress(LessonError):  # recorded without, or damaged: the others still make an ensemble
+        with suppress(LessonError):  # recorded without predictions, or damaged: the others still make an ensemble
             answers.append(run.predictions())
     if len(answers) > 1:
         wrong = ensemble([logits for logits, _ in answers]).argmax(1) != answers[0][1]

@@ -1,4 +1,4 @@
-"""Training: the loop of the paper's section 4.2, with what makes it safe to stop and start again."""
+"""Training: the loop of the paper's section 4.2, and what it takes to stop it and resume it safely."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -39,26 +39,26 @@ def train(
 ) -> Run:
     """Train a network in place by a recipe; return the run's record.
 
-    seed: fixes the order, crops and flips of the images. With the network built from a seed too, the
-        same machine gives the same weights, bit for bit on a CPU.
-    out: a folder for the record, the weights, the test images' logits and, while training goes on, a checkpoint
+    seed: fixes the order, crops and flips of the images. If the network is built from a seed too, the same machine
+        gives the same weights, bit for bit on a CPU.
+    out: a folder for the record, the weights, the logits for the test images and, during training, a checkpoint
         every `checkpoint_every` seconds. The same call with the same folder goes on where the last one stopped.
-    device, precision ("float32" or "bfloat16"): picked for this machine unless given; recorded.
-    captured: whether a step is one CUDA graph (captured.py): possible on a GPU, in a single process, and only where
-        every step does the same operations. By default networks made by `build` are; recorded.
-    observers: each is called with the run whenever its history has a new row, and once if the run was finished before.
+    device, precision ("float32" or "bfloat16"): by default chosen for this machine; recorded.
+    captured: whether a step is one CUDA graph (captured.py). This is possible on a GPU, in a single process, if every
+        step performs the same operations; by default it is done for networks made by `build`; recorded.
+    observers: each is called with the run whenever its history has a new row, and once if the run was already finished.
     record_every: iterations from one row of the history, with its evaluation, to the next (default: an epoch).
 
     Ctrl-C (or the notebook's stop button) finishes the step, saves, and returns the run so far.
-    Under `torchrun`, several processes share each batch (see parallel.py); process 0 evaluates, records and speaks.
-    Raises ValueError or LessonError for what cannot go well (`check_sets`, an unknown recipe or precision, a step that
-    cannot be captured here, a folder that holds another run or cannot be written), before the first step; and Diverged
-    when the loss is no longer a useful number.
+    Under `torchrun`, several processes share each batch (see parallel.py); process 0 evaluates, records and prints.
+    Raises ValueError or LessonError before the first step if something cannot work (`check_sets`, an unknown recipe or
+    precision, a step that cannot be captured, a folder with a different run or without write access), and Diverged as
+    soon as the loss is no longer a useful number.
     """
     recipe = recipe_by_name(recipe) if isinstance(recipe, str) else recipe
     device, seed = machine.pick_device(device), machine.checked_seed(seed)
     precision = precision or machine.pick_precision(device)
-    machine.autocast(device, precision)  # an unknown precision is said before anything is started
+    machine.autocast(device, precision)  # an unknown precision is reported before anything starts
     captured = _is_captured(captured, network, device)
     parallel.check_shares(len(train_set), recipe.batch_size)
     check_sets(network, train_set, test_set, recipe)
@@ -82,12 +82,12 @@ def train(
 
 
 def _is_captured(asked: bool | None, network: nn.Module, device: torch.device) -> bool:
-    """Whether a step will be one CUDA graph. Raises ValueError where that was asked for and cannot be."""
+    """Whether a step will be one CUDA graph. Raises ValueError if that was asked for but is not possible."""
     possible = device.type == "cuda" and parallel.size() == 1 and repeats_itself(network)
     if asked and not possible:
         raise ValueError(
-            "A step can be captured only on a GPU, in a single process, and where the network leaves out no blocks at "
-            "random and has no hooks: leave `captured` out."
+            "A step can be captured only on a GPU, in a single process, and only if the network leaves out no blocks "
+            "at random and has no hooks: leave `captured` out."
         )
     return possible and getattr(network, "spec", None) is not None if asked is None else asked
 

@@ -1,7 +1,7 @@
-"""Transfer learning: a trained network as the start for another task.
+"""Transfer learning: a trained network as the starting point for another task.
 
-Its last linear layer (the head) is exchanged for one with the new classes; the rest (the body) is kept, frozen or
-trained on. Source: Yosinski et al., *How transferable are features in deep neural networks?*,
+Its last linear layer (the head) is replaced by one for the new classes; the rest (the body) is kept, and either frozen
+or trained further. Source: Yosinski et al., *How transferable are features in deep neural networks?*,
 https://arxiv.org/abs/1411.1792.
 """
 
@@ -22,7 +22,7 @@ from .recipes import Recipe
 
 
 def head_of(network: nn.Module) -> tuple[str, nn.Linear]:
-    """The name and module of the last linear layer. Raises ValueError where there is none."""
+    """The name and module of the last linear layer. Raises ValueError if there is none."""
     linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError(f"{type(network).__name__} has no linear layer, so it has no head to replace or to train.")
@@ -30,10 +30,10 @@ def head_of(network: nn.Module) -> tuple[str, nn.Linear]:
 
 
 def replace_head(network: nn.Module, num_classes: int, *, seed: int | None = None) -> nn.Module:
-    """Exchange the head for a new one with `num_classes` outputs, in place, and return the network.
+    """Replace the head by a new one with `num_classes` outputs, in place, and return the network.
 
-    Takes networks of the course and torchvision's. With a `seed` the head is always the same, and torch's own random
-    state stays. Raises ValueError for a network without a linear layer.
+    Takes the course's networks and torchvision's. With a `seed`, the head is always the same, and torch's own random
+    state is left as it was. Raises ValueError for a network without a linear layer.
     """
     name, old = head_of(network)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -47,11 +47,11 @@ def replace_head(network: nn.Module, num_classes: int, *, seed: int | None = Non
 
 
 def freeze(network: nn.Module, trainable: str | Sequence[str] = ("fc",)) -> nn.Module:
-    """Keep all of the network as it is except the `trainable` modules, by name; in place, and return the network.
+    """Freeze all of the network except the `trainable` modules, given by name; in place, and return the network.
 
     Frozen parameters get no gradient. Frozen modules stay in evaluation mode even after `network.train()`: otherwise
-    BN's running statistics would still move, in spite of requires_grad = False. What an earlier call froze and this one
-    names learns again; `freeze(network, "")` frees everything, `freeze(network, ())` nothing.
+    BN's running statistics would still change, in spite of requires_grad = False. Modules named here learn again even
+    if an earlier call froze them; `freeze(network, "")` frees everything, and `freeze(network, ())` nothing.
     Raises ValueError for a name that the network does not have.
     """
     names, modules = [trainable] if isinstance(trainable, str) else list(trainable), dict(network.named_modules())
@@ -65,7 +65,7 @@ def freeze(network: nn.Module, trainable: str | Sequence[str] = ("fc",)) -> nn.M
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(learns)
             if not learns:
-                parameter.grad = None  # an optimiser moves whatever still has one
+                parameter.grad = None  # an optimiser changes whatever still has a gradient
         if learns or holds:
             module.__dict__.pop("train", None)
             module.training = network.training
@@ -82,9 +82,9 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
 def parameter_groups(network: nn.Module, decay: float = 1.0) -> list[dict]:
     """The trainable parameters for an optimiser, one group per part of the network, the head first.
 
-    Each group has a `name` and a `scale`: 1 for the head, and `decay` times less for each part further from it
+    Each group has a `name` and a `scale`: 1 for the head, multiplied by `decay` for each part further away from it
     (discriminative learning rates, Howard and Ruder, https://arxiv.org/abs/1801.06146). `fine_tune` multiplies the
-    learning rate by it. Raises ValueError where nothing is trainable, or where the head is frozen.
+    learning rate by it. Raises ValueError if nothing is trainable, or if the head is frozen.
     """
     head, layer = head_of(network)
     parts: dict[str, list[nn.Parameter]] = {}
@@ -94,11 +94,11 @@ def parameter_groups(network: nn.Module, decay: float = 1.0) -> list[dict]:
             parts.setdefault(".".join(words[: 2 if words[0] == "stages" else 1]), []).append(parameter)
     if not parts:
         raise ValueError(
-            f"Every parameter is frozen: nothing would be trained. freeze(network, '{head}') leaves the head."
+            f"Every parameter is frozen, so nothing would be trained. freeze(network, '{head}') lets the head learn."
         )
     if not layer.weight.requires_grad:
         raise ValueError(
-            f"The head {head} is frozen: a new one would stay as random as it is. freeze(network, '{head}')."
+            f"The head {head} is frozen, so a new one would stay random. freeze(network, '{head}') lets it learn."
         )
     backwards = sorted(reversed(parts.items()), key=lambda part: not f"{head}.".startswith(f"{part[0]}."))
     return [{"params": ours, "name": name, "scale": decay**i} for i, (name, ours) in enumerate(backwards)]
@@ -128,17 +128,17 @@ def fine_tune(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> tuple[float, float]:
-    """Train what is not frozen; return the training error, as met in training, and the test error, from 0 to 1.
+    """Train what is not frozen; return the training error, as measured during training, and the test error, 0 to 1.
 
-    decay: as in `parameter_groups`. seed: fixes the order of the images and what the network itself draws. device: a
-    GPU if there is one, unless given. The network ends in evaluation mode. Raises ValueError where the head has another
-    number of outputs than there are classes or is frozen; Diverged where the loss is no longer a useful number.
+    decay: as in `parameter_groups`. seed: fixes the order of the images and what the network itself draws. device: by
+    default a GPU if there is one. The network ends in evaluation mode. Raises ValueError if the number of the head's
+    outputs is not that of the classes, or if the head is frozen; Diverged if the loss is no longer a useful number.
     """
     name, head = head_of(network)
     if head.out_features != len(train_set.classes):
         raise ValueError(
-            f"The head {name} has {head.out_features} outputs, and {train_set.name} has {len(train_set.classes)} "
-            f"classes: replace_head(network, {len(train_set.classes)}) first."
+            f"The head {name} has {head.out_features} outputs, but {train_set.name} has {len(train_set.classes)} "
+            f"classes: call replace_head(network, {len(train_set.classes)}) first."
         )
     check_sets(network, train_set, test_set, recipe)
     optimiser = sgd(parameter_groups(network, decay), recipe)

@@ -1,4 +1,4 @@
-"""The comparison of notebook 08: from scratch, a new head alone, or everything, on few and on many examples."""
+"""The comparison of notebook 08: training from scratch, only a new head, or all layers, on few and many examples."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,7 +16,7 @@ from .recipes import Recipe
 from .study import Plan, grid
 from .transfer import FINE_TUNING, fine_tune, freeze, replace_head
 
-WAYS = {  # each with the rate of 0.03, 0.1, 0.3 and 1 that did best on other drawings (doodles10, seeds 7 and 8)
+WAYS = {  # each with the best of the rates 0.03, 0.1, 0.3 and 1 on other drawings (doodles10, seeds 7 and 8)
     "from scratch": 0.3,
     "new head": 1.0,
     "all layers": 0.1,
@@ -55,10 +55,10 @@ def compare(
 ) -> Iterator[dict]:
     """Train in each of the `WAYS` with each number of examples per class and each seed; yield each trial when done.
 
-    network: a pretrained network's name, and what is trained from scratch. pool: (N, H, W, 3) images, from which each
-    seed draws its own examples; a seed also fixes the new weights and the order. All trials have as many steps.
-    A trial is a dict: per_class, way, seed, train_error, test_error. Raises LessonError where the pool has too few
-    images of a class.
+    network: the name of a pretrained network; the same kind is also trained from scratch. pool: (N, H, W, 3) images,
+    from which each seed draws its own examples; a seed also fixes the new weights and the order. All trials have the
+    same number of steps. A trial is a dict: per_class, way, seed, train_error, test_error. Raises LessonError if the
+    pool has too few images of a class.
     """
     for settings in grid(per_class=sizes, way=WAYS, seed=seeds):
         yield settings | one_trial(network, pool, test_set, **settings, recipe=recipe)
@@ -85,7 +85,7 @@ def on_quickdraw(root: Path) -> Plan:
 
 
 def table(trials: Sequence[Mapping]) -> str:
-    """Test error, mean ± standard deviation over the seeds: a row per way, a column per number of examples."""
+    """Test error, mean ± standard deviation over the seeds: one row per way, one column per number of examples."""
     sizes = sorted({trial["per_class"] for trial in trials})
     lines = [f"{'test error':13}" + "".join(f"{f'{size} per class':>18}" for size in sizes)]
     for way in dict.fromkeys(trial["way"] for trial in trials):

@@ -359,7 +359,7 @@ WRONG = {
     "basic_block": {
         "x is overwritten": (
             replacing(forward=overwrites_x),
-            "x is overwritten, so that the shortcut does not start at x",
+            "x is overwritten, so the shortcut does not start at x",
         ),
         "bn1 twice, bn2 forgotten": (OneNormForgotten, "one BN for two convolutions"),
         "a 3x3 as the projection": (

@@ -289,8 +289,8 @@ NETWORK_SLIPS = {
 }
 KEY_SLIPS = {
     "{i - 1}. -> {i}.": "the stages are counted from 1",
-    '"downsample", "shortcut" -> "downsample", "downsample"': "the shortcut keys have a residual. too many",
-    ' and "shortcut" not in key -> ': "the shortcut keys have a residual. too many",
+    '"downsample", "shortcut" -> "downsample", "downsample"': "the shortcut keys begin with residual",
+    ' and "shortcut" not in key -> ': "the shortcut keys begin with residual",
     "residual.{rest} -> {rest}": "the prefix residual. is missing",
     "ours[key] = -> if 'running' not in key: ours[key] =": "BN's running statistics are dropped",
     'key = "stem." + key -> key = "stem_" + key': "",

@@ -180,9 +180,9 @@ WRONG = {
         "a copy": (changes_a_copy, "a copy is changed"),
         "no finally": (no_finally, "not put back after an exception"),
         "a handle overwritten": (last_handle_only, "not all of the blocks are put back"),
-        "eval": (evaluates, "mode not as before"),
-        "no __exit__": (NoExit, "no context manager"),
-        "yield in the loop": (block_by_block, "not one yield"),
+        "eval": (evaluates, "the mode is not as before"),
+        "no __exit__": (NoExit, "not a context manager"),
+        "yield in the loop": (block_by_block, "not exactly one yield"),
         "no decorator": (swaps_residual.__wrapped__, "@contextmanager is forgotten"),
     },
 }

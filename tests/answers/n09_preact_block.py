@@ -172,7 +172,7 @@ RIGHT = {
 WRONG = {
     "preact_block": {
         "the basic block": (BasicBlock, "this is the block of notebook 03"),
-        "x overwritten": (Overwritten, "x is overwritten, so that the shortcut does not start at x"),
+        "x overwritten": (Overwritten, "x is overwritten, so the shortcut does not start at x"),
         "in-place ReLU": (replacing(activated=in_place_relu), "x is changed in place"),
         "a downsample": (BroughtIn, ""),
         "bn1 twice": (OneNormTwice, "one BN for two convolutions"),

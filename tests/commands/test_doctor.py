@@ -52,7 +52,10 @@ def test_packages_that_are_missing_or_broken(monkeypatch, tmp_path, name, missin
         raise RuntimeError("two versions at once")
 
     monkeypatch.setattr(doctor.importlib, "import_module", raising)
-    for version, level, words in ((None, missing, "is not installed"), ("1.0", broken, "1.0 does not import: two ver")):
+    for version, level, words in (
+        (None, missing, "is not installed"),
+        ("1.0", broken, "1.0 cannot be imported: two ver"),
+    ):
         monkeypatch.setattr(doctor.machine, "versions", lambda *names, version=version: dict.fromkeys(names, version))
         row = found(f"{name} {words}", tmp_path)
         assert row.level == level and "make lab" in row.fix
@@ -90,7 +93,7 @@ def test_a_full_disk_and_a_folder_of_somebody_else(monkeypatch, tmp_path):
     root = tmp_path / "not" / "yet"
     assert found("of disk free", root).level == "BAD"
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    row = found("cannot be written", root)
+    row = found("cannot write to", root)
     assert row.level == "BAD" and "Permission denied" in row.found and "--root" in row.fix
 
 

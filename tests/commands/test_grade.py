@@ -113,7 +113,7 @@ def test_an_output_without_hangul_gets_question_marks_and_the_table_the_name(gra
 
 def test_a_file_that_cannot_be_graded_gets_a_row_with_the_reason_and_a_hidden_one_none(graded):
     found = {student: row["remarks"] for student, row in rows(graded[1] / "marks" / "class.csv").items()}
-    assert len(found) == 3 and "not a notebook that can be read" in found["odd"]
+    assert len(found) == 3 and "this notebook cannot be read" in found["odd"]
     assert "no exercise of the course in it" in found["'=1+1"]  # a file's name is no formula
 
 
@@ -156,7 +156,7 @@ def test_an_endless_cell_and_an_import_that_fails_cost_no_later_answer(capsys, t
     path = write(tmp_path / "a.ipynb", imports, "while True: pass", OPTION_A.partition("\n")[2])
     status, printed, _ = call(capsys, "grade", str(path), "--cell-seconds", "1")
     assert status == 0 and "option_a     passed" in printed
-    assert "code cell 1: ImportError" in printed and "code cell 2: TimeIsUp: no end after 1 s" in printed
+    assert "code cell 1: ImportError" in printed and "code cell 2: TimeIsUp: not finished after 1 s" in printed
 
 
 @pytest.mark.slow

@@ -183,7 +183,9 @@ def test_when_it_is_stopped_the_children_save_and_the_same_command_goes_on(capsy
     limit = ["--minutes", "0.04"] if how == "--minutes" else []
     status, printed, _ = call(capsys, *words(seeds=2), "--jobs", "2", *limit)
     assert time.monotonic() - began < 2.4 or not limit
-    assert status == 130 and "Stopping: " in printed and "0 of 4 trainings done: the same command goes on" in printed
+    assert (
+        status == 130 and "Stopping: " in printed and "0 of 4 trainings done. To go on, repeat the command" in printed
+    )
     assert [status_of(fake, f"demo-{name}20-seed0") for name in ("plain", "resnet")] == ["interrupted"] * 2
     assert len(begun(fake)) == 2 and "failed" not in printed and signal.getsignal(signal.SIGTERM) == handler
     assert call(capsys, *words(seeds=2), "--list")[1].count("go on") == 2

@@ -41,14 +41,14 @@ def test_the_server_is_for_this_computer_only_shows_runs_offline_and_stops_clean
     port, log = free_port(), tmp_path / "log"
     draw = VisdomWindows(port)
     draw(BEGUN)  # before there is a server
-    assert f"`python -m resnet_lesson visdom --port {port}` runs." in capsys.readouterr().out
+    assert f"`python -m resnet_lesson visdom --port {port}`." in capsys.readouterr().out
 
     command = [sys.executable, "-m", "resnet_lesson", "visdom", f"--port={port}", f"--folder={tmp_path}"]
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=os.environ | OFFLINE, stdout=file, stderr=file)
     try:
         end = time.monotonic() + 120
-        while "visdom runs" not in log.read_text():
+        while "visdom is running" not in log.read_text():
             assert time.monotonic() < end and process.poll() is None, log.read_text()
             time.sleep(0.05)
         draw(RUN)

@@ -116,7 +116,9 @@ def test_a_damaged_file_is_fetched_again(server, tmp_path, mirror, name, damage)
 
 def test_offline_in_one_line(refusing, tmp_path, capsys):
     put(tmp_path, data_batch_3=b"oh")
-    with pytest.raises(LessonError, match=rf"_3 is damaged: copy {NAME} from .* or use shapes10\(\).* online.$"):
+    with pytest.raises(
+        LessonError, match=rf"_3 is damaged: try again .* online, copy {NAME} to .* or use shapes10\(\).*$"
+    ):
         cifar10(tmp_path, mirrors=[refusing])
     assert "no connection" in capsys.readouterr().out
     assert listing(tmp_path) == WHOLE

@@ -54,7 +54,7 @@ def test_what_is_damaged_is_said_to_be(damage, root, tmp_path):
     file = tmp_path / "class.tar"
     bundle(file, root)
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(LessonError, match="is no class set, or was cut off"):
+    with pytest.raises(LessonError, match="is not a class set, or is incomplete"):
         unbundle(str(file), tmp_path / "student")
 
 
@@ -64,11 +64,11 @@ def test_nothing_to_pack_nothing_to_unpack_no_such_file_and_no_place(root, tmp_p
         bundle(tmp_path / "other.tar", tmp_path / "empty")
     with tarfile.open(tmp_path / "other.tar", "w") as tar:
         tar.add(root / "my-runs")
-    with pytest.raises(LessonError, match="holds nothing for the course"):
+    with pytest.raises(LessonError, match="contains none of the course"):
         unbundle(str(tmp_path / "other.tar"), tmp_path / "empty")
-    with pytest.raises(LessonError, match="is no file"):
+    with pytest.raises(LessonError, match="There is no file"):
         unbundle(str(tmp_path / "missing.tar"), tmp_path)
-    with pytest.raises(LessonError, match="cannot be written"):
+    with pytest.raises(LessonError, match="Cannot write to"):
         bundle(root / "quickdraw" / "apple.npy" / "class.tar", root)
 
 

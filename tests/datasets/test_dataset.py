@@ -25,10 +25,10 @@ def made(images=IMAGES, labels=LABELS):
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"this is uint8 \(0, 8, 8, 3\) on cpu\."),
         (
             {"labels": LABELS[:11]},
-            r"int64 tensor \(12,\) .* one label from 0 to 2 for each image, and this is int64 \(11,\)",
+            r"int64 tensor \(12,\) .* one label from 0 to 2 for each image, but this is int64 \(11,\)",
         ),
         ({"labels": LABELS.int()}, r"this is int32 \(12,\)"),
-        ({"labels": LABELS + 1}, "from 0 to 2 for each image, and this is .* from 1 to 3"),
+        ({"labels": LABELS + 1}, "from 0 to 2 for each image, but this is .* from 1 to 3"),
         ({"labels": LABELS - 1}, "this is .* from -1 to 1"),
     ],
 )

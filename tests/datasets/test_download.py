@@ -46,7 +46,7 @@ def test_the_first_mirror_that_works_is_the_only_one_asked(server, tmp_path, cap
         ("stalls", "stalled"),
         ("slow", "slow, "),
         ("truncates", "broke off before the end of the file"),
-        ("lies", "sent something else than the published file"),
+        ("lies", "sent something other than the published file"),
         ("missing", "answered 404 Not Found"),
     ],
 )

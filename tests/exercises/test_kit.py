@@ -53,7 +53,7 @@ def test_a_known_mistake_in_another_style_is_named_once_with_what_was_right(addi
     assert report.mistakes == ["only the first"]
     text = repr(report)
     assert "2 of 4 checks passed" in text and "Tried:          1, 2 and 4" in text and "Got:            1" in text
-    assert "Shows also in:  10 and -3" in text and "Right: no number; the list, afterwards" in text
+    assert "Also shows in:  10 and -3" in text and "Right: no number; the list, afterwards" in text
 
 
 def test_an_edit_of_the_right_answer_is_a_mistake(adding):
@@ -132,7 +132,7 @@ def test_an_endless_answer_is_stopped_and_the_rest_not_tried(adding, monkeypatch
         return 0
 
     report = adding.check(endless)
-    assert report.mistakes == ["your code does not come to an end"] and len(report.right) == 0
+    assert report.mistakes == ["your code does not finish"] and len(report.right) == 0
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform cannot interrupt code")
@@ -186,7 +186,7 @@ def test_of_many_values_the_one_that_differs_most_is_shown():
     right = torch.zeros(100)
     got = right.clone()
     got[17] = 5
-    assert words(got, right) == "other values: 5 where 0 is expected"
+    assert words(got, right) == "different values: 5 where 0 is expected"
     assert words({"a": 1, "b": 2}, {"a": 1, "b": 3}) == "b: 2 instead of 3"
 
 

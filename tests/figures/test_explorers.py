@@ -100,7 +100,7 @@ def test_the_cost_explorer_counts_what_the_blocks_cost():
     assert [row[-3:-1] for row in rows[1:]] == expected
     assert [row[-4] for row in rows[1:]] == ["identity", "projection"] * 3 and rows[2][-1] == "100.0%"
     made.controls["channels"].value, made.controls["inner_width"].value = 64, 128
-    assert "choose an inner width of 64 or less" in made.output.value
+    assert "choose an inner width that divides 64" in made.output.value
 
 
 def test_the_surface_follows_its_controls_on_one_scale():

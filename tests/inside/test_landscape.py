@@ -76,7 +76,7 @@ def test_every_point_is_the_loss_at_the_moved_weights(batch_statistics):
 @pytest.mark.parametrize("points", [1, 24])
 def test_the_network_itself_is_in_the_middle(points):
     network = build("resnet8")
-    with pytest.raises(ValueError, match=f"points is odd, and at least 3.*not {points}"):
+    with pytest.raises(ValueError, match=f"points must be odd and at least 3.*not {points}"):
         surface(network, IMAGES, LABELS, filter_direction(network), points=points)
 
 
@@ -88,5 +88,5 @@ def test_a_surface_is_saved_and_read_back(tmp_path):
     assert all(torch.equal(getattr(found, name), getattr(again, name)) for name in ("a", "b", "loss"))
     (tmp_path / "text").write_text("hello, this is no surface")
     for name in ("missing", "text"):
-        with pytest.raises(LessonError, match=f"{name} holds no loss surface .*: compute it again"):
+        with pytest.raises(LessonError, match=f"no loss surface in .*{name} .*: compute it again"):
             Surface.load(tmp_path / name)

@@ -64,7 +64,7 @@ def test_what_cannot_be_is_refused_and_nothing_has_changed(name, drop, says):
 
 @pytest.mark.parametrize("other", [torchvision.models.resnet18(), nn.DataParallel(build("resnet8"))])
 def test_other_networks_and_wrapped_ones_are_refused(other):
-    with pytest.raises(TypeError, match=f"networks of this course.*not in {type(other).__name__}"):
+    with pytest.raises(TypeError, match=f"this course's networks.*not in a {type(other).__name__}"):
         blocks_of(other)
 
 

@@ -65,11 +65,11 @@ def test_it_is_measured_again_only_for_other_weights_images_or_numbers(run, monk
 def test_other_images_are_refused_and_missing_measurements_are_named(run, tmp_path):
     with pytest.raises(LessonError, match="trained on other images"):
         measure(run, SETS[1], SETS[0], **SMALL)
-    with pytest.raises(LessonError, match=f"Nothing was measured inside.*lesson inside {run.name}`"):
+    with pytest.raises(LessonError, match=f"Nothing has been measured inside.*lesson inside {run.name}`"):
         Inside.of(run, tmp_path)
     for broken in ("{", "{}", "[]"):
         (tmp_path / "inside.json").write_text(broken)
-        with pytest.raises(LessonError, match="cannot be read.* makes it again"):
+        with pytest.raises(LessonError, match="cannot be read.* to make it again"):
             Inside.of(run, tmp_path)
 
 

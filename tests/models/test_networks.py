@@ -111,7 +111,7 @@ def test_names_are_matched_as_a_whole(name):
 
 
 def test_unequal_numbers_of_depths_widths_and_strides_are_refused():
-    with pytest.raises(ValueError, match="one depth, width and stride for each stage; got 3, 4 and 4"):
+    with pytest.raises(ValueError, match="one depth, width and stride per stage, not 3, 4 and 4"):
         ResNet(Bottleneck, (2, 2, 2))
 
 

@@ -38,8 +38,8 @@ class Deaf(nn.Sequential):
 
 
 WRONG = {
-    "a grey test set": (dict(test_set=grey(20)), r"training images are \(8, 8, 3\).* test images \(8, 8, 1\)"),
-    "grey images": (dict(train_set=grey(40), test_set=grey(20)), r"1 channel\(s\), and the network takes 3"),
+    "a grey test set": (dict(test_set=grey(20)), r"training images are \(8, 8, 3\).* test images are \(8, 8, 1\)"),
+    "grey images": (dict(train_set=grey(40), test_set=grey(20)), r"1 channel\(s\), but the network takes 3"),
     "other classes": (dict(test_set=hundred_classes(20)), "in the same order"),
     "too few outputs": (dict(train_set=hundred_classes(40), test_set=hundred_classes(20)), "num_classes=100"),
     "images of another size": (
@@ -47,7 +47,7 @@ WRONG = {
         "cannot be multiplied",
     ),
     "nothing to learn": (dict(network=build("resnet8").requires_grad_(False)), "nothing to learn"),
-    "no tensor of logits": (dict(network=Talks()), "has to return a tensor of logits"),
+    "no tensor of logits": (dict(network=Talks()), "must return a tensor of logits"),
     "a last batch of one": (dict(train_set=shapes10(33, 8)), r"last batch of one image.*take\(32\)"),
     "batches of one": (dict(recipe=replace(RECIPE, batch_size=1)), "batches of 1 leave a last batch of one"),
 }

@@ -78,5 +78,5 @@ def test_a_few_more_pixels_are_an_empty_border_and_many_are_interpolated(size, b
 @pytest.mark.parametrize("size, channels, asked", [(32, 3, 32), (28, 1, 27)])
 def test_what_is_no_drawing_or_would_shrink_is_refused(size, channels, asked):
     said = f"these are {size}x{size} with {channels}, and you asked for {asked}x{asked}"
-    with pytest.raises(ValueError, match=f"takes square images with 1 channel and makes them larger: {said}"):
+    with pytest.raises(ValueError, match=f"takes square images with 1 channel and can only make them larger: {said}"):
         as_photographs(dataset(size, channels), asked)

@@ -87,7 +87,7 @@ def test_another_study_is_not_mixed_in(lab, tmp_path):
     record(lab.plan, tmp_path / "toy")
     before = (tmp_path / "toy" / "study.json").read_bytes()
     for other in (replace(lab.plan, shared={"data": {"name": "others"}}), replace(lab.plan, name="tyo")):
-        with pytest.raises(LessonError, match=f"{re.escape(str(tmp_path / 'toy'))} holds another study"):
+        with pytest.raises(LessonError, match=f"{re.escape(str(tmp_path / 'toy'))} contains a different study"):
             record(other, tmp_path / "toy")
     assert (tmp_path / "toy" / "study.json").read_bytes() == before and len(lab.made) == 4
 

@@ -226,7 +226,7 @@ def test_ctrl_c_finishes_the_step_and_saves_and_the_same_call_goes_on(tmp_path, 
     assert run.status == load(folder).status == "interrupted"
     assert run.column("epoch") == load(folder).column("epoch") == [1]
     said = capsys.readouterr().out
-    assert said.startswith("Stopped after 5 of 8 iterations. The same call or command goes on from here: ")
+    assert said.startswith("Stopped after 5 of 8 iterations. Everything is saved in ")
     assert str(folder) in said
     assert sorted(content_of(folder)) == ["checkpoint.pt", "history.csv", "run.json"]
 
@@ -272,7 +272,9 @@ def test_without_a_folder_nothing_is_written_and_ctrl_c_says_so(tmp_path, monkey
     _, run = go(network=hooked(4, ctrl_c))
     assert (run.status, run.folder, len(run.history)) == ("interrupted", None, 1)
     said = capsys.readouterr().out
-    assert said.startswith("Stopped after 4 of 8 iterations. It was not recorded: give a folder (out=...)")
+    assert said.startswith(
+        "Stopped after 4 of 8 iterations. It was not recorded: to be able to resume, give a folder (out=...)"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -411,7 +413,7 @@ def test_an_unfinished_record_without_its_checkpoint_is_left_alone(tmp_path):
     go(folder, network=hooked(5, ctrl_c))
     (folder / "checkpoint.pt").unlink()
     before = content_of(folder)
-    with pytest.raises(LessonError, match="without its checkpoint.*choose another folder"):
+    with pytest.raises(LessonError, match="but not its checkpoint.*choose another folder"):
         go(folder)
     assert content_of(folder) == before
 

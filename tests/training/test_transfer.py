@@ -186,9 +186,9 @@ def test_each_part_is_a_group_the_head_first_and_the_stem_last(make, trainable, 
 
 def test_nothing_to_train_and_a_frozen_head_are_refused():
     network = freeze(build("resnet8"), ())
-    with pytest.raises(ValueError, match=r"nothing would be trained\. freeze\(network, 'fc'\) leaves the head"):
+    with pytest.raises(ValueError, match=r"nothing would be trained\. freeze\(network, 'fc'\) lets the head learn"):
         parameter_groups(network)
-    with pytest.raises(ValueError, match=r"The head fc is frozen.* freeze\(network, 'fc'\)\.$"):
+    with pytest.raises(ValueError, match=r"The head fc is frozen.* freeze\(network, 'fc'\) lets it learn\.$"):
         parameter_groups(freeze(network, ("stem", "stages.2")))
 
 
@@ -249,7 +249,7 @@ def test_it_learns_what_is_new_by_the_courses_recipe_ends_in_evaluation_mode_and
 
 def test_the_head_has_to_fit_the_classes():
     network = build("resnet8", seed=0, num_classes=11)
-    said = r"The head fc has 11 outputs, and shapes10 has 10 classes: replace_head\(network, 10\) first\."
+    said = r"The head fc has 11 outputs, but shapes10 has 10 classes: call replace_head\(network, 10\) first\."
     with pytest.raises(ValueError, match=said):
         fine_tune(network, TRAIN, TEST, NORM, TINY)
 

@@ -12,31 +12,31 @@ def after(line: str) -> dict[str, str]:
 
 
 def mistakes_of_two_3x3(exercise: Exercise) -> None:
-    """Those of the shapes of two 3x3 convolutions."""
+    """Mistakes in the shapes of two 3x3 convolutions."""
     mistake = exercise.mistake
     one, two = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)"
     bare = {one: "nn.Conv2d(in_channels, width, 3, stride, bias=False)", two: "nn.Conv2d(width, width, 3, bias=False)"}
     for lines in (bare, {two: bare[two]}):
         mistake("the 3x3 has no padding", lines,
-                "A 3x3 convolution loses one pixel at each side unless it has padding=1.")
+                "A 3x3 convolution loses one pixel on each side unless it has padding=1.")
     late = {one: "conv3x3(in_channels, width)", two: "conv3x3(width, width, stride)"}
     mistake("the stride is on the second convolution", late,
-            "The first convolution takes the stride, so that the second has less to do.")
+            "The first convolution takes the stride: then the second one has fewer pixels to work on.")
     mistake("the stride is on both convolutions", {two: "conv3x3(width, width, stride)"},
-            "Together they divide the size by 4. The first one takes the stride.")
+            "Together they divide height and width by 4. Only the first one takes the stride.")
     mistake("no convolution of F takes the stride", {one: "conv3x3(in_channels, width)"},
-            "With stride 2, the first convolution of the block has stride 2.")
+            "When the block has stride 2, its first convolution has stride 2.")
 
 
 def mistakes_of_two_convolutions(exercise: Exercise) -> None:
-    """Those of conv - BN - ReLU - conv - BN, as PlainBlock and BasicBlock have it."""
+    """Mistakes in conv - BN - ReLU - conv - BN, as PlainBlock and BasicBlock have it."""
     mistakes_of_two_3x3(exercise)
     mistake = exercise.mistake
     mistake("a bias before BN", {"conv3x3(in_channels, width, stride)": "nn.Conv2d(in_channels, width, 3, stride, 1)",
             "conv3x3(width, width)": "nn.Conv2d(width, width, 3, padding=1)"},
             "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
     mistake("missing ReLU before convolution 2", {"relu=nn.ReLU()": "relu=nn.Identity()"},
-            "Two convolutions without a ReLU between them are one linear map.")
+            "Without a ReLU between them, two convolutions amount to a single linear map.")
     mistake("BN after the ReLU instead of before it",
             {"bn1=nn.BatchNorm2d(width)": "bn1=nn.ReLU()", "relu=nn.ReLU()": "relu=nn.BatchNorm2d(width)"},
             "The order is conv - BN - ReLU: BN centres the values, then ReLU cuts the negative ones.")
@@ -46,57 +46,60 @@ def mistakes_of_two_convolutions(exercise: Exercise) -> None:
 
 
 def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
-    """One BN that runs twice. inside: the name of the sequence of layers."""
+    """A single BN that runs twice. inside: the name of the sequence of layers."""
     bn1, bn2 = f"self.{inside}.bn1", f"self.{inside}.bn2"
     for line in (f"{bn2} = {bn1}", f"self.unused, {bn2} = {bn2}, {bn1}"):
         exercise.mistake("one BN for two convolutions", after(line),
-                "Two convolutions have equally many channels, but each needs its own statistics: make two BN layers.")
+                "Both convolutions have the same number of channels, but each needs statistics of its own: make two "
+                "BN layers.")
 
 
 def mistakes_of_the_sum(exercise: Exercise) -> None:
-    """Those of the line y = ReLU(F(x) + shortcut(x))."""
+    """Mistakes in the line y = ReLU(F(x) + shortcut(x))."""
     mistake = exercise.mistake
     mistake("forgotten shortcut", {SUM: "self.relu(self.residual(x))"},
             "x has no way around the convolutions, so F(x) is all that is left.")
     mistake("ReLU before the addition instead of after it", {SUM: "self.relu(self.residual(x)) + self.shortcut(x)"},
-            "The last ReLU comes after the addition: y = ReLU(F(x) + x). Before it, F could never subtract.")
+            "The last ReLU comes after the addition: y = ReLU(F(x) + x). If it came before, F could never subtract.")
     mistake("a ReLU at the end of F", {SUM: "self.relu(self.relu(self.residual(x)) + self.shortcut(x))"},
             "F ends in BN. With a ReLU at its end it can only add, never subtract.")
     mistake("missing ReLU after the addition", {SUM: "self.residual(x) + self.shortcut(x)"},
             "A block ends in a ReLU, after the addition: y = ReLU(F(x) + x).")
     mistake("the gradient of the shortcut is cut", {SUM: "self.relu(self.residual(x) + self.shortcut(x).detach())"},
-            "The values of x arrive, their gradient does not. Is there a detach(), .data or no_grad() on the way?")
+            "The values of x arrive, but their gradient does not. Is there a detach(), .data or no_grad() on the way?")
     for lines in ("x = self.residual(x)\n        return self.relu(x + self.shortcut(x))",
                   "x = self.residual(x)\n        return self.relu(x + x)"):
-        mistake("x is overwritten, so that the shortcut does not start at x", {"return " + SUM: lines}, "Both terms "
-                "begin at the block's input. Keep x as it is, and give what F computes another name: out = ...")
+        mistake("x is overwritten, so the shortcut does not start at x", {"return " + SUM: lines}, "Both terms "
+                "start at the block's input. Keep x as it is, and give the output of F another name: out = ...")
     mistake("the shortcut does not start at x", {"return " + SUM: "y = self.residual(x)\n        fits = isinstance("
             "self.shortcut, nn.Identity)\n        return self.relu(y + (x if fits else self.shortcut(y)))"},
-            "The shortcut gets x, the block's input, not F's answer.")
+            "The shortcut starts at x, the block's input, not at the output of F.")
 
 
 def mistakes_of_the_shortcut(exercise: Exercise, out: str) -> None:
-    """Those of the line that makes the shortcut. out: the block's output channels in its source."""
+    """Mistakes in the line that makes the shortcut. out: the block's output channels in its source."""
     mistake, s = exercise.mistake, f"make_shortcut(shortcut, in_channels, {out}, stride)"
     fits, words = f"stride == 1 and in_channels == {out}", "width" if out == "width" else "4 * width"
     mistake("a ReLU on the projection", {s: f"nn.Identity() if {fits} else nn.Sequential({s}, nn.ReLU())"},
-            "The projection is a 1x1 convolution and BN. The only ReLU outside of F comes after the addition.")
+            "The projection is a 1x1 convolution and BN. The only ReLU outside F comes after the addition.")
     mistake("x itself is added where the shape changes", {s: "nn.Identity()"},
-            f"There x does not fit F(x). It needs a projection if stride != 1 or in_channels != {words}.")
+            f"Where the shape changes, x does not fit F(x): use a projection if stride != 1 or in_channels != {words}.")
     mistake("projection only where there is a stride", {s: f"{s} if stride != 1 else nn.Identity()"},
-            f"Other channels alone make x too thin for F(x): stride != 1 or in_channels != {words}.")
+            f"When the channels change, x does not fit F(x) even at stride 1: use a projection if stride != 1 or "
+            f"in_channels != {words}.")
     mistake("projection only where the channels change", {s: f"{s} if in_channels != {out} else nn.Identity()"},
-            f"A stride alone makes x too large for F(x): stride != 1 or in_channels != {words}.")
+            f"With a stride, x is too large for F(x) even if the channels stay: use a projection if stride != 1 or "
+            f"in_channels != {words}.")
     mistake("the projection does not take the stride",
             {s: f"nn.Identity() if {fits} else Projection(in_channels, {out})"},
-            "The 1x1 convolution takes the block's stride, too: then both terms have half the height and width.")
+            "The 1x1 convolution takes the block's stride too, so that both terms have half the height and width.")
     mistake("a projection where identity would do", {s: f'make_shortcut("C", in_channels, {out}, stride)'},
-            "Where the shape stays, add x itself: nn.Identity() has no parameters and keeps x as it is.")
+            "Where the shape stays the same, add x itself: nn.Identity() has no parameters and returns x as it is.")
     mistake("missing BN on the projection", {s: f"nn.Identity() if {fits} else conv1x1(in_channels, {out}, stride)"},
             "The projection is a 1x1 convolution *and* BN, so that both terms of the sum have the same scale.")
     mistake("the projection is larger than 1x1", {s: f"nn.Identity() if {fits} else "
             f"nn.Sequential(conv3x3(in_channels, {out}, stride), nn.BatchNorm2d({out}))"},
-            "The shortcut only fits the shape: kernel_size=1, without padding. It looks at no neighbours.")
+            "The shortcut only adapts the shape: kernel_size=1 without padding, so that each pixel keeps to itself.")
     mistake("the stride is ignored", {"super().__init__()": "super().__init__()\n        stride = 1"},
-            "With stride 2, one convolution of F and the projection have stride 2.")
+            "When the block has stride 2, so do one convolution of F and the projection.")
 # fmt: on

@@ -1,7 +1,7 @@
 """The cases that the exercises of blocks share.
 
-No attribute name counts. A block's numbers are planted: each convolution and each BN gets weights that depend on its
-shape alone, wherever the student keeps them. So a student's block and the course's must give the same values.
+Attribute names do not matter. A block's numbers are planted: each convolution and each BN gets weights that depend on
+its shape alone, wherever the student keeps them. So a student's block and the course's must give the same values.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ def make_block(answer: Callable, in_channels: int, width: int, stride: int = 1, 
         block.eval()
         block(torch.zeros(1, in_channels, 8, 8))  # lazy layers learn their shapes from a first input
     if block.train() is not block:
-        why = "build(...).eval() is written in one line: train and eval return the module. Leave them as they are."
+        why = "People write build(...).eval() in one line, so train and eval must return the module: leave them alone."
         raise Wrong("train() does not return the block", type(block.train()).__name__, why)
     return block
 
@@ -73,7 +73,7 @@ def name_of(function: Any) -> str:
 
 
 class Planter(TorchDispatchMode):
-    """Writes into what learns in each convolution, linear layer and BN just before it runs."""
+    """Overwrites the weights of each convolution, linear layer and BN, and BN's statistics, just before it runs."""
 
     def __init__(self):
         super().__init__()
@@ -111,35 +111,33 @@ class Planter(TorchDispatchMode):
 def planted(block: nn.Module, x: Tensor) -> nn.Module:
     """The block with planted numbers, so large that its outputs reach beyond 6. It is left in training mode."""
     if hidden_layers(block):
-        why = "PyTorch does not look into a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
+        why = "PyTorch does not look inside a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
         raise Wrong("the layers are in a Python list", f"{count(block)} parameters", why)
     as_usual(block)
     block.eval()
     with torch.no_grad(), Planter() as planter:
         run(block, x)
     if planter.roots and not planter.norms:
-        why = (
-            "It may be right, but this check can only look into nn.BatchNorm2d (or torch's batch_norm). Use that here."
-        )
-        raise Wrong("BN is written by hand", "a root of your own", why)
+        why = "It may be right, but this check only recognises nn.BatchNorm2d (or torch's batch_norm). Use that here."
+        raise Wrong("BN is written by hand", "a square root of your own", why)
     block.train()
     return block
 
 
 def as_usual(network: nn.Module) -> None:
-    """Set what is anybody's choice in BN, eps and the momentum, as long as the statistics move at all."""
+    """Set what each answer may choose freely in BN (eps, and the momentum as long as the statistics move at all)."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum, module.eps = 0.0 if module.momentum == 0 else 0.1, 1e-5
 
 
 def count(block: nn.Module) -> int:
-    """Its parameters."""
+    """The number of its parameters."""
     return sum(parameter.numel() for parameter in block.parameters())
 
 
 def learning(block: nn.Module, x: Tensor) -> int:
-    """Its parameters that get a gradient."""
+    """The number of its parameters that get a gradient."""
     block.zero_grad()
     y = run(block, x)
     if y.requires_grad:
@@ -156,7 +154,7 @@ def hidden_layers(block: nn.Module) -> bool:
 
 
 def reads_values(error: Exception) -> bool:
-    """Whether code stopped on the meta device because it looks at numbers, in a print() perhaps: that is no mistake."""
+    """Whether code stopped on the meta device because it looks at numbers, perhaps to print them: not a mistake."""
     return "on meta tensors" in str(error)
 
 
@@ -180,15 +178,15 @@ def survives_copies(block: nn.Module, x: Tensor) -> None:
                 return
             why = "Keep only modules, parameters, buffers and plain values in the block: no lambda, no loose tensor."
             if "lambda" in str(error):
-                why = "A lambda in a module cannot be pickled, and so not saved whole. "
+                why = "A lambda in a module cannot be pickled, so the module cannot be saved as a whole. "
                 why += "Write it as a small nn.Module of its own, with the lambda's line in forward."
             raise Wrong("it cannot be copied, pickled or moved", f"{type(error).__name__}: {error}", why) from error
     if not agree(copied, expected) or ghost.shape != expected.shape:
-        raise Wrong("a copy computes something else", shape(ghost), "Does forward use something outside of the block?")
+        raise Wrong("a copy computes something else", shape(ghost), "Does forward use something outside the block?")
 
 
 def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
-    """Raise `Wrong` if the same input gives another output, at once or after another input.
+    """Raise `Wrong` if the same input gives a different output, at once or after another input.
 
     make: the planted block, after a first call with the given input.
     """
@@ -196,9 +194,9 @@ def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
         block, other = make(x), 1 + 2 * x
         if not agree(run(block, x), run(block, x)):
             if count(block) == 0:
-                why = "Layers that are made in forward have new random weights in each call. Make them in __init__."
+                why = "Layers that are made in forward get new random weights at each call. Make them in __init__."
                 raise Wrong("the layers are made inside forward", "0 parameters", why)
-            why = "The same input gives two outputs. Is there a dropout, or a layer that is made inside forward? "
+            why = "The same input gives two outputs. Is there a dropout, or a layer that is created inside forward? "
             raise Wrong("the output is random", "two different outputs", why + "Neither belongs here.")
 
         def evaluated(block):
@@ -206,12 +204,12 @@ def keeps_nothing(make: Callable[[Tensor], nn.Module], x: Tensor) -> None:
             return run(block, other)
 
         if not agree(evaluated(make(x)), evaluated(make(other))):
-            why = "Is a tensor kept from an earlier call, as in self.identity? Compute it anew in each forward."
-            raise Wrong("something is kept from an earlier call", "another output", why)
+            why = "Is a tensor kept from an earlier call, for example in self.identity? Compute it afresh in forward."
+            raise Wrong("something is kept from an earlier call", "a different output", why)
 
 
 class _Layers(TorchDispatchMode):
-    """Lists the convolutions that run, in words; a linear layer at each pixel is a 1x1."""
+    """Lists the convolutions that run, in words; a linear layer applied at each pixel counts as a 1x1."""
 
     def __init__(self, images: int):
         super().__init__()
@@ -234,7 +232,7 @@ class _Layers(TorchDispatchMode):
 
 
 def layers_of(block: nn.Module, x: Tensor) -> list[str]:
-    """The convolutions that run, in words, up to the RuntimeError with which the block stops, if it does."""
+    """The convolutions that run, in words; if the block stops with a RuntimeError, those before it."""
     with torch.no_grad(), _Layers(len(x)) as layers, contextlib.suppress(RuntimeError):
         block(x.clone())
     return sorted(layers.found)
@@ -282,7 +280,7 @@ def evaluation(answer: Callable, expansion: int) -> Tensor:
 def gradient(answer: Callable, expansion: int) -> dict:
     def one(make):
         block, x = planted(make(answer, expansion), X), X.clone().requires_grad_()
-        y = block(x * 1)  # in case that it changes x in place
+        y = block(x * 1)  # in case it changes x in place
         if not y.requires_grad:
             return None
         return torch.autograd.grad((y * numbers(*y.shape, seed=3)).sum(), x, allow_unused=True)[0]
@@ -311,15 +309,15 @@ CASES = (  # what is tried, what to expect, the outcome
     ("the shapes: stride 1 and 2, 16 channels to 16 and to 32, 8x8 and odd 7x9 pixels",
      "the channels asked for; height and width divided by the stride, rounded up", shapes),
     ("the convolutions, 16 -> 32 channels, stride 2", "{layers}", convolutions),
-    ("the numbers that learn, where the shape stays and where it changes",
+    ("the learned parameters, where the shape stays and where it changes",
      "the convolutions' weights; two per channel of each BN", parameters),
     ("the values of y where the shape stays", "{y}", values),
     ("the values of y where the shape changes", "{y}", values_where_the_shape_changes),
-    ("one image alone in eval(), after a batch in train()", "BN uses the statistics that it kept", evaluation),
-    ("the gradient of x", "that of the same equation, by every path that x takes", gradient),
-    ("the same x twice, and after another x", "the same y: the block keeps nothing of earlier calls", nothing_kept),
-    ("x after the forward pass", "unchanged: others may still need it", leaves_x_alone),
-    ("copies: deepcopy, pickle, the meta device", "they work, and compute the same", copies),
+    ("one image alone in eval(), after a batch in train()", "BN uses its running statistics", evaluation),
+    ("the gradient of x", "that of the equation, along every path from x", gradient),
+    ("the same x twice, and after another x", "the same y: the block keeps nothing from earlier calls", nothing_kept),
+    ("x after the forward pass", "unchanged, because other code may still need it", leaves_x_alone),
+    ("copies: deepcopy, pickle, the meta device", "they work, and compute the same y", copies),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What every exercise is: a task, hints, right answers, cases that try an answer, and known mistakes.
+"""An exercise consists of a task, hints, right answers, cases that try an answer, and known mistakes.
 
 double = Exercise("double", "Write a function that doubles a number.", (numbers.double,), hints=[...], read="...")
 
@@ -8,10 +8,10 @@ def of_three(answer):
 
 double.mistake("squared", {"x + x": "x * x"}, "Twice is x + x; this is x * x.")
 
-A case returns what the student's answer gave. It is right if the course's answer, `solution[-1]`, gives the same. A
-mistake is a wrong answer: the right one with other lines, or a function or class of its own. Where a student's outcomes
-are those of a known wrong answer, the report names it. Where the answer is named parts instead of code, the right
-answer is a dictionary of them, and a mistake the parts that are wrong.
+A case returns what the student's answer gave. It passes if the course's answer, `solution[-1]`, gives the same. A
+mistake is a wrong answer: the right one with some lines changed, or a function or class of its own. If a student's
+outcomes match those of a known wrong answer, the report names that mistake. If the answer is a set of named parts
+instead of code, the right answer is a dictionary of them, and a mistake lists the parts that are wrong.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,7 @@ class Mistake:
     made: dict[int, list] = field(default_factory=dict)  # by the right answer that was edited
 
     def answers_beside(self, right: Callable | Mapping) -> list:
-        """The wrong answer, made from this right one if it is an edit; none if there is nothing to edit in it."""
+        """The wrong answer, made from this right one if it is an edit; empty if the edit does not apply to it."""
         if not isinstance(self.wrong, Mapping):
             return [self.wrong]
         if isinstance(right, Mapping):
@@ -59,10 +59,10 @@ class Exercise:
     """One exercise.
 
     name: its name in `resnet_lesson.exercises`; task: what to write, one sentence.
-    solution: the objects of the package that solve it, in the order they are shown, the answer last; or, where the
-        answer is not just a definition, a function without arguments that returns the call of check(), explained.
-    hints: from a nudge to almost the answer; read: where the matter is explained.
-    answer: the right answer, if it is not `solution[-1]`; a dictionary, if it is named parts.
+    solution: the objects of the package that solve it, in the order in which they are shown, the answer last; or, if
+        the answer is not just a definition, a function without arguments that returns the call of check(), explained.
+    hints: from a nudge to almost the answer; read: where the topic is explained.
+    answer: the right answer, if it is not `solution[-1]`; a dictionary if it consists of named parts.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Exercise:
     def case(self, tried: str, expected: str) -> Callable:
         """Decorate a function that tries an answer and returns the outcome.
 
-        It may raise `Wrong` where it knows the mistake itself. Its inputs must not depend on random numbers drawn
-        after the answer was called: an answer may draw some, too.
+        It may raise `Wrong` if it recognises the mistake itself. Its inputs must not depend on random numbers drawn
+        after the answer was called, because the answer may draw some as well.
         """
 
         def add(run: Callable) -> Callable:
@@ -96,7 +96,7 @@ class Exercise:
         return add
 
     def right(self, answer: Callable | Mapping[str, str]) -> None:
-        """Add another right answer, whole or as other lines for lines of the solution."""
+        """Add another right answer: a whole one, or lines of the solution with the lines that replace them."""
         made = edited(self.right_answers[0], answer) if isinstance(answer, Mapping) else answer
         assert made, f"{self.name}: nothing to edit for {answer}"
         self.right_answers.append(made)
@@ -104,7 +104,7 @@ class Exercise:
     def mistake(self, name: str, wrong: Callable | Mapping[str, Any], why: str) -> None:
         """Add a known mistake: a wrong answer, or {right: wrong} lines that turn each right answer into one.
 
-        wrong: also the named parts that are wrong, where the answer is parts.
+        wrong: if the answer consists of named parts, those that are wrong.
         name: short, and shared by wrong answers that make the same mistake; why: one or two sentences to the student.
         """
         self.mistakes.append(Mistake(name, wrong, why))
@@ -119,8 +119,8 @@ class Exercise:
     def check(self, answer: object = None, **parts) -> Report:
         """Judge an answer: a class or function, or several named `parts`.
 
-        Tries every case, also after a failure, each with the same random numbers, and catches what the answer raises.
-        Raises LessonError for an answer beside named parts, since it is not clear which of them is meant.
+        Tries every case, even after a failure, each with the same random numbers, and catches whatever the answer
+        raises. Raises LessonError if it gets both an answer and named parts, since it is unclear which is meant.
         """
         if parts and answer is not None:
             named = ", ".join(parts)
@@ -144,7 +144,7 @@ class Exercise:
         return Report(self.name, len(self.cases), diagnosis.findings, right, printed=printed.getvalue().splitlines())
 
     def hint(self) -> Text:
-        """The next hint, with those before it."""
+        """The next hint, below the ones before it."""
         self._shown = min(self._shown + 1, len(self.hints))
         lines = [f"{i}. {hint}" for i, hint in enumerate(self.hints[: self._shown], start=1)]
         last = "That was the last hint; ex.solution() shows the course's code."
@@ -153,7 +153,7 @@ class Exercise:
         return Text("\n".join([f"Hint {self._shown} of {len(self.hints)}:", *lines]))
 
     def solution(self) -> Text:
-        """The course's own code for it, as it can be pasted into the exercise's cell."""
+        """The course's own code, ready to be pasted into the exercise's cell."""
         code = self._solution() if callable(self._solution) else code_of(self._solution)
         return Text(code, language="python")
 

@@ -23,10 +23,11 @@ class TimeIsUp(BaseException):
 
 @contextlib.contextmanager
 def guarded(seconds: float = SECONDS) -> Iterator[None]:
-    """Inside, everything begins as in a new Python, with the same random numbers; afterwards it is as it was before.
+    """Inside, everything is as in a fresh Python, with the same random numbers; afterwards it is as it was before.
 
-    That is random numbers, gradient mode, default dtype and device, and the current folder. input() raises. Raises
-    TimeIsUp after so many seconds, where the platform can (not on Windows, and not beside the main thread).
+    "Everything" means random numbers, gradient mode, default dtype and device, and the current folder. input() raises
+    an error. Raises TimeIsUp after that many seconds where the platform allows it (not on Windows, and only in the main
+    thread).
     """
     folder, dtype, device = os.getcwd(), torch.get_default_dtype(), torch.get_default_device()
     python_random, numpy_random, ask = random.getstate(), np.random.get_state(), builtins.input
@@ -54,13 +55,13 @@ def _no_input(prompt: object = "") -> str:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raises TimeIsUp inside after so many seconds, where the platform can. One limit may be inside another."""
+    """Raise TimeIsUp inside after that many seconds, where the platform allows it. Limits may be nested."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: object) -> None:
-        raise TimeIsUp(f"no end after {seconds:g} s")
+        raise TimeIsUp(f"not finished after {seconds:g} s")
 
     began, before = time.monotonic(), signal.signal(signal.SIGALRM, stop)
     left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)  # of the limit around this one; 0 if there is none
@@ -73,7 +74,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[io.StringIO]:
-    """Inside, nothing is printed or displayed; what would have been printed is in the text that it gives."""
+    """Inside, nothing is printed or displayed; yields a buffer with the text that would have been printed."""
     with contextlib.ExitStack() as stack:
         if "IPython" in sys.modules:
             from IPython.utils.capture import capture_output

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 TOO_LONG = Wrong(
-    "your code does not come to an end",
+    "your code does not finish",
     f"no answer within {SECONDS:g} seconds",
-    "Is there a loop whose condition never changes? The cases after this one were not tried.",
+    "Is there a loop whose condition never changes? The checks after this one were not run.",
 )
 
 
@@ -34,7 +34,7 @@ def outcome(case: "Case", answer: object) -> object:
 
 
 def outcomes(cases: Sequence["Case"], answer: object) -> list:
-    """Those of all cases, up to the first one that does not come to an end."""
+    """The outcomes of all cases, up to the first one that does not finish."""
     found = []
     for case in cases:
         found.append(outcome(case, answer))
@@ -55,8 +55,8 @@ class Diagnosis:
 def judge(exercise: "Exercise", found: list) -> Diagnosis:
     """Compare an answer's outcomes with those of the right answers, and with those of the known wrong ones.
 
-    There may be several right answers: the best diagnosis is the one that leaves the fewest cases unexplained. Those
-    after the first one that leaves none are not tried, unless there the answer is right.
+    There may be several right answers. If the answer agrees with one of them, it is right. Otherwise the best diagnosis
+    is the one that leaves the fewest cases unexplained, and the search stops at the first one that leaves none.
     """
     for right in exercise.right_answers:
         if not failures(exercise, right, found):
@@ -70,7 +70,7 @@ def judge(exercise: "Exercise", found: list) -> Diagnosis:
 
 
 def failures(exercise: "Exercise", right: Callable, found: list) -> list[int]:
-    """The cases in which an answer's outcome is not that of this right one."""
+    """The cases in which an answer's outcome differs from that of this right answer."""
     return [i for i in range(len(found)) if not agree(found[i], exercise.outcome_of(right, i))]
 
 
@@ -83,7 +83,7 @@ def against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
     explained = _explained(exercise, right, found, expected, failed) if open_ else {}
     if explained:
         told += [(i, mistake.name, words(found[i], expected[i]), mistake.why) for i, mistake in explained.items()]
-    elif open_ and not told:  # beside a `Wrong` it would most often be its consequence
+    elif open_ and not told:  # next to a `Wrong`, it is most often a consequence of it
         told = [(open_[0], *_in_general(found[open_[0]], expected[open_[0]]))]
     findings = [
         Finding(exercise.cases[i].tried, exercise.cases[i].expected, got, name, why, exercise.read)
@@ -96,8 +96,8 @@ def against(exercise: "Exercise", right: Callable, found: list) -> Diagnosis:
 def _explained(exercise, right, found, expected, failed: list[int]) -> dict[int, "Mistake"]:
     """The mistake behind each failed case; empty unless they explain all cases that raised no `Wrong`.
 
-    A mistake fits if each case in which it would show has just its outcome. One that shows in many cases comes first,
-    since what fits in a single case may fit by chance.
+    A mistake fits if every case in which it would show has exactly its outcome. A mistake that shows in many cases
+    comes first, since what fits a single case may fit by chance.
     """
     fitting = []
     for mistake in exercise.mistakes:
@@ -114,13 +114,13 @@ def _explained(exercise, right, found, expected, failed: list[int]) -> dict[int,
 def _where_it_shows(exercise, wrong, found, expected, failed: list[int]) -> list[int]:
     """The cases in which a wrong answer differs from the right one.
 
-    None if the student's outcomes are not the same there, or if all of these are cases that went right.
+    Empty if the student's outcomes are not the same there, or if the student's answer passed all of these cases.
     """
     shows_in: list[int] = []
-    for i in sorted(range(len(found)), key=lambda i: i not in failed):  # where it fails the search ends soonest
+    for i in sorted(range(len(found)), key=lambda i: i not in failed):  # failed ones first: it ends sooner
         if i not in failed and not shows_in:
             return []
-        if found[i] is None and expected[i] is None:  # only a `Wrong` would tell
+        if found[i] is None and expected[i] is None:  # only a `Wrong` would show anything
             continue
         made = exercise.outcome_of(wrong, i)
         if agree(made, found[i]):
@@ -131,19 +131,19 @@ def _where_it_shows(exercise, wrong, found, expected, failed: list[int]) -> list
     return shows_in
 
 
-REMEDIES = {  # what Python or torch says: what to do about it
+REMEDIES = {  # part of Python's or torch's message: what to do about it
     r"Module\.__init__\(\) call": "The first line of `__init__` must be `super().__init__()`.",
     r"positional arguments? but|missing \d+ required positional|unexpected keyword": "Compare the arguments with those "
     "that the task names. In a class, `self` comes first.",
-    r"has no attribute '(\w+)'": "Is it spelled the same where you make it, and made in `__init__`?",
-    r"input\(\)": "Leave input() out: what your code needs is in its arguments.",
+    r"has no attribute '(\w+)'": "Is it created in `__init__`, and spelled the same there?",
+    r"input\(\)": "Leave input() out: everything that your code needs is in its arguments.",
 }
 
 
 def remedy_for(error: Stopped) -> tuple[str, str, str]:
     """The mistake's name, what was raised, and what to do, with the student's own line."""
     if 'missing the required "forward"' in error.text:
-        why = "Your class has no `forward`. Is it named so, and indented like `__init__`?"
+        why = "Your class has no `forward`. Is the method spelled that way, and indented like `__init__`?"
         return "no forward", "NotImplementedError", why
     if error.kind == "NotImplementedError" and "not implemented for" not in error.text:  # that would be torch's own
         why = "A part of your answer still raises NotImplementedError: write that part too."
@@ -154,7 +154,7 @@ def remedy_for(error: Stopped) -> tuple[str, str, str]:
 
 
 def _in_general(got: object, expected: object) -> tuple[str, str, str]:
-    """The mistake, what the student got and why, for an outcome that no known wrong answer has."""
+    """The mistake, what the student got and why, for an outcome that matches no known wrong answer."""
     if isinstance(got, Stopped):
         return remedy_for(got)
     if isinstance(got, Mapping) and isinstance(expected, Mapping):
@@ -162,5 +162,5 @@ def _in_general(got: object, expected: object) -> tuple[str, str, str]:
             if isinstance(part, Stopped) and not agree(part, expected.get(key)):
                 return remedy_for(part)
     if got is None:
-        return "nothing is returned", "None", "Does every way through your code end in `return`?"
+        return "nothing is returned", "None", "Does every path through your code end in `return`?"
     return "", words(got, expected), ""

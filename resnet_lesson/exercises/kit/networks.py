@@ -1,4 +1,4 @@
-"""A block that writes down how it is made and called: it shows what a stage or network does with any block."""
+"""A block that records how it is made and called, to show what a stage or network does with whatever block it gets."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from .outcomes import Stopped, agree, stopped
 
 @dataclass(frozen=True)
 class Call:
-    """One block that ran: how it was made, what it received and what it put out."""
+    """One block that ran: how it was made, its input and its output."""
 
     block: nn.Module
     in_channels: int
@@ -27,17 +27,17 @@ class Call:
 
 
 def recorder(expansion: int = 1, maps: tuple[int, int] | None = None, hears: float = 0) -> Any:
-    """A block class without convolutions that adds each call of its objects to its list `calls`, which is empty.
+    """A block class without convolutions that adds each call of its objects to its list `calls`, empty at first.
 
-    It has one parameter, which learns. With `maps` it puts out maps of that size that do not depend on x, so that what
-    follows the blocks gets the same whatever came before; or only by `hears` times the mean of x.
+    It has one parameter, which learns. With `maps`, its output consists of maps of that size that do not depend on x
+    (or only by `hears` times the mean of x), so that what follows the blocks gets the same input whatever came before.
     """
     block: Any = _recorder(expansion, maps, hears)
     block.calls, block.made = [], 0
     return block
 
 
-@functools.cache  # one class, so that it also hears of blocks that the student kept from an earlier call
+@functools.cache  # one class, so that it also records blocks that the student kept from an earlier call
 def _recorder(expansion: int, maps: tuple[int, int] | None, hears: float) -> type[nn.Module]:
     class Block(nn.Module):
         calls: list[Call] = []
@@ -71,7 +71,7 @@ def different(calls: Sequence[Call]) -> int:
 
 
 def on_the_way(calls: Sequence[Call]) -> str:
-    """Where a block receives something else than the one before puts out."""
+    """Where a block receives something other than the output of the block before it."""
     changed = [i for i in range(1, len(calls)) if not agree(calls[i].x, calls[i - 1].y)]
     return ", ".join(f"before block {i + 1}" for i in changed) or "nowhere"
 
@@ -83,13 +83,14 @@ def arguments(calls: Sequence[Call]) -> str:
 
 def must_run(block: Any) -> None:
     if not block.calls:
-        why = "Make each block by calling the class that is given, block(in_channels, width, stride), and let it run."
+        why = "Make each block with the class that you are given, block(in_channels, width, stride), and pass x "
+        why += "through it."
         raise Wrong("the given block does not run", f"{block.made} made, none of them called", why)
 
 
 def none_hidden(module: nn.Module) -> None:
     if hidden_layers(module):
-        why = "PyTorch does not look into a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
+        why = "PyTorch does not look inside a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
         raise Wrong("the blocks are in a Python list", f"{count(module)} parameters", why)
 
 
@@ -133,7 +134,7 @@ def trace(
     network = made(answer, block, depths, **({"num_classes": 10} | options))
     if network.train(training) is not network:
         why = "network.train() and network.eval() return the network: end your own train() with `return self`."
-        raise Wrong("train() returns nothing", "another result than the network", why)
+        raise Wrong("train() returns nothing", "something other than the network", why)
     as_usual(network)
     logits: Tensor | Stopped
     try:

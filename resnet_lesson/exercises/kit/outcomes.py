@@ -1,6 +1,6 @@
 """The outcome of a case: comparing two outcomes, and putting one into words.
 
-An outcome is a tensor, a number, a text, a list or dictionary of outcomes, or `Stopped`: an exception is one, too.
+An outcome is a tensor, a number, a text, a list or dictionary of outcomes, or `Stopped`, which stands for an exception.
 """
 
 import re
@@ -18,7 +18,7 @@ LONGEST = 300  # characters of a student's text in a report
 
 
 class Wrong(Exception):
-    """A case raises it where an answer fails in a way that no outcome shows, or that the case itself can name.
+    """Raised by a case if an answer fails in a way that no outcome shows, or that the case itself can name.
 
     mistake: the mistake's short name ("x is changed in place"). got: what was seen, as short text.
     why: how to see that it is wrong, or where to look; one or two sentences to the student.
@@ -42,7 +42,7 @@ class Stopped:
 
 
 def stopped(error: BaseException) -> Stopped:
-    """An exception as an outcome. Its message may be endless, no text at all, or raise itself."""
+    """An exception as an outcome. Its message may be endless or empty, and asking for it may raise another error."""
     try:
         text = str(error)[: 10 * LONGEST]
     except Exception:
@@ -52,12 +52,12 @@ def stopped(error: BaseException) -> Stopped:
 
 
 def printable(text: str) -> str:
-    """Without what UTF-8 cannot write, and without addresses, which are never the same twice."""
+    """The text without what UTF-8 cannot encode, and without addresses, which are never the same twice."""
     return re.sub(" at 0x[0-9a-f]+", "", text.encode("utf-8", "replace").decode())
 
 
 def attempt(function: Callable, *arguments: object) -> object:
-    """What a function returns, or the exception that it raises, as an outcome: for cases of several parts."""
+    """What a function returns, or the exception that it raises, as an outcome: for cases with several parts."""
     try:
         return function(*arguments)
     except Wrong:
@@ -99,10 +99,10 @@ def _equal_tensors(a: Tensor, b: Tensor, tolerance: float) -> bool:
 
 
 def words(got: object, expected: object = None) -> str:
-    """An outcome in a line of text; of several parts, those that are not as expected."""
+    """An outcome in a line of text; if it has several parts, only those that are not as expected."""
     if isinstance(got, Mapping) and isinstance(expected, Mapping):
         other = [key for key in got if key not in expected or not agree(got[key], expected[key])]
-        return "; ".join(f"{key}: {_beside(got[key], expected.get(key))}" for key in other) or "fewer parts"
+        return "; ".join(f"{key}: {_beside(got[key], expected.get(key))}" for key in other) or "some parts are missing"
     if isinstance(got, Tensor):
         return _tensor_in_words(got, expected)
     if isinstance(got, float):
@@ -117,7 +117,7 @@ def words(got: object, expected: object = None) -> str:
 
 
 def _beside(got: object, expected: object) -> str:
-    """A part, and beside a number the expected one."""
+    """One part; a number together with the expected one."""
     instead = f" instead of {words(expected)}" if isinstance(got, Real) and isinstance(expected, Real) else ""
     return words(got, expected) + instead
 
@@ -128,7 +128,7 @@ def _tensor_in_words(got: Tensor, expected: object) -> str:
     if got.numel() <= 12 and got.device.type != "meta":
         return f"{_numbers(got)} of shape {tuple(got.shape)}" if got.dim() else f"{got.item():.4g}"
     if isinstance(expected, Tensor) and got.shape == expected.shape:
-        return f"other values: {_where_they_differ(got, expected)}"
+        return f"different values: {_where_they_differ(got, expected)}"
     return shape(got)
 
 

@@ -1,4 +1,4 @@
-"""What a check says, as text and as HTML: in words, without colours that a dark page would spoil."""
+"""A check's report, as text and as HTML. It uses words and no colours, so that it reads well on a dark page too."""
 
 import json
 import os
@@ -12,7 +12,7 @@ HANDED_IN = "RESNET_LESSON_HANDED_IN"  # the environment variable that names the
 
 
 def hand_in(**line: object) -> None:
-    """Append a line of JSON to the file that the environment names, for `grade`; where none is named, do nothing."""
+    """Append a line of JSON to the file named in the environment, which `grade` reads; do nothing if none is named."""
     if path := os.environ.get(HANDED_IN):
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -45,7 +45,7 @@ class Finding:
 class Report:
     """The result of a check.
 
-    cases: how many there are. findings: what went wrong; right: what was tried and came out right.
+    cases: the number of checks. findings: what went wrong. right: what was tried and passed.
     """
 
     exercise: str
@@ -76,16 +76,16 @@ class Report:
         return f"{self.exercise}: {len(self.right)} of {self.cases} checks passed."
 
     def _tables(self) -> list[list[tuple[str, str]]]:
-        """The rows to show: for each mistake its first finding, and in how many cases it shows besides."""
+        """The rows to show: for each mistake, its first finding and where else it shows."""
         tables = []
         for mistake in dict.fromkeys(finding.mistake for finding in self.findings):
             first, *others = [f for f in self.findings if f.mistake == mistake]
             also = others[0].tried if len(others) == 1 else f"{len(others)} other checks"
-            tables.append(first.rows() + ([("Shows also in", also)] if others else []))
+            tables.append(first.rows() + ([("Also shows in", also)] if others else []))
         return tables
 
     def _right_so_far(self) -> str:
-        """What was right, in one line; nothing where all was, or nothing."""
+        """What was right, in one line; empty if everything or nothing was."""
         if self.passed or not self.right:
             return ""
         return "Right: " + textwrap.shorten("; ".join(self.right), 160, placeholder=" ...")
@@ -101,10 +101,10 @@ class Report:
         return "\n".join([*lines, *self._prints()])
 
     def _prints(self) -> list[str]:
-        """What the answer printed: its first lines."""
+        """The first lines that the answer printed."""
         if not self.printed:
             return []
-        more = [f"  ... and {len(self.printed) - 5} lines more"] if len(self.printed) > 5 else []
+        more = [f"  ... and {len(self.printed) - 5} more lines"] if len(self.printed) > 5 else []
         return ["", "Your code printed:", *(f"  {line[:100]}" for line in self.printed[:5]), *more]
 
     def _repr_html_(self) -> str:
@@ -133,7 +133,7 @@ def _html(text: str) -> str:
 
 
 class Text(str):
-    """Text that a notebook shows as it is, and code in colours where Pygments is installed."""
+    """Text that a notebook shows as it is; code is coloured if Pygments is installed."""
 
     language: str
 
@@ -152,7 +152,7 @@ class Text(str):
                 from pygments.formatters import HtmlFormatter
                 from pygments.lexers import get_lexer_by_name
 
-                # Its own ground and ink: the page may be dark.
+                # Its own background and text colour, because the page may be dark.
                 look = HtmlFormatter(
                     noclasses=True, style="friendly", cssstyles="padding:0.5em", prestyles="color:#222"
                 )

@@ -13,7 +13,7 @@ from types import ModuleType, TracebackType
 
 
 def code_of(objects: Sequence) -> str:
-    """The source of the package's objects, after the imports that it needs to run by itself."""
+    """The source of the package's objects, preceded by the imports that it needs to run by itself."""
     body = "\n\n\n".join(textwrap.dedent(inspect.getsource(one)).rstrip() for one in objects)
     defined = {one.__name__ for one in objects}
     used = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)} - defined
@@ -60,10 +60,10 @@ def _steps(step: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def edited(answer: Callable, lines: Mapping[str, str]) -> Callable | None:
-    """A function or class of the package with other text in place of some of its source, each once; or None.
+    """The function or class with some of its source text replaced; or None if that is not possible.
 
-    None means that something of `lines` is not in its source just once. The source of what comes out is kept, so that
-    it can be edited again.
+    It is not possible if a key of `lines` is not in the source exactly once. The new source is kept, so that the result
+    can be edited again.
     """
     if answer not in SOURCES:
         SOURCES[answer] = textwrap.dedent(inspect.getsource(answer))  # slow: for a class, it reads the whole file
@@ -79,4 +79,4 @@ def edited(answer: Callable, lines: Mapping[str, str]) -> Callable | None:
     return made
 
 
-SOURCES: dict[Callable, str] = {}  # of what `edited` was given, and of what it has made
+SOURCES: dict[Callable, str] = {}  # of everything that `edited` was given or has made

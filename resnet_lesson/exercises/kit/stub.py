@@ -1,4 +1,4 @@
-"""Whether anything was written yet in an exercise's cell."""
+"""Has the student written anything yet in an exercise's cell?"""
 
 import ast
 import inspect
@@ -10,7 +10,7 @@ from torch import nn
 
 
 def is_unattempted(answer: object) -> bool:
-    """Whether nothing was written yet: None, `...`, "", or code that is only `...`, pass or NotImplementedError."""
+    """Whether nothing is there yet but None, `...`, "", or code that is only `...`, pass or NotImplementedError."""
     if answer is None or answer is ... or isinstance(answer, str) and not answer:
         return True
     if isinstance(answer, dict):
@@ -24,7 +24,7 @@ def is_unattempted(answer: object) -> bool:
 def _is_stub(function: Callable) -> bool:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):  # no source, or a lambda inside of something: somebody wrote it
+    except (OSError, TypeError, SyntaxError):  # no source, or a lambda inside an expression: somebody wrote it
         return False
     definition = tree.body[0]
     return isinstance(definition, ast.FunctionDef) and all(map(_says_nothing, definition.body))
@@ -36,7 +36,7 @@ def _says_nothing(statement: ast.stmt) -> bool:
             return True
         case ast.Assign(targets=[ast.Attribute()], value=ast.Name() | ast.Constant()):  # self.width = width
             return True
-    # super().__init__ with arguments is an answer: a class that inherits from nn.Sequential and gives it its layers.
+    # super().__init__ with arguments is an answer: the class may inherit from nn.Sequential and pass the layers to it.
     code = ast.unparse(statement)
     nothing = r"pass|return( None| \.\.\.)?|super\((\w+, self)?\)\.__init__\(\)|(nn\.)?Module\.__init__\(self\)"
     return re.fullmatch(nothing, code) is not None or code.startswith("raise NotImplementedError")
