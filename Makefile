@@ -65,7 +65,7 @@ visdom: setup
 # Two processes, with one thread each, take one file at a time; tests/conftest.py begins with the longest.
 TWO := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-FIRST = $(wildcard notebooks/07_* notebooks/02_* notebooks/01_*)  # the longest, so that two processes end together
+FIRST = $(foreach n,02 01 08 07 05 06 03,$(wildcard notebooks/$n_*))  # the longest, so that two processes end together
 ALL = $(or $(strip $(FIRST) $(filter-out $(FIRST),$(NOTEBOOKS))),notebooks/)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
 test: setup
