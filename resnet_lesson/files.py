@@ -50,5 +50,5 @@ def private_folder(path: Path) -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         raise LessonError(
-            f"Cannot write to {path.parent} ({error.strerror or error}): free some space, or choose another folder."
+            f"Cannot write to {path.parent} ({error}): free some space, or choose another folder."
         ) from error

@@ -161,11 +161,6 @@ def chain_anatomy(blocks: nn.Module, input_shape: Shape) -> list[BlockAnatomy]:
     return chain
 
 
-def block_text(block: nn.Module, input_shape: Shape) -> str:
-    """The block as lines of text, for terminals and screen readers: layer, what it does, output shape."""
-    return "\n".join(map(str, chain_anatomy(block, input_shape)))
-
-
 @dataclass(frozen=True)
 class NetworkAnatomy:
     """A network as a column of boxes, each with its text and the height and width of its output."""

@@ -1,8 +1,8 @@
 """Blocks and networks drawn from the modules themselves, in the manner of the paper's figures 2, 3 and 5.
 
 A shortcut is solid where the shape stays and dotted where it changes, as in the paper. Inside of F a layer may fork:
-into paths that are added up, or into a side branch whose factors multiply the line itself. `block_text` says in words
-what `block_diagram` draws.
+into paths that are added up, or into a side branch whose factors multiply the line itself. The figure's label
+says the same in words.
 """
 
 from collections import Counter
@@ -17,7 +17,6 @@ from matplotlib.path import Path
 from torch import nn
 
 from .anatomy import BlockAnatomy, NetworkAnatomy, Shape, chain_anatomy, network_anatomy, size
-from .anatomy import block_text as block_text
 from .style import RESIDUAL, styled
 
 BLUE, GREY, YELLOW = "#b9d9ef", "#f1f3f5", "#f7dca4"

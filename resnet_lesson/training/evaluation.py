@@ -70,10 +70,3 @@ def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
     classes = logits.shape[1]
     pairs = labels * classes + logits.argmax(1)
     return pairs.bincount(minlength=classes**2).reshape(classes, classes)
-
-
-def most_confident_mistakes(logits: Tensor, labels: Tensor, count: int = 10) -> Tensor:
-    """Indices of misclassified images, (count,) or fewer: the highest probability of the wrong answer first."""
-    confidence, answer = logits.softmax(1).max(1)
-    wrong = (answer != labels).nonzero()[:, 0]
-    return wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]

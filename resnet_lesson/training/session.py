@@ -58,9 +58,8 @@ class Session:
         self.optimiser = sgd(network.parameters(), recipe, lr=rate, **kernels)
         self.meter = Meter(device)
         self.done, seconds = resume(run, network, self.optimiser, self.meter)
-        self.optimiser.param_groups[0].update(
-            lr=rate, **kernels
-        )  # a checkpoint, perhaps from a GPU, comes with its own
+        # A checkpoint, perhaps from a GPU, comes with a rate and kernels of its own.
+        self.optimiser.param_groups[0].update(lr=rate, **kernels)
         self.began = time.monotonic() - seconds  # pauses between sessions do not count
         self.looked = self.saved = time.monotonic()
         if parallel.rank():  # all read the checkpoint before process 0 writes the next one: a step takes all of them

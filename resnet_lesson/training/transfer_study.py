@@ -1,6 +1,6 @@
 """The comparison of notebook 08: training from scratch, only a new head, or all layers, on few and many examples."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -34,7 +34,12 @@ def sample(pool: Dataset, per_class: int, seed: int) -> Dataset:
 def one_trial(
     network: str, pool: Dataset, test_set: Dataset, per_class: int, way: str, seed: int, recipe: Recipe = FINE_TUNING
 ) -> dict:
-    """Train once, and return the training and test error (0 to 1); arguments as in `compare`."""
+    """Train once in one of the `WAYS`, and return the training and test error (0 to 1).
+
+    network: the name of a pretrained network; the same kind is also trained from scratch. pool: (N, H, W, 3) images,
+    from which the seed draws `per_class` examples; it also fixes the new weights and the order. Raises LessonError if
+    the pool has too few images of a class.
+    """
     start = pretrained(network)
     trained = start.network if way != "from scratch" else build(network, seed=seed)
     replace_head(trained, len(pool.classes), seed=seed)
@@ -45,27 +50,8 @@ def one_trial(
     return dict(zip(("train_error", "test_error"), errors, strict=True))
 
 
-def compare(
-    network: str,
-    pool: Dataset,
-    test_set: Dataset,
-    sizes: Sequence[int] = SIZES,
-    seeds: Sequence[int] = SEEDS,
-    recipe: Recipe = FINE_TUNING,
-) -> Iterator[dict]:
-    """Train in each of the `WAYS` with each number of examples per class and each seed; yield each trial when done.
-
-    network: the name of a pretrained network; the same kind is also trained from scratch. pool: (N, H, W, 3) images,
-    from which each seed draws its own examples; a seed also fixes the new weights and the order. All trials have the
-    same number of steps. A trial is a dict: per_class, way, seed, train_error, test_error. Raises LessonError if the
-    pool has too few images of a class.
-    """
-    for settings in grid(per_class=sizes, way=WAYS, seed=seeds):
-        yield settings | one_trial(network, pool, test_set, **settings, recipe=recipe)
-
-
 def on_quickdraw(root: Path) -> Plan:
-    """The recorded form of `compare`: ResNet-20, on people's drawings of six things."""
+    """Each way, with each number of examples and each seed: ResNet-20, on people's drawings of six things."""
     pool, test_set = map(as_photographs, quickdraw(DRAWN, 1500, root).split(1000))
     recipe = FINE_TUNING.scaled(300)
     shared = {

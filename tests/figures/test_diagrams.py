@@ -14,7 +14,8 @@ from torch import nn
 from torchvision.models import vgg19
 
 from resnet_lesson import BasicBlock, Bottleneck, PlainBlock, build
-from resnet_lesson.figures.diagrams import block_diagram, block_text, network_diagram
+from resnet_lesson.figures.anatomy import chain_anatomy
+from resnet_lesson.figures.diagrams import block_diagram, network_diagram
 from resnet_lesson.models.family import PreActBlock, SEBasicBlock, SEBottleneck
 
 
@@ -35,6 +36,10 @@ BLOCKS = [  # a block, its input, and what its shortcut says; it is dotted where
     (Bottleneck(256, 128, 2, stride_in="1x1"), (256, 56, 56), "1x1 projection, /2\n256 → 512\n+ BN\n\n512 x 28 x 28"),
     (resnext(), (1024, 14, 14), GROUPS),
 ]
+
+
+def block_text(block, shape):
+    return "\n".join(map(str, chain_anatomy(block, shape)))
 
 
 def texts(figure):

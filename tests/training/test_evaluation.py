@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from resnet_lesson import LessonError, Run
-from resnet_lesson.training.evaluation import confusion_matrix, ensemble, most_confident_mistakes, predict, score
+from resnet_lesson.training.evaluation import confusion_matrix, ensemble, predict, score
 
 #                        answers:      0            1            0            2
 LOGITS = torch.tensor([[3.0, 0, 0], [0, 1.0, 0], [9.0, 0, 0], [0, 0, 2.0]])
@@ -19,12 +19,6 @@ def test_the_score_is_mean_cross_entropy_and_share_of_wrong_answers():
 
 def test_confusions_have_a_row_a_class_and_a_column_an_answer():
     assert confusion_matrix(LOGITS, LABELS).tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
-
-
-def test_mistakes_come_by_confidence_and_right_answers_never():
-    assert most_confident_mistakes(LOGITS, LABELS).tolist() == [2, 3, 1]
-    assert most_confident_mistakes(LOGITS, LABELS, 2).tolist() == [2, 3]
-    assert most_confident_mistakes(LOGITS[:1], LABELS[:1]).tolist() == []
 
 
 def test_an_ensemble_is_the_mean_of_probabilities_not_of_logits():

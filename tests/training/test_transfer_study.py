@@ -1,7 +1,6 @@
 """The comparison of notebook 08: what is trained, on what, in which order; its plan; its table."""
 
 import json
-from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +12,7 @@ from resnet_lesson.training.pretrained import as_photographs, pretrained
 from resnet_lesson.training.recipes import Recipe
 from resnet_lesson.training.study import recorded_study
 from resnet_lesson.training.transfer import FINE_TUNING
-from resnet_lesson.training.transfer_study import compare, on_quickdraw, one_trial, sample, table
+from resnet_lesson.training.transfer_study import on_quickdraw, one_trial, sample, table
 
 POOL, TEST = as_photographs(doodles10(60, seed=0)), as_photographs(doodles10(20, seed=1))
 TINY = FINE_TUNING.scaled(2)
@@ -47,17 +46,7 @@ def test_examples_are_drawn_of_each_class_alike_and_by_the_seed():
 
 def test_a_pool_too_small_says_so():
     with pytest.raises(LessonError, match="doodles10 has 6 of envelope"):
-        list(compare("resnet8", POOL, TEST, sizes=(6,), seeds=(0,), recipe=TINY))
-
-
-def test_all_combinations_follow_in_order_one_when_it_is_asked_for(trained):
-    trials = compare("resnet8", POOL, TEST)
-    assert trained == []
-    next(trials)
-    assert trained == [(10, "from scratch", 0)]
-    rest = list(trials)
-    assert trained == list(product((10, 50, 500), ("from scratch", "new head", "all layers"), (0, 1, 2)))
-    assert [(t["per_class"], t["way"], t["seed"]) for t in rest] == trained[1:]
+        one_trial("resnet8", POOL, TEST, 6, "new head", 0, TINY)
 
 
 @pytest.mark.parametrize("way, rate", [("from scratch", 0.3), ("new head", 1.0), ("all layers", 0.1)])
