@@ -35,12 +35,16 @@ LIVE_RATE = 0.03  # at which all four networks learn in the 256 steps of `demo`
 def outcome(
     network: nn.Module, train_set: Dataset, test_set: Dataset, recipe: Recipe, seed: int, precision: str
 ) -> dict:
-    """Train; return the training and test errors (0 to 1) after each epoch, and where training diverged, or None."""
-    runs: list[Run] = []
+    """Train; return the training and test errors (0 to 1) after each epoch, and where training diverged, or None.
+
+    Raises KeyboardInterrupt after a Ctrl-C: half a training is no result.
+    """
+    runs: list[Run] = []  # the run, whose history grows row by row, once for each row
     diverged = None
-    keep = [runs.append]  # the run, whose history grows row by row
     try:
-        train(network, train_set, test_set, recipe, seed=seed, precision=precision, progress=False, observers=keep)
+        how = dict(seed=seed, precision=precision, progress=False, observers=[runs.append])
+        if train(network, train_set, test_set, recipe, **how).status == "interrupted":
+            raise KeyboardInterrupt
     except Diverged as error:
         diverged = error.iteration
     rows = runs[0].history if runs else []
@@ -78,8 +82,8 @@ def _images(part: Dataset) -> dict:
     return {"images": len(part), "sha256": part.sha256}
 
 
-def by_name(network: str, seed: int) -> nn.Module:
-    return build(network, seed=seed)
+def by_name(network: str, seed: int, **options) -> nn.Module:
+    return build(network, seed=seed, **options)
 
 
 def mixed_with_copies(share: float, seed: int) -> nn.Module:
@@ -139,11 +143,36 @@ def on_shapes(name: str, root: Path) -> Plan:
     return ON_SHAPES[name].plan(name, (shapes10(4096, seed=0), shapes10(1024, seed=1)), "float32")
 
 
-def rates_cifar10(root: Path) -> Plan:
-    question = "Is it the learning rate, on photographs? Four networks at four peak rates."
-    settings = grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS)
-    precision = machine.pick_precision(machine.pick_device())
-    return Experiment(question, settings, by_name, recipe("short")).plan("rates-cifar10", cifar10(root), precision)
+ON_CIFAR10 = {  # in the precision that is fastest on the machine
+    "rates-cifar10": Experiment(
+        "Is it the learning rate, on photographs? Four networks at four peak rates.",
+        grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS),
+        by_name,
+        recipe("short"),
+    ),
+    "family-cifar10": Experiment(
+        "What do the relatives of ResNet-20 bring, on photographs, with three seeds each?",
+        [
+            {"seed": seed, "lr": 0.2, **network}  # the rate that is best for ResNet-20 in rates-cifar10
+            for seed in SEEDS
+            for network in (
+                {"network": "resnet20", "shortcut": "B"},
+                {"network": "resnet20d"},
+                {"network": "preresnet20"},
+                {"network": "seresnet20"},
+                {"network": "wrn10_2"},
+                {"network": "sdresnet20"},
+            )
+        ],
+        by_name,
+        recipe("short"),
+    ),
+}
+
+
+def on_cifar10(name: str, root: Path) -> Plan:
+    """One of `ON_CIFAR10`, with the photographs under `root`."""
+    return ON_CIFAR10[name].plan(name, cifar10(root), machine.pick_precision(machine.pick_device()))
 
 
 MISTAKES = {  # of training code that raises no error
@@ -199,6 +228,6 @@ def mistakes(root: Path) -> Plan:
 
 EXPERIMENTS: dict[str, Callable[[Path], Plan]] = {
     **{name: partial(on_shapes, name) for name in ON_SHAPES},
-    "rates-cifar10": rates_cifar10,
+    **{name: partial(on_cifar10, name) for name in ON_CIFAR10},
     "mistakes": mistakes,
 }

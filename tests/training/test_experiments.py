@@ -1,5 +1,6 @@
 """The course's experiments: what each trial trains, and what it returns."""
 
+import signal
 from dataclasses import replace
 
 import pytest
@@ -28,6 +29,14 @@ def test_an_outcome_is_the_errors_of_a_training_by_epoch():
 def test_a_training_that_diverges_is_an_outcome_too():
     found = outcome(build("resnet8", seed=1), *SETS, replace(SHORT, lr=1e12), seed=1, precision="float32")
     assert 1 <= found["diverged"] <= 3 and len(found["train_errors"]) < 3
+
+
+def test_a_training_that_was_stopped_is_no_outcome():
+    network = build("resnet8", seed=1)
+    stop_after = iter([False, False, True])  # the check, a step, and Ctrl-C in the evaluation after it
+    network.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT) if next(stop_after, False) else None)
+    with pytest.raises(KeyboardInterrupt):
+        outcome(network, *SETS, SHORT, seed=1, precision="float32")
 
 
 @pytest.mark.parametrize("name", ON_SHAPES)
