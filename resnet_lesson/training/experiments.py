@@ -153,7 +153,16 @@ RELATIVES = (
 ON_CIFAR10 = {  # in the precision that is fastest on the machine
     "rates-cifar10": Experiment(
         "Is it the learning rate, on photographs? Four networks at four peak rates.",
-        grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS),
+        [
+            *grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS),
+            # More seeds for the rate at which each had the lowest training error; for plain-56 that was the lowest one,
+            # so that it is tried at half of it, too.
+            *grid(seed=(1, 2), lr=(0.2,), network=("resnet20",)),
+            {"seed": 0, "lr": 0.025, "network": "plain56"},
+            *grid(seed=(1, 2), lr=(0.1,), network=("plain20",)),
+            *grid(seed=(1, 2), lr=(0.05,), network=("plain56",)),
+            *grid(seed=(1, 2), lr=(0.4,), network=("resnet56",)),
+        ],
         by_name,
         recipe("short"),
     ),
