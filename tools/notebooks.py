@@ -24,6 +24,14 @@ COPIES = [STUDENTS / path.name for path in NOTEBOOKS]
 LINKED = [COURSE / "pyproject.toml", COURSE / "README.md", *NOTEBOOKS, *COPIES]  # what names the repository
 # Without the other two, `jupyter nbconvert --to script` writes a .txt, and leaves the text out.
 LANGUAGE = {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"}
+# What Kaggle asks for when it opens the notebook; Colab has "accelerator" of its own. Without a network nothing installs.
+KAGGLE = {
+    "accelerator": "nvidiaTeslaT4",
+    "isGpuEnabled": True,
+    "isInternetEnabled": True,
+    "language": "python",
+    "sourceType": "notebook",
+}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -45,7 +53,7 @@ def describe_figures(notebook: nbformat.NotebookNode) -> None:
 def clean(notebook: nbformat.NotebookNode) -> None:
     """Remove what another run would have otherwise: widgets, times; and join what one stream has written in pieces."""
     notebook.metadata.pop("widgets", None)
-    notebook.metadata["language_info"] = LANGUAGE
+    notebook.metadata.update(language_info=LANGUAGE, accelerator="GPU", kaggle=KAGGLE)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         outputs: list[nbformat.NotebookNode] = []
