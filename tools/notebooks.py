@@ -21,10 +21,11 @@ COURSE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9]*.ipynb"))
 STUDENTS = COURSE / "students"
 COPIES = [STUDENTS / path.name for path in NOTEBOOKS]
-LINKED = [COURSE / "pyproject.toml", COURSE / "README.md", *NOTEBOOKS, *COPIES]  # what names the repository
+NAMING = [COURSE / name for name in ("pyproject.toml", "README.md", "CITATION.cff", "LICENSE-text.md")]
+LINKED = [*NAMING, *NOTEBOOKS, *COPIES]  # what names the repository
 # Without the other two, `jupyter nbconvert --to script` writes a .txt, and leaves the text out.
 LANGUAGE = {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"}
-# What Kaggle asks for when it opens the notebook; Colab has "accelerator" of its own. Without a network nothing installs.
+# What Kaggle reads ("accelerator" alone is Colab's). Without the internet the set-up cell cannot install the module.
 KAGGLE = {
     "accelerator": "nvidiaTeslaT4",
     "isGpuEnabled": True,
