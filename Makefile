@@ -1,7 +1,7 @@
 # Each target sets up .venv first if it has to, and works on a machine that has only Python 3.11, 3.12 or 3.13, git and
 # make. PYTHON=python3.12 make lab   picks the Python.
 
-.PHONY: help setup lab visdom test quick browser bench lowest course colab notebooks students lint format requirements clean
+.PHONY: help setup lab visdom test quick browser bench lowest course colab release notebooks students lint format requirements clean
 .DELETE_ON_ERROR:
 PY := .venv/bin/python
 
@@ -15,6 +15,7 @@ help:
 	@echo "make course   write each notebook, with its stored outputs, to build/ as a page"
 	@echo "make students write the notebooks without outputs to students/, and a zip of them to build/"
 	@echo "make colab    point badges and set-up cells at another repository   (REPO=owner/name REVISION=main)"
+	@echo "make release  set version and links, commit and tag   (VERSION=0.3.0)"
 	@echo "make notebooks  execute notebooks from a clean kernel and store their outputs   (ARGS=\"03 08\")"
 	@echo "make lint     check style, types and complexity; make format fixes the style"
 	@echo "make clean    remove .venv, build/ and caches; data/ stays"
@@ -102,6 +103,10 @@ course: setup
 # One address in pyproject.toml, README.md, every notebook and its student copy: make colab REPO=owner/name REVISION=main
 colab: setup
 	$(PY) tools/notebooks.py link $(REPO) $(if $(REVISION),--revision $(REVISION))
+
+# Links then name the new tag: make release VERSION=0.3.0
+release: setup
+	$(PY) tools/release.py $(VERSION)
 
 # What a class gets: the notebooks without outputs, as a folder and a zip.
 students: setup

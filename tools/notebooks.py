@@ -21,9 +21,18 @@ COURSE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9]*.ipynb"))
 STUDENTS = COURSE / "students"
 COPIES = [STUDENTS / path.name for path in NOTEBOOKS]
-LINKED = [COURSE / "pyproject.toml", COURSE / "README.md", *NOTEBOOKS, *COPIES]  # what names the repository
+NAMING = [COURSE / name for name in ("pyproject.toml", "README.md", "CITATION.cff", "LICENSE-text.md")]
+LINKED = [*NAMING, *NOTEBOOKS, *COPIES]  # what names the repository
 # Without the other two, `jupyter nbconvert --to script` writes a .txt, and leaves the text out.
 LANGUAGE = {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"}
+# What Kaggle reads ("accelerator" alone is Colab's). Without the internet the set-up cell cannot install the module.
+KAGGLE = {
+    "accelerator": "nvidiaTeslaT4",
+    "isGpuEnabled": True,
+    "isInternetEnabled": True,
+    "language": "python",
+    "sourceType": "notebook",
+}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -45,7 +54,7 @@ def describe_figures(notebook: nbformat.NotebookNode) -> None:
 def clean(notebook: nbformat.NotebookNode) -> None:
     """Remove what another run would have otherwise: widgets, times; and join what one stream has written in pieces."""
     notebook.metadata.pop("widgets", None)
-    notebook.metadata["language_info"] = LANGUAGE
+    notebook.metadata.update(language_info=LANGUAGE, accelerator="GPU", kaggle=KAGGLE)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         outputs: list[nbformat.NotebookNode] = []

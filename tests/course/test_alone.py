@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -33,24 +34,31 @@ def set_up(path):
 # ------------------------------------------------------------------------------------------------- the address
 
 
+def opened_in(path):
+    """The links that open a student copy in Colab and in Kaggle."""
+    repository, revision = tool.address()
+    copy = f"{repository}/blob/{revision}/students/{path.name}"
+    return [
+        f"https://colab.research.google.com/github/{copy}",
+        f"https://kaggle.com/kernels/welcome?src=https://github.com/{copy}",
+    ]
+
+
 @each
-def test_badge_and_set_up_cell_point_at_the_address_of_pyproject(path):
+def test_badges_and_set_up_cell_point_at_the_address_of_pyproject(path):
     repository, revision = tool.address()
     card = nbformat.read(path, as_version=4).cells[0].source
-    colab = f"https://colab.research.google.com/github/{repository}/blob/{revision}/students/{path.name}"
-    assert re.findall(r"\]\((https://colab\.research\.google\.com/github/.*?)\)", card) == [colab]
+    assert re.findall(r"\)\]\((.+?)\)", card) == opened_in(path)
     assert f"git+https://github.com/{repository}@{revision}" in set_up(path)
     assert set_up(path) == set_up(PATHS[0])
     text = path.read_text(encoding="utf-8")
     assert set(re.findall(r"github\.com/([\w-]+/[\w-]+)/blob/([\w.-]+)/docs", text)) <= {(repository, revision)}
 
 
-def test_readme_has_a_badge_for_each_notebook():
-    repository, revision = tool.address()
-    start = f"https://colab.research.google.com/github/{repository}/blob/{revision}/students/"
+def test_readme_opens_each_notebook_in_both():
     readme = (REPO / "README.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(rf"\({re.escape(start)}(.*?)\)", readme)) == [path.name for path in PATHS]
-    assert f"git clone https://github.com/{repository}\n" in readme
+    assert re.findall(r"\[(?:Colab|Kaggle)\]\((.*?)\)", readme) == [link for path in PATHS for link in opened_in(path)]
+    assert f"git clone https://github.com/{tool.address()[0]}\n" in readme
 
 
 @each
@@ -97,6 +105,24 @@ def test_what_is_no_repository_is_refused(copies, repository, revision):
 
 
 # ------------------------------------------------------------------------------------------------- the module
+
+
+@pytest.mark.parametrize(
+    "older", [{}, {"torch": "2.10.0", "torchvision": "0.25.0", "numpy": "2.0.2"}], ids=["Colab", "Kaggle"]
+)
+def test_pip_would_change_nothing_on_a_hosted_machine(tmp_path, older):
+    """A dry run of the set-up cell's install where the packages of colab.txt are installed, as far as pip can see."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    site = next((tmp_path / "lib").glob("*/site-packages"))
+    listed = [line.split("==") for line in (REPO / "tests/course/colab.txt").read_text().splitlines() if "==" in line]
+    for name, version in (dict(listed) | older).items():
+        there = site / f"{name}-{version}.dist-info"
+        there.mkdir()
+        (there / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    pip = [sys.executable, "-m", "pip", "--python", tmp_path / "bin" / "python", "install", "--dry-run", "--no-index"]
+    done = subprocess.run([*pip, "ipywidgets", *project["dependencies"]], capture_output=True, text=True)
+    assert done.returncode == 0 and "Would install" not in done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from support.paths import REPO
 from resnet_lesson import exercises
 
 DOCS = sorted((REPO / "docs").glob("*.md"))
-PAGES = [*DOCS, REPO / "README.md", REPO / "CONTRIBUTING.md", REPO / "data" / "README.md"]
+PAGES = [*DOCS, *sorted(REPO.glob("*.md")), REPO / "data" / "README.md"]
 NOTEBOOKS = {path.name: nbformat.read(path, as_version=4) for path in sorted((REPO / "notebooks").glob("*.ipynb"))}
 GLOSSARY = (REPO / "docs" / "glossary.md").read_text(encoding="utf-8")
 TEACHING = (REPO / "docs" / "teaching.md").read_text(encoding="utf-8")

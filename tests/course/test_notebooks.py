@@ -64,7 +64,8 @@ def test_it_has_the_parts_of_a_lesson(path):
     card = read(path).cells[0].source
     for part in ("**Question**", "**You will be able to**", "**You need**", "**Time**", "**Download**", path.name):
         assert part in card, f"the card lacks {part}"
-    assert "colab" in card and read(path).metadata["accelerator"] == "GPU"
+    hosted = read(path).metadata
+    assert hosted["accelerator"] == "GPU" and hosted["kaggle"]["isInternetEnabled"]
     assert "import resnet_lesson" in code_cells(path)[0].source
     assert text.count("<details>") == text.count("</details>") == text.count("<summary>")
     assert "@" not in re.sub(r"https?://\S+", "", text), "a place holder"

@@ -40,10 +40,7 @@ def test_commands_exist(command):
 
 def test_pictures_have_alt_texts():
     pictures = re.findall(r"!\[([^]]*)\]\(([^)]+)\)", README)
-    badges = [alt for alt, path in pictures if "colab-badge" in path]
-    assert all(re.fullmatch(r"Open \d\d in Colab", alt) for alt in badges) and badges
-    others = [alt for alt, path in pictures if "colab-badge" not in path]
-    assert all(len(alt) > 40 for alt in others) and others
+    assert all(len(alt) > 40 for alt, _ in pictures) and pictures
 
 
 def test_the_table_of_runs_is_what_the_records_say():

@@ -40,10 +40,10 @@ def chromium():
 
 
 @contextmanager
-def jupyterlab(home):
-    """JupyterLab's address, over a copy of notebooks/: the repository's are never written."""
+def jupyterlab(home, notebooks="notebooks"):
+    """JupyterLab's address, over a copy of notebooks/ (or students/): the repository's are never written."""
     folder = home / "notebooks"
-    shutil.copytree(REPO / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    shutil.copytree(REPO / notebooks, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     for name, values in SETTINGS.items():
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
