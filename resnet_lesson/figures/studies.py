@@ -143,8 +143,9 @@ def step_bands(study: Study, moments: Sequence[str], rows: Sequence[Sequence[str
             for name in names:
                 layers = [trial["moments"][moment]["relative"][:-1] for trial in study.where(network=name)]
                 found, depth = np.array(layers), np.linspace(0, 1, len(layers[0]))
-                ax.plot(depth, np.median(found, 0), label=label(name), **line_style(name))
-                ax.fill_between(depth, found.min(0), found.max(0), color=line_style(name)["color"], alpha=0.25, linewidth=0)
+                style = line_style(name)
+                ax.plot(depth, np.median(found, 0), label=label(name), **style)
+                ax.fill_between(depth, found.min(0), found.max(0), color=style["color"], alpha=0.25, linewidth=0)
             ax.set(yscale="log", xticks=(0, 0.5, 1))
         row[0].set_ylabel("‖g‖ / ‖W‖")
     for ax, moment in zip(axes[0], moments, strict=True):
