@@ -129,10 +129,6 @@ def _moment(steps: str) -> str:
     return "before training" if steps == "0" else f"after {steps} step{'s' * (steps != '1')}"
 
 
-def _thin(name: str) -> dict:
-    return {**line_style(name), "linewidth": 1.8}
-
-
 @styled
 def step_bands(study: Study, moments: Sequence[str], rows: Sequence[Sequence[str]]) -> Figure:
     """|gradient| / |weights| by layer: one column per moment, one row per group of networks.
@@ -147,8 +143,9 @@ def step_bands(study: Study, moments: Sequence[str], rows: Sequence[Sequence[str
             for name in names:
                 layers = [trial["moments"][moment]["relative"][:-1] for trial in study.where(network=name)]
                 found, depth = np.array(layers), np.linspace(0, 1, len(layers[0]))
-                ax.plot(depth, np.median(found, 0), label=label(name), **_thin(name))
-                ax.fill_between(depth, found.min(0), found.max(0), color=_thin(name)["color"], alpha=0.25, linewidth=0)
+                style = line_style(name)
+                ax.plot(depth, np.median(found, 0), label=label(name), **style)
+                ax.fill_between(depth, found.min(0), found.max(0), color=style["color"], alpha=0.25, linewidth=0)
             ax.set(yscale="log", xticks=(0, 0.5, 1))
         row[0].set_ylabel("‖g‖ / ‖W‖")
     for ax, moment in zip(axes[0], moments, strict=True):
@@ -170,7 +167,7 @@ def promises(study: Study, moments: Sequence[str], networks: Sequence[str], lowe
     reach = [*promised, *(found[moment]["sgd"][0] for found in trials for moment in moments)]
     for ax, moment in zip(axes, moments, strict=True):
         for name in networks:
-            style, found = _thin(name), [trial["moments"][moment] for trial in study.where(network=name)]
+            style, found = line_style(name), [trial["moments"][moment] for trial in study.where(network=name)]
             shares = np.array([one["kept"] for one in found])
             ax.plot(promised, np.median(shares, 0), label=label(name), **style)
             for seed in shares:

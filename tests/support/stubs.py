@@ -2,6 +2,7 @@
 
 import ast
 import re
+import symtable
 
 from resnet_lesson import exercises
 
@@ -33,23 +34,22 @@ def text_of(cell):
 
 
 def names_in(source: str) -> tuple[set[str], set[str]]:
-    """The names that a cell defines, and those that it uses."""
+    """The names that a cell defines, and those that it takes from cells before it."""
     tree = ast.parse("\n".join(line for line in source.splitlines() if line[:1] not in "%!"))
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    return set(_defined(tree)), used
-
-
-def _defined(node: ast.AST):
-    """The names that stay after a cell: not those inside a function or a comprehension."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
-            yield child.name
-        elif isinstance(child, ast.alias):
-            yield child.asname or child.name.split(".")[0]
-        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
-            yield child.id
-        elif not isinstance(child, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-            yield from _defined(child)
+    defined: set[str] = set()
+    taken: set[str] = set()
+    for statement in tree.body:
+        scopes = [symtable.symtable(ast.unparse(statement), "a cell", "exec")]
+        own = {name.get_name() for name in scopes[0].get_symbols() if name.is_assigned() or name.is_imported()}
+        used = {name.get_name() for name in scopes[0].get_symbols() if name.is_referenced()}
+        for scope in scopes:  # the functions, classes and comprehensions inside
+            scopes += scope.get_children()
+            used |= {name.get_name() for name in scope.get_symbols() if name.is_global() and name.is_referenced()}
+        if isinstance(statement, (ast.For, ast.With)):  # its own name, in its own body
+            used -= own
+        taken |= used - defined
+        defined |= own
+    return defined, taken
 
 
 def about_the_exercises(cells: list) -> list:
