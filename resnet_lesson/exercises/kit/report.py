@@ -154,7 +154,7 @@ class Text(str):
 
                 # Its own background and text colour, because the page may be dark.
                 look = HtmlFormatter(
-                    noclasses=True, style="friendly", cssstyles="padding:0.5em", prestyles="color:#222"
+                    noclasses=True, style="default", cssstyles="padding:0.5em", prestyles="color:#222"
                 )
                 return highlight(self, get_lexer_by_name(self.language), look)
             except ImportError:
