@@ -237,8 +237,11 @@ def write(args: argparse.Namespace, results: list[Graded]) -> None:
 
 
 def nfc(name: object) -> str:
-    """A file's name as a class list spells it: macOS and its zip files may take é and 김 apart (NFD)."""
-    return unicodedata.normalize("NFC", str(name))
+    """A file's name as a class list spells it: macOS and its zip files may take é and 김 apart (NFD).
+
+    What is no UTF-8, such as a name from an old zip of Windows, gets marks, since it could not be written.
+    """
+    return unicodedata.normalize("NFC", os.fsencode(str(name)).decode("utf-8", "replace"))
 
 
 def table(results: list[Graded]) -> bytes:

@@ -113,6 +113,11 @@ def test_an_output_without_hangul_gets_question_marks_and_the_table_the_name(gra
     assert "03.김민수.ipynb" in (folder / "marks" / "class.csv").read_text(encoding="utf-8-sig")
 
 
+def test_a_name_that_is_no_utf8_does_not_stop_the_table():
+    odd = "03.\udcb1\udce8.ipynb"  # what Python makes of cp949
+    assert grade.table([grade.Graded(Path(odd))]).decode("utf-8-sig").splitlines()[1].startswith("03.\ufffd")
+
+
 def test_a_file_that_cannot_be_graded_gets_a_row_with_the_reason_and_a_hidden_one_none(graded):
     found = {student: row["remarks"] for student, row in rows(graded[1] / "marks" / "class.csv").items()}
     assert len(found) == 3 and "this notebook cannot be read" in found["odd"]
