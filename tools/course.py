@@ -36,7 +36,7 @@ class Renderer(IPythonRenderer):
         return mathml(body)
 
     def block_math(self, body: str) -> str:
-        return f'<span class="scroll">{mathml(body, display="block")}</span>'
+        return f'<span class="scroll" tabindex="0">{mathml(body, display="block")}</span>'
 
     def heading(self, text: str, level: int, **attributes) -> str:
         anchor = re.sub(r"[^\w -]", "", re.sub(r"<.*?>", "", text).lower()).replace(" ", "-")  # as on GitHub
@@ -89,6 +89,22 @@ def adapt(notebook) -> None:
     notebook.cells = cells
 
 
+def table(found: re.Match) -> str:
+    """The table in a box that scrolls, without empty headers. In a card's, which has no others, each row has one."""
+    bare = re.sub(r"<thead>\s*<tr>(\s*<th></th>)+\s*</tr>\s*</thead>", "", found[0])
+    if bare != found[0]:
+        bare = re.sub(r"(<tr>\s*)<td>(?:<strong>)?(.*?)(?:</strong>)?</td>", r'\1<th scope="row">\2</th>', bare)
+    bare = bare.replace("<th></th>", "<td></td>")  # the corner
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="Table">{bare}</div>'
+
+
+def reachable(page: str) -> str:
+    """The page, with each box that may scroll sideways as a stop for Tab; not every browser makes it one."""
+    page = re.sub(r"<table\b.*?</table>", table, page, flags=re.S)
+    page = re.sub(r'(<div class="highlight[^>]*>)<pre\b', r'\1<pre tabindex="0" role="group" aria-label="Code"', page)
+    return re.sub(r"<pre\b(?! tabindex)", '<pre tabindex="0" role="group" aria-label="Output"', page)
+
+
 def write(notebook, target: Path, title: str, links: str) -> None:
     """Write the page; stop where it would load something from elsewhere, or show a picture without words."""
     light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
@@ -102,6 +118,7 @@ def write(notebook, target: Path, title: str, links: str) -> None:
     )
     links = markdown2html(links)
     page, _ = exporter.from_notebook_node(notebook, {"title": title, "links": links, "light": light, "dark": dark})
+    page = reachable(page)
     unfit = re.search(UNFIT, page)
     if unfit:
         raise SystemExit(f"{target.stem}: a page must hold all that it needs, and a text for each picture: {unfit[0]}")

@@ -123,12 +123,14 @@ def link(repository: str, revision: str, files: list[Path] = LINKED) -> list[Pat
     if not re.fullmatch(r"[\w.][\w./-]*", revision):
         raise ValueError(f"A revision is the name of a branch, a tag or a commit, not {revision!r}.")
     (old, old_revision), changed = address(), []
+    old_pages, pages = ("https://{}.github.io/{}/".format(*one.split("/")) for one in (old, repository))
     start = rf"github(?:\.com)?/{re.escape(old)}"
     for path in files:
         text = path.read_text(encoding="utf-8")
         new = re.sub(rf"({start}/(?:blob|tree)/){re.escape(old_revision)}(?=/)", rf"\g<1>{revision}", text)
         new = re.sub(rf"({start}(?:\.git)?@){re.escape(old_revision)}(?![\w./-])", rf"\g<1>{revision}", new)
         new = re.sub(rf"(github(?:\.com)?/){re.escape(old)}(?![\w-]|\.(?!git\b)\w)", rf"\g<1>{repository}", new)
+        new = new.replace(old_pages, pages)  # where pages.yml publishes
         if new != text:
             path.write_text(new, encoding="utf-8")
             changed.append(path)

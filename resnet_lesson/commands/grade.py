@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -235,6 +236,14 @@ def write(args: argparse.Namespace, results: list[Graded]) -> None:
         replace_file(args.json, lambda file: file.write(gradescope(results)))
 
 
+def nfc(name: object) -> str:
+    """A file's name as a class list spells it: macOS and its zip files may take é and 김 apart (NFD).
+
+    What is no UTF-8, such as a name from an old zip of Windows, gets marks, since it could not be written.
+    """
+    return unicodedata.normalize("NFC", os.fsencode(str(name)).decode("utf-8", "replace"))
+
+
 def table(results: list[Graded]) -> bytes:
     """The class as CSV, one row per notebook. The mark at the start tells Excel that it is UTF-8."""
     names = [name for name in exercises.names() if any(name in one.exercises for one in results)]
@@ -242,7 +251,7 @@ def table(results: list[Graded]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["notebook", *names, "passed", "exercises", "seconds", "remarks"])
     for one in results:
-        path = str(one.path)
+        path = nfc(one.path)
         path = f"'{path}" if path.startswith(("=", "+", "-", "@")) else path  # or a spreadsheet would evaluate it
         verdicts = [one.verdict(name) if name in one.exercises else "" for name in names]
         remarks = "; ".join(one.remarks)
@@ -257,7 +266,7 @@ def gradescope(results: list[Graded]) -> bytes:
     """
     tests = [
         {
-            "name": f"{one.path.stem}: {name}",
+            "name": f"{nfc(one.path.stem)}: {name}",
             "score": int(one.passed(name)),
             "max_score": 1,
             "output": one.verdict(name),
@@ -265,7 +274,7 @@ def gradescope(results: list[Graded]) -> bytes:
         for one in results
         for name in one.exercises
     ]
-    remarks = "\n".join(f"{one.path.name}: {remark}" for one in results for remark in one.remarks)
+    remarks = "\n".join(f"{nfc(one.path.name)}: {remark}" for one in results for remark in one.remarks)
     total = sum(one.score for one in results)
     return json.dumps({"score": total, "output": remarks, "tests": tests}, indent=2).encode()
 

@@ -1,6 +1,7 @@
 """`python -m resnet_lesson runs`: the recorded runs and studies in a table, or the runs' curves in a file."""
 
 import argparse
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,13 +25,13 @@ def command(args: argparse.Namespace) -> int:
     """Print the runs and studies of each folder of records; if asked to, draw the runs' curves into one figure."""
     places = {args.root: "Runs"} if args.root else {shipped(): "Runs that come with the course", own(): "Your runs"}
     there = {folder: list_runs(folder) for folder in places}
-    known = [run.name for runs in there.values() for run in runs]
-    for name in args.names:
+    names, known = [nfc(name) for name in args.names], [nfc(run.name) for runs in there.values() for run in runs]
+    for name in names:
         if name not in known:
             raise ValueError(unknown("recorded run", name, known))
     chosen = []
     for folder, what in places.items():
-        runs = [run for run in there[folder] if run.name in args.names or not args.names]
+        runs = [run for run in there[folder] if nfc(run.name) in names or not names]
         if runs:
             print(f"{what}, in {folder}:\n{table(runs)}\n")
         studies = [] if args.names else list_studies(folder)
@@ -48,6 +49,11 @@ def command(args: argparse.Namespace) -> int:
     elif args.figure:
         error_curves(chosen).savefig(args.figure, dpi=150)
     return 0
+
+
+def nfc(name: str) -> str:
+    """A name as it is typed: macOS may have taken its letters apart (NFD)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def table(runs: Sequence[Run]) -> str:

@@ -49,7 +49,7 @@ class Prediction:
             f"<td>{escape(results.get(question, '–'))}</td></tr>"
             for question, answer in self.answers.items()
         )
-        head = "".join(f'<th scope="col">{title}</th>' for title in ("", "your prediction", "the experiment"))
+        head = "".join(f'<th scope="col">{title}</th>' for title in ("question", "your prediction", "the experiment"))
         return Table(f'<table cellpadding="6"><tr>{head}</tr>{rows}</table>')
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class Prediction:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         """The buttons or, for readers without a kernel, the questions with their possible answers."""
         still = "".join(
-            f"<p><b>{escape(question)}</b><br>{' &emsp; '.join('○ ' + escape(answer) for answer in answers)}</p>"
+            f"<p><b>{escape(question)}</b><br>{' &emsp; '.join('○&nbsp;' + escape(answer) for answer in answers)}</p>"
             for question, answers in self.questions.items()
         )
         return bundle({"text/html": still, "text/plain": repr(self)}, self.view)

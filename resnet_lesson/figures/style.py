@@ -16,6 +16,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from .fonts import legible
+
 PLAIN = ("#e69f00", "#b03a00")  # shallow, deep
 RESIDUAL = ("#56b4e9", "#00467f")
 KINDS = {  # what a network's name matches: its colours, shallow and deep, and its marker
@@ -88,7 +90,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @functools.wraps(draw)
     def drawn(*args, **kwargs) -> Figure:
         with plt.rc_context(STYLE):
-            figure = draw(*args, **kwargs)
+            figure = legible(draw(*args, **kwargs))
         plt.close(figure)
         return figure
 

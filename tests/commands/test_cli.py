@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from unicodedata import normalize
 
 import pytest
 from support.commands import call
@@ -110,11 +111,12 @@ def test_help_says_what_each_command_does(capsys, command):
 
 
 def test_runs_lists_a_run_with_its_final_errors_and_draws_it(capsys, tmp_path):
-    call(capsys, *TINY, "--out", str(tmp_path / "my-run"))
+    folder = tmp_path / normalize("NFD", "김민지의 실험")  # as macOS spells it; the second command, as people type it
+    call(capsys, *TINY, "--out", str(folder))
     status, printed, _ = call(capsys, "runs", "--root", str(tmp_path))
-    assert status == 0 and "my-run" in printed and f"{load(tmp_path / 'my-run').final():.2%}" in printed
+    assert status == 0 and folder.name in printed and f"{load(folder).final():.2%}" in printed
     figure = tmp_path / "curves.png"
-    assert call(capsys, "runs", "my-run", "--root", str(tmp_path), "--figure", str(figure))[0] == 0
+    assert call(capsys, "runs", "김민지의 실험", "--root", str(tmp_path), "--figure", str(figure))[0] == 0
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert "No recorded runs" in call(capsys, "runs", "--root", str(tmp_path / "nothing"))[1]
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unicodedata import normalize
 
 import nbformat
 import psutil
@@ -69,7 +70,7 @@ def graded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grade") / "class"
     answers = [OPTION_A, asks("projection", WITHOUT_STRIDE), STUB]
     stored = "basic_block: passed, all 22 checks."
-    write(folder / "ann" / "03.김민수.ipynb", SURROUNDINGS, *MISHAPS, *answers, AFTER, stored=stored)
+    write(folder / "ann" / normalize("NFD", "03.김민수.ipynb"), SURROUNDINGS, *MISHAPS, *answers, AFTER, stored=stored)
     write(folder / "=1+1.ipynb", "1 + 1")
     for hidden in (".ipynb_checkpoints/ann.ipynb", "__MACOSX/._ann.ipynb"):
         write(folder / hidden, OPTION_A)
@@ -105,10 +106,16 @@ def test_cells_that_raise_stop_nothing_and_commands_of_the_shell_are_left_out(gr
 
 
 def test_an_output_without_hangul_gets_question_marks_and_the_table_the_name(graded):
+    """The file's name is spelled as on macOS, and the table's as in a list of the class."""
     done, folder = graded
     assert done.returncode == 1 and done.stderr == ""  # two files hold no exercise, or nothing that can be read
-    assert "03.???.ipynb: 1 of 3 exercises passed" in done.stdout
+    assert "03.????????.ipynb: 1 of 3 exercises passed" in done.stdout
     assert "03.김민수.ipynb" in (folder / "marks" / "class.csv").read_text(encoding="utf-8-sig")
+
+
+def test_a_name_that_is_no_utf8_does_not_stop_the_table():
+    odd = "03.\udcb1\udce8.ipynb"  # what Python makes of cp949
+    assert grade.table([grade.Graded(Path(odd))]).decode("utf-8-sig").splitlines()[1].startswith("03.\ufffd")
 
 
 def test_a_file_that_cannot_be_graded_gets_a_row_with_the_reason_and_a_hidden_one_none(graded):

@@ -61,6 +61,12 @@ def test_readme_opens_each_notebook_in_both():
     assert f"git clone https://github.com/{tool.address()[0]}\n" in readme
 
 
+def test_the_first_link_of_readme_leads_to_the_published_pages():
+    owner, name = tool.address()[0].split("/")
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"\]\((.*?)\)", readme)[1] == f"https://{owner}.github.io/{name}/"
+
+
 @each
 def test_the_student_copy_is_the_notebook_without_outputs(path):
     """make notebooks and make students write it; whoever edits a notebook by hand runs make students."""
@@ -91,6 +97,8 @@ def test_make_colab_points_everything_at_another_repository_and_back(copies):
     for path in copies:
         text = path.read_text(encoding="utf-8")
         assert old[0] not in text, path
+        if path.name == "README.md":
+            assert text.count("(https://ada.github.io/nets.2/)") == 1 and ".github.io/resnet" not in text
         if path.suffix == ".ipynb":
             assert "git+https://github.com/ada/nets.2@v1.0-b" in text
             assert f"github/ada/nets.2/blob/v1.0-b/students/{path.name}" in text

@@ -53,7 +53,7 @@ def test_headings_are_in_order_and_tables_have_headers(path):
 
 
 def test_terms_are_in_order_and_each_names_its_place():
-    parts = re.split(r"^### ", GLOSSARY, flags=re.M)[1:]
+    parts = re.split(r"^## ", GLOSSARY, flags=re.M)[1:]
     terms = [part.splitlines()[0] for part in parts]
     assert len(terms) >= 50 and terms == sorted(terms, key=str.lower)
     for part in parts:

@@ -93,7 +93,7 @@ def test_answers_hints_and_solutions_are_folded(visit, name):
         assert one.solution().strip().splitlines()[-1] in text
 
 
-@each
+@pytest.mark.parametrize("name", [*NAMES, "index", "glossary"])
 def test_it_has_a_title_headings_in_order_and_landmarks(visit, name):
     page = visit(name)
     assert page.title() == page.locator("h1").inner_text()  # fails where there are two
@@ -104,13 +104,57 @@ def test_it_has_a_title_headings_in_order_and_landmarks(visit, name):
     assert page.evaluate("document.activeElement.textContent") == "Skip to the text"
 
 
+@each
+def test_by_keyboard_every_box_that_scrolls_can_be_reached(visit, name):
+    page = visit(name)
+    reached = page.evaluate("""() => [...document.querySelectorAll("main *")].filter(box => box.scrollWidth >
+        box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX)).map(box => box.outerHTML.match(
+        /^[^>]* tabindex="0"( role="group" aria-label="(Code|Output|Table)")?/) !== null)""")
+    assert len(reached) > 20 and all(reached)
+
+
+@each
+def test_every_table_has_headers_and_none_is_empty(visit, name):
+    tables = visit(name).evaluate("""() => [...document.querySelectorAll("table")].map(table =>
+        [...table.querySelectorAll("th")].map(header => header.textContent.trim()))""")
+    assert len(tables) > 2 and all(headers and all(headers) for headers in tables)
+
+
+# The lowest contrast of a text with its ground (WCAG asks for 4.5), and which text that is.
+CONTRAST = """() => {
+    const light = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255).map(part =>
+        part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+    ).reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0.05);
+    const ground = element => {
+        const colour = getComputedStyle(element).backgroundColor;
+        return colour === "rgba(0, 0, 0, 0)" ? ground(element.parentElement) : colour;
+    };
+    document.querySelectorAll("details").forEach(details => { details.open = true; });
+    const found = [...document.querySelectorAll("body *")].filter(element => element.checkVisibility() &&
+        [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim())
+    ).map(element => {
+        const [more, less] = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => b - a);
+        return [more / less, element.outerHTML.slice(0, 100)];
+    });
+    return found.sort((one, other) => one[0] - other[0])[0];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_code_stand_out_from_their_ground(visit, scheme):
+    page = visit("03_residual_block", 1000)
+    page.emulate_media(color_scheme=scheme)
+    lowest, where = page.evaluate(CONTRAST)
+    assert 4.5 <= lowest < 21, where
+
+
 def test_pages_lead_to_each_other(visit, folder):
     page = visit("03_residual_block")
     links = page.evaluate("[...document.links].map(link => link.getAttribute('href'))")
     assert links[1:4] == ["index.html", "02_residual_learning.html", "04_bottleneck.html"]
     assert all(re.match(r"https?://|#main$|index\.html$|glossary\.html#|0\d_\w+\.html$", link) for link in links)
     assert not any("colab" in link for link in links)
-    terms = visit("glossary").evaluate("[...document.querySelectorAll('h3')].map(heading => heading.id)")
+    terms = visit("glossary").evaluate("[...document.querySelectorAll('h2')].map(heading => heading.id)")
     used = {link.partition("#")[2] for link in links if link.startswith("glossary.html#")}
     assert used and used <= set(terms) and len(terms) >= 50
 

@@ -23,7 +23,7 @@ def test_the_answer_is_shown_beside_the_result():
 
 def test_there_is_text_for_a_page_without_a_kernel():
     bundle = predict(QUESTIONS)._repr_mimebundle_()
-    assert "○ plain-20" in bundle["text/html"] and "By &lt;how&gt; much?" in bundle["text/html"]
+    assert "○&nbsp;plain-20" in bundle["text/html"] and "By &lt;how&gt; much?" in bundle["text/html"]
     assert bundle["text/plain"].splitlines() == ["Which is lower?  plain-20 / plain-56", f"{HOW}  a little / a lot"]
     assert bundle[WIDGET]["model_id"]
 

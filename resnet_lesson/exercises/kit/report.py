@@ -108,8 +108,8 @@ class Report:
         return ["", "Your code printed:", *(f"  {line[:100]}" for line in self.printed[:5]), *more]
 
     def _repr_html_(self) -> str:
-        first, rest = self.headline.split(".", 1)
-        parts = [f"<p><strong>{escape(first)}.</strong>{_html(rest)}</p>"]
+        first, end, rest = self.headline.partition(".")
+        parts = [f"<p><strong>{escape(first + end)}</strong>{_html(rest)}</p>"]
         for rows in self._tables():
             cells = "".join(
                 f'<tr><th scope="row" style="text-align:left;vertical-align:top;white-space:nowrap">{escape(name)}</th>'
@@ -153,9 +153,7 @@ class Text(str):
                 from pygments.lexers import get_lexer_by_name
 
                 # Its own background and text colour, because the page may be dark.
-                look = HtmlFormatter(
-                    noclasses=True, style="friendly", cssstyles="padding:0.5em", prestyles="color:#222"
-                )
+                look = HtmlFormatter(noclasses=True, style="default", cssstyles="padding:0.5em", prestyles="color:#222")
                 return highlight(self, get_lexer_by_name(self.language), look)
             except ImportError:
                 pass
