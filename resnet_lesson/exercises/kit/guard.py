@@ -29,7 +29,7 @@ def guarded(seconds: float = SECONDS) -> Iterator[None]:
     an error. Raises TimeIsUp after that many seconds where the platform allows it (not on Windows, and only in the main
     thread).
     """
-    folder, dtype, device = os.getcwd(), torch.get_default_dtype(), torch.get_default_device()
+    folder, dtype, device = os.getcwd(), torch.get_default_dtype(), _default_device()
     python_random, numpy_random, ask = random.getstate(), np.random.get_state(), builtins.input
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), time_limit(seconds):
         try:
@@ -44,9 +44,13 @@ def guarded(seconds: float = SECONDS) -> Iterator[None]:
             random.setstate(python_random)
             np.random.set_state(numpy_random)
             torch.set_default_dtype(dtype)
-            if torch.get_default_device() != device:
+            if _default_device() != device:
                 torch.set_default_device(device if device.type != "cpu" else None)  # None costs nothing
             os.chdir(folder)
+
+
+def _default_device() -> torch.device:
+    return torch.empty(0).device  # torch 2.6: get_default_device() fails after set_default_device(None)
 
 
 def _no_input(prompt: object = "") -> str:
