@@ -97,7 +97,7 @@ newest: PYTHON ?= 3.13
 newest: FLAGS = --prerelease allow
 lowest newest: PY = build/$@/bin/python
 lowest newest:
-	uv venv --quiet --clear --python $(PYTHON) build/$@
+	uv venv --quiet --clear --seed --python $(PYTHON) build/$@
 	uv pip install --quiet --python build/$@ $(FLAGS) --editable ".[lab,visdom,test]"
 	uv pip list --quiet --python build/$@ | grep -E "^(torch|numpy|matplotlib|ipykernel|jupyterlab|pytest)"
 	$(TESTS)
