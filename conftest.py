@@ -20,7 +20,8 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """A cell may write nothing to stderr. nbval compares that only without NBVAL_IGNORE_OUTPUT, and IPython only
-    prints there that it does not know a magic."""
+    prints there that it does not know a magic. And a cell fails at its time limit: nbval interrupts it, which a
+    training takes as Ctrl-C and ends well."""
     kernel = getattr(item.parent, "kernel", None)
     if kernel and item.cell_num == 0:
         module = "" if item.path.name.startswith(IN_FULL) else OURS
@@ -30,4 +31,6 @@ def pytest_runtest_call(item):
     for output in (kernel and item.test_outputs) or ():
         if output.get("name") == "stderr":
             item.raise_cell_error(f"It wrote to stderr: {output.text}")
+    if kernel and item.parent.timed_out:
+        item.raise_cell_error("It was interrupted at its time limit.")
     return result
