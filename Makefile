@@ -1,7 +1,7 @@
 # Each target sets up .venv first if it has to, and works on a machine that has only Python 3.11, 3.12 or 3.13, git and
 # make. PYTHON=python3.12 make lab   picks the Python.
 
-.PHONY: help setup lab visdom test quick browser bench lowest course colab release notebooks students lint format requirements clean
+.PHONY: help setup lab visdom test quick browser offline lowest newest bench course colab release notebooks students lint format requirements clean
 .DELETE_ON_ERROR:
 PY := .venv/bin/python
 
@@ -11,6 +11,9 @@ help:
 	@echo "make test     run every test and every notebook   (ARGS=\"tests/course/test_setup.py -x\": only pytest, with these arguments)"
 	@echo "make quick    run the unit tests of networks, data, training and measures, in a minute"
 	@echo "make browser  run every notebook in JupyterLab in a headless browser (make test runs only one there)"
+	@echo "make offline  run every notebook where there is no network at all (Linux)"
+	@echo "make lowest   run every test and every notebook with the lowest versions that pyproject.toml allows (needs uv)"
+	@echo "make newest   the same with the newest versions, pre-releases too (needs uv)"
 	@echo "make bench    compare the speed of training with the usual pipeline, in a few minutes on an idle machine"
 	@echo "make course   write each notebook, with its stored outputs, to build/ as a page"
 	@echo "make students write the notebooks without outputs to students/, and a zip of them to build/"
@@ -63,21 +66,16 @@ visdom: setup
 	$(PY) -m resnet_lesson visdom $(VISDOM_ARGS)
 
 # Both runs finish, and either can fail the target. With ARGS there is one pytest run, with exactly these arguments.
-# Two processes, with one thread each, take one file at a time; tests/conftest.py begins with the longest.
-TWO := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Two processes, with one thread each, take one file at a time; conftest.py begins with the longest.
+TWO = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 FIRST = $(foreach n,02 01 08 07 05 06 03,$(wildcard notebooks/$n_*))  # the longest, so that two processes end together
 ALL = $(or $(strip $(FIRST) $(filter-out $(FIRST),$(NOTEBOOKS))),notebooks/)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
+TESTS = $(if $(ARGS),$(PY) -m pytest $(ARGS),@failed=0; set -x; $(TWO) || failed=1; $(TWO) $(NBVAL) $(ALL) || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed)
 test: setup
-ifdef ARGS
-	$(PY) -m pytest $(ARGS)
-else
-	@failed=0; set -x; \
-	$(TWO) || failed=1; \
-	$(TWO) $(NBVAL) $(ALL) || failed=1; \
-	{ set +x; } 2>/dev/null; exit $$failed
-endif
+	$(TESTS)
 
 # The core, without the tests that are slow, or that start processes or a compiler.
 ELSE := parallel or reproduce or transfer_study or process or kill or ctrl_c or jupyter or compiled or 1202
@@ -88,14 +86,25 @@ quick: setup
 browser: setup
 	$(PY) -m pytest -m "browser or every_notebook" tests/course/test_browser.py tests/course/test_alone.py $(ARGS)
 
+# With no network but this machine's own loopback, over which the kernels talk.
+offline: setup
+	@unshare -rn ip link set lo up || { echo "This needs Linux, and the right to make a network namespace" >&2; exit 1; }
+	unshare -rn sh -c 'ip link set lo up && exec "$$@"' sh env $(TWO) $(NBVAL) $(ALL)
+
+# The tests of make test, in an environment of its own in build/, which uv makes.
+lowest: PYTHON ?= 3.11
+lowest: FLAGS = --resolution lowest-direct
+newest: PYTHON ?= 3.13
+newest: FLAGS = --prerelease allow
+lowest newest: PY = build/$@/bin/python
+lowest newest:
+	uv venv --quiet --clear --seed --python $(PYTHON) build/$@
+	uv pip install --quiet --python build/$@ $(FLAGS) --editable ".[lab,visdom,test]"
+	uv pip list --quiet --python build/$@ | grep -E "^(torch|numpy|matplotlib|ipykernel|jupyterlab|pytest)"
+	$(TESTS)
+
 bench: setup
 	$(PY) benchmarks/throughput.py
-
-# The core with the lowest versions that pyproject.toml allows (needs uv).
-lowest:
-	uv venv --quiet --clear --python $(or $(PYTHON),3.11) build/lowest
-	uv pip install --quiet --python build/lowest --resolution lowest-direct --editable ".[lab,test]"
-	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -n 2 $(CORE)
 
 course: setup
 	$(PY) tools/course.py

@@ -108,7 +108,7 @@ def pack(archive: Path) -> None:
 
 def address() -> tuple[str, str]:
     """Repository (owner/name) and revision (a branch or tag), as pyproject.toml says."""
-    urls = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]["urls"]
+    urls = tomllib.loads((COURSE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
     found = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)/tree/(.+)/notebooks", urls["Notebooks"])
     return found[1], found[2]
 

@@ -72,7 +72,7 @@ def missing_scripts(page: Path) -> list[str]:
 
     visdom's package comes without most of them. Without them the page stays empty, but everything else works.
     """
-    named = re.findall(r"static_url\(\s*[\"']([^\"']+)", (page / "index.html").read_text())
+    named = re.findall(r"static_url\(\s*[\"']([^\"']+)", (page / "index.html").read_text(encoding="utf-8"))
     return [name for name in named if not name.startswith("..") and not (page / name).is_file()]
 
 

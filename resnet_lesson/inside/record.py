@@ -62,7 +62,7 @@ class Inside:
         path = (folder or run.folder) / "inside.json"
         how = f"`python -m resnet_lesson inside {run.name}`"
         try:
-            return cls(**json.loads(path.read_text()), folder=path.parent)
+            return cls(**json.loads(path.read_text(encoding="utf-8")), folder=path.parent)
         except FileNotFoundError:
             raise LessonError(f"Nothing has been measured inside {run.name} yet: run {how}.") from None
         except (ValueError, TypeError) as error:

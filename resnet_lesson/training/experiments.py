@@ -42,7 +42,7 @@ def outcome(
     runs: list[Run] = []  # the run, whose history grows row by row, once for each row
     diverged = None
     try:
-        how = dict(seed=seed, precision=precision, progress=False, observers=[runs.append])
+        how: dict = dict(seed=seed, precision=precision, progress=False, observers=[runs.append])
         if train(network, train_set, test_set, recipe, **how).status == "interrupted":
             raise KeyboardInterrupt
     except Diverged as error:

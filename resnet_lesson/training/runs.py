@@ -214,8 +214,8 @@ def load(folder: Path | str) -> Run:
         there = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
         raise LessonError(unknown("recorded run", folder.name, there))
     try:
-        record = json.loads((folder / "run.json").read_text())
-        with open(folder / "history.csv", newline="") as file:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        with open(folder / "history.csv", encoding="utf-8", newline="") as file:
             rows = [{key: kind(row[key]) for key, kind in COLUMNS.items()} for row in csv.DictReader(file)]
         known = {f.name for f in fields(Run)}
         run = Run(**{key: value for key, value in record.items() if key in known}, history=rows, folder=folder)

@@ -118,7 +118,7 @@ def load(folder: Path) -> Study:
     """The study recorded in `folder`. Raises LessonError if there is none, or if it cannot be read."""
     path = folder / "study.json"
     try:
-        return Study(**json.loads(path.read_text()), folder=folder)
+        return Study(**json.loads(path.read_text(encoding="utf-8")), folder=folder)
     except FileNotFoundError as error:
         there = sorted(path.parent.name for path in folder.parent.glob("*/study.json"))
         raise LessonError(unknown("recorded study", folder.name, there)) from error

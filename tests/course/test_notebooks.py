@@ -31,6 +31,13 @@ def test_every_cell_was_executed_once_and_in_order(path):
     assert [cell.execution_count for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
 
 
+def test_no_cell_is_skipped_or_may_fail_and_none_needs_a_magic(path):
+    """A command after an exclamation mark can fail without an error, and so can a magic."""
+    for cell in code_cells(path):
+        assert not re.search(r"^\s*([%!]|# *(NBVAL_SKIP|NBVAL_RAISES_EXCEPTION)\b)", cell.source, re.M), cell.source
+        assert "tags" not in cell.metadata or not {"nbval-skip", "raises-exception"} & set(cell.metadata.tags)
+
+
 def test_no_error_is_stored_and_nothing_on_stderr(path):
     outputs = [output for cell in code_cells(path) for output in cell.outputs]
     assert [output for output in outputs if output.output_type == "error"] == []
