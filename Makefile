@@ -65,15 +65,11 @@ lab: setup
 visdom: setup
 	$(PY) -m resnet_lesson visdom $(VISDOM_ARGS)
 
-# Both runs finish, and either can fail the target. With ARGS there is one pytest run, with exactly these arguments.
-# Two processes, with one thread each, take one file at a time; conftest.py begins with the longest.
+# Two processes, with one thread each, take one file at a time; conftest.py begins with the longest. With ARGS there is
+# one process, with exactly these arguments.
 TWO = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-FIRST = $(foreach n,02 01 08 07 05 06 03,$(wildcard notebooks/$n_*))  # the longest, so that two processes end together
-ALL = $(or $(strip $(FIRST) $(filter-out $(FIRST),$(NOTEBOOKS))),notebooks/)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
-TESTS = $(if $(ARGS),$(PY) -m pytest $(ARGS),@failed=0; set -x; $(TWO) || failed=1; $(TWO) $(NBVAL) $(ALL) || failed=1; \
-	{ set +x; } 2>/dev/null; exit $$failed)
+TESTS = $(if $(ARGS),$(PY) -m pytest $(ARGS),$(TWO) $(NBVAL) tests notebooks)
 test: setup
 	$(TESTS)
 
@@ -89,7 +85,7 @@ browser: setup
 # With no network but this machine's own loopback, over which the kernels talk.
 offline: setup
 	@unshare -rn ip link set lo up || { echo "This needs Linux, and the right to make a network namespace" >&2; exit 1; }
-	unshare -rn sh -c 'ip link set lo up && exec "$$@"' sh env $(TWO) $(NBVAL) $(ALL)
+	unshare -rn sh -c 'ip link set lo up && exec "$$@"' sh env $(TWO) $(NBVAL) notebooks
 
 # The tests of make test, in an environment of its own in build/, which uv makes.
 lowest: PYTHON ?= 3.11

@@ -1,9 +1,9 @@
-"""For both runs of `make test`: the order of the tests, and what nbval alone would let pass in a notebook."""
+"""The order of tests and notebooks, and what nbval alone would let pass in a notebook."""
 
 import pytest
 
 # The files that take longest come first, so that two processes end at about the same time.
-LONGEST = ("test_solutions.py", "test_train.py", "test_browser.py", "test_grade.py", "test_alone.py")
+LONGEST = ("02_", "01_", "test_browser", "test_train", "08_", "07_", "test_grade", "05_", "06_", "test_alone", "03_")
 
 # Warnings that code will stop working are errors where a cell or the package raises them; in 05 and 08, which show
 # torchvision's networks and weights, wherever they come from. pyproject.toml has the same for the tests.
@@ -13,8 +13,10 @@ IN_FULL = ("05", "08")
 
 
 def pytest_collection_modifyitems(items):
-    last = len(LONGEST)
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else last)
+    def place(item):
+        return next((i for i, name in enumerate(LONGEST) if item.path.name.startswith(name)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)
