@@ -99,8 +99,8 @@ def surface_view(one: Surface, title: str, azimuth: float, height: float, cut: f
     """
     a, b, loss = one.a.numpy(), one.b.numpy(), one.loss.numpy()
     row = int(np.abs(b - cut).argmin())
-    figure = plt.figure(figsize=(12, 4.6), layout="constrained")
-    places = figure.add_gridspec(1, 3, width_ratios=(1.5, 1, 1))
+    figure = plt.figure(figsize=(12, 4.6))  # laid out by hand: up to 3.10, matplotlib's own layout fails in space
+    places = figure.add_gridspec(1, 3, width_ratios=(1.5, 1, 1), left=0, right=0.98, top=0.92, wspace=0.3)
     space = figure.add_subplot(places[0], projection="3d")
     colours = plt.get_cmap(COLOURS)(scale(loss))
     space.plot_surface(*np.meshgrid(a, b), np.log10(loss), facecolors=colours, rcount=99, ccount=99, shade=False)
