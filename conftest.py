@@ -6,12 +6,11 @@ import pytest
 LONGEST = ("02_", "01_", "test_browser", "test_train", "08_", "07_", "test_grade", "05_", "06_", "test_alone", "03_")
 
 # Warnings that code will stop working are errors where a cell or the package raises them; in 05 and 08, which show
-# torchvision's networks and weights, wherever they come from, but for matplotlib: its older releases use names that
-# pyparsing has changed. pyproject.toml has the same for the tests.
+# torchvision's networks and weights, also where torch or torchvision does. pyproject.toml has the same for the tests.
 WARNINGS = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
 OURS = r"(__main__|resnet_lesson)(\.|$)"
-ALL = "(?!matplotlib)"
-IN_FULL = ("05", "08")
+TORCH = r"(__main__|resnet_lesson|torch|torchvision)(\.|$)"
+WITH_TORCH = ("05", "08")
 
 
 def pytest_collection_modifyitems(items):
@@ -28,7 +27,7 @@ def pytest_runtest_call(item):
     training takes as Ctrl-C and ends well."""
     kernel = getattr(item.parent, "kernel", None)
     if kernel and item.cell_num == 0:
-        module = ALL if item.path.name.startswith(IN_FULL) else OURS
+        module = TORCH if item.path.name.startswith(WITH_TORCH) else OURS
         lines = [f"__import__('warnings').filterwarnings('error', '', {name}, {module!r})" for name in WARNINGS]
         kernel.await_idle(kernel.kc.execute("\n".join(lines), silent=True), 60)
     result = yield
