@@ -32,7 +32,7 @@ from .training.recipes import Recipe, recipe
 from .training.runs import Run, list_runs, recorded
 from .training.train import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DATA",
