@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -28,6 +27,7 @@ from .. import exercises
 from ..errors import LessonError
 from ..exercises.kit.report import HANDED_IN
 from ..files import replace_file
+from .shared import nfc
 
 try:
     import psutil
@@ -234,14 +234,6 @@ def write(args: argparse.Namespace, results: list[Graded]) -> None:
         replace_file(args.csv, lambda file: file.write(table(results)))
     if args.json:
         replace_file(args.json, lambda file: file.write(gradescope(results)))
-
-
-def nfc(name: object) -> str:
-    """A file's name as a class list spells it: macOS and its zip files may take é and 김 apart (NFD).
-
-    What is no UTF-8, such as a name from an old zip of Windows, gets marks, since it could not be written.
-    """
-    return unicodedata.normalize("NFC", os.fsencode(str(name)).decode("utf-8", "replace"))
 
 
 def table(results: list[Graded]) -> bytes:

@@ -1,7 +1,6 @@
 """`python -m resnet_lesson runs`: the recorded runs and studies in a table, or the runs' curves in a file."""
 
 import argparse
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from ..errors import unknown
 from ..figures.curves import error_curves
 from ..training.runs import Run, list_runs, own, shipped
 from ..training.study import list_studies
+from .shared import nfc
 
 HEAD = ("run", "network", "recipe", "data", "epochs", "train", "test", "minutes", "status")
 
@@ -49,11 +49,6 @@ def command(args: argparse.Namespace) -> int:
     elif args.figure:
         error_curves(chosen).savefig(args.figure, dpi=150)
     return 0
-
-
-def nfc(name: str) -> str:
-    """A name as it is typed: macOS may have taken its letters apart (NFD)."""
-    return unicodedata.normalize("NFC", name)
 
 
 def table(runs: Sequence[Run]) -> str:

@@ -156,8 +156,8 @@ ON_CIFAR10 = {  # in the precision that is fastest on the machine
         "Is it the learning rate, on photographs? Four networks at four peak rates.",
         [
             *grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS),
-            # More seeds for the rate at which each had the lowest training error; for plain-56 that was the lowest one,
-            # so that it is tried at half of it, too.
+            # More seeds for what looks like the best rate of each (of ResNet-56, in its float32 record). For plain-56
+            # that is the lowest one, so half of it is tried, too.
             *grid(seed=(1, 2), lr=(0.2,), network=("resnet20",)),
             {"seed": 0, "lr": 0.025, "network": "plain56"},
             *grid(seed=(1, 2), lr=(0.1,), network=("plain20",)),
@@ -169,7 +169,7 @@ ON_CIFAR10 = {  # in the precision that is fastest on the machine
     ),
     "family-cifar10": Experiment(
         "What do the relatives of ResNet-20 bring, on photographs, with three seeds each?",
-        # The rate is the best one of ResNet-20 in rates-cifar10.
+        # The best rate of ResNet-20 among the three that rates-cifar10 had tried by then.
         [{"seed": seed, "lr": 0.2, **relative} for seed in SEEDS for relative in RELATIVES],
         by_name,
         recipe("short"),
