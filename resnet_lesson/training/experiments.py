@@ -153,24 +153,14 @@ RELATIVES = (
 )
 ON_CIFAR10 = {  # in the precision that is fastest on the machine
     "rates-cifar10": Experiment(
-        "Is it the learning rate, on photographs? Four networks at four peak rates.",
-        [
-            *grid(seed=(0,), lr=(0.1, 0.2, 0.05, 0.4), network=NETWORKS),
-            # More seeds for what looks like the best rate of each (of ResNet-56, in its float32 record). For plain-56
-            # that is the lowest one, so half of it is tried, too.
-            *grid(seed=(1, 2), lr=(0.2,), network=("resnet20",)),
-            {"seed": 0, "lr": 0.025, "network": "plain56"},
-            *grid(seed=(1, 2), lr=(0.1,), network=("plain20",)),
-            *grid(seed=(1, 2), lr=(0.05,), network=("plain56",)),
-            *grid(seed=(1, 2), lr=(0.4,), network=("resnet56",)),
-        ],
+        "Is it the learning rate, on photographs? Four networks at seven peak rates.",
+        grid(lr=(0.2, 0.1, 0.05, 0.4, 0.025, 0.8, 0.0125), seed=SEEDS, network=NETWORKS),
         by_name,
         recipe("short"),
     ),
     "family-cifar10": Experiment(
-        "What do the relatives of ResNet-20 bring, on photographs, with three seeds each?",
-        # The best rate of ResNet-20 among the three that rates-cifar10 had tried by then.
-        [{"seed": seed, "lr": 0.2, **relative} for seed in SEEDS for relative in RELATIVES],
+        "What do the relatives of ResNet-20 bring, on photographs, each at three peak rates?",
+        [{"lr": lr, "seed": seed, **relative} for lr in (0.2, 0.4, 0.1) for seed in SEEDS for relative in RELATIVES],
         by_name,
         recipe("short"),
     ),
