@@ -564,7 +564,8 @@ def test_a_checkpoint_of_a_captured_training_goes_on_elsewhere(tmp_path, uninter
     assert {(group["fused"], group["foreach"], type(group["lr"])) for group in groups} == {(None, True, float)}
 
 
-LONGER = replace(RECIPE, iterations=16, milestones=(8, 13))
+# The two ways choose other kernels. At a low rate and in float32, what they round differently stays small in 16 steps.
+LONGER = replace(RECIPE, iterations=16, milestones=(8, 13), lr=0.01)
 
 
 @pytest.mark.gpu
@@ -572,12 +573,12 @@ LONGER = replace(RECIPE, iterations=16, milestones=(8, 13))
 class TestOnAGPU:
     """Of 16 steps 11 have full batches: three warm-ups, then one recorded and replayed, then seven replays."""
 
-    CAPTURED = dict(device="cuda", captured=None, record_every=1, recipe=LONGER)
+    CAPTURED = dict(device="cuda", captured=None, record_every=1, recipe=LONGER, precision="float32")
 
     def test_captured_steps_are_those_of_eager_ones(self):
         runs = [go(**self.CAPTURED | dict(captured=captured))[1] for captured in (False, None)]
         assert [run.captured for run in runs] == [False, True]
-        for column in ("train_loss", "lr"):  # rounding may turn one of an epoch's 16 answers
+        for column in ("train_loss", "lr"):  # not the error: rounding may turn one of an epoch's 16 answers
             assert runs[0].column(column) == pytest.approx(runs[1].column(column), rel=1e-2, abs=1e-3)
 
     @pytest.mark.parametrize("first, then", [(None, None), (False, None), (None, False)])
