@@ -28,11 +28,10 @@ FEW = f"{TABLE} --networks {','.join(TELLING)}"
 STEPS = {  # what Python is to run; {minutes}: what is left of the time
     "tests": "-m pytest -m gpu tests/test_machine.py tests/datasets tests/training",  # need no Jupyter
     "throughput": "benchmarks/throughput.py",
-    "two-seeds": f"{FEW} --seeds 2 --jobs 4",
-    "lab10_6": "-m resnet_lesson train --network lab10_6 --recipe lab10_6",
-    "inside": f"-m resnet_lesson inside {' '.join(f'paper-{name}-seed0' for name in TELLING)}",
-    "three-seeds": f"{FEW} --seeds 3 --jobs 6",
-    "table": f"{TABLE} --seeds 5 --jobs 6",
+    "three-seeds": f"{FEW} --seeds 3 --jobs 8",
+    "rates": "-m resnet_lesson study rates-cifar10",
+    "family": "-m resnet_lesson study family-cifar10",
+    "table": f"{TABLE} --seeds 5 --jobs 8",
 }
 
 
