@@ -1,4 +1,4 @@
-"""Everything in the course that needs a GPU, with one command and the most important first:
+"""What the course's records still lack, and only a GPU can give, with one command and the most important first:
 
     python tools/gpu.py --minutes 25
 
@@ -28,10 +28,10 @@ FEW = f"{TABLE} --networks {','.join(TELLING)}"
 STEPS = {  # what Python is to run; {minutes}: what is left of the time
     "tests": "-m pytest -m gpu tests/test_machine.py tests/datasets tests/training",  # need no Jupyter
     "throughput": "benchmarks/throughput.py",
-    "three-seeds": f"{FEW} --seeds 3 --jobs 8",
+    "three-seeds": f"{FEW} --seeds 3 --jobs 6",
     "rates": "-m resnet_lesson study rates-cifar10",
     "family": "-m resnet_lesson study family-cifar10",
-    "table": f"{TABLE} --seeds 5 --jobs 8",
+    "table": f"{TABLE} --seeds 5 --jobs 6",
 }
 
 

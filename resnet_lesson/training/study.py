@@ -6,7 +6,7 @@ A study is one file, study.json, in a folder of its own beside the recorded runs
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def record(plan: Plan, folder: Path) -> Study:
                 raise LessonError(
                     f"{folder} contains a different study, or one with different data: choose another folder (--out)."
                 )
-            study = begun
+            study = replace(begun, question=plan.question)  # which may have become wider since
         _save(study)
         for settings in tqdm(plan.settings, desc=folder.name):
             if not any(settings.items() <= trial.items() for trial in study.trials):

@@ -71,10 +71,12 @@ def test_a_study_that_was_stopped_goes_on_and_says_who_did(lab, tmp_path, monkey
     assert study.sessions[1]["commit"] == "another"
 
 
-def test_a_plan_may_grow(lab, tmp_path):
+def test_a_plan_may_grow_and_its_question_with_it(lab, tmp_path):
     record(lab.plan, tmp_path / "toy")
-    more = replace(lab.plan, settings=grid(seed=(0, 1, 2), lr=(0.3, 0.003)))
-    assert len(record(more, tmp_path / "toy").trials) == 6 and lab.made[4:] == [(2, 0.3), (2, 0.003)]
+    more = replace(lab.plan, question="With 3 seeds?", settings=grid(seed=(0, 1, 2), lr=(0.3, 0.003)))
+    study = record(more, tmp_path / "toy")
+    assert len(study.trials) == 6 and lab.made[4:] == [(2, 0.3), (2, 0.003)]
+    assert study.question == "With 3 seeds?"
 
 
 def test_one_process_records_at_a_time(lab, tmp_path):

@@ -573,20 +573,21 @@ LONGER = replace(RECIPE, iterations=16, milestones=(8, 13), lr=0.01)
 class TestOnAGPU:
     """Of 16 steps 11 have full batches: three warm-ups, then one recorded and replayed, then seven replays."""
 
-    CAPTURED = dict(device="cuda", captured=None, record_every=1, recipe=LONGER, precision="float32")
+    CAPTURED = dict(device="cuda", captured=None, record_every=1, recipe=LONGER)
+    EXACT = CAPTURED | dict(precision="float32")
 
     def test_captured_steps_are_those_of_eager_ones(self):
-        runs = [go(**self.CAPTURED | dict(captured=captured))[1] for captured in (False, None)]
+        runs = [go(**self.EXACT | dict(captured=captured))[1] for captured in (False, None)]
         assert [run.captured for run in runs] == [False, True]
         for column in ("train_loss", "lr"):  # not the error: rounding may turn one of an epoch's 16 answers
             assert runs[0].column(column) == pytest.approx(runs[1].column(column), rel=1e-2, abs=1e-3)
 
     @pytest.mark.parametrize("first, then", [(None, None), (False, None), (None, False)])
     def test_a_training_goes_on_where_it_was_stopped_captured_or_not(self, tmp_path, first, then):
-        _, expected = go(**self.CAPTURED)
+        _, expected = go(**self.EXACT)
         stop = [lambda run: ctrl_c() if len(run.history) == 5 else None]
-        begun = go(tmp_path / "run", observers=stop, **self.CAPTURED | dict(captured=first))[1]
-        network, run = go(tmp_path / "run", **self.CAPTURED | dict(captured=then))
+        begun = go(tmp_path / "run", observers=stop, **self.EXACT | dict(captured=first))[1]
+        network, run = go(tmp_path / "run", **self.EXACT | dict(captured=then))
         assert (begun.status, run.status) == ("interrupted", "finished")
         assert run.column("train_loss") == pytest.approx(expected.column("train_loss"), rel=2e-2, abs=1e-3)
         error = evaluate(network, Batches(TEST, 20, Normalisation.of(TRAIN), device="cuda"))[1]
