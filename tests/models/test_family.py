@@ -80,6 +80,12 @@ def test_what_cannot_be_made_is_refused_in_words(make, said):
 # Pre-activation
 
 
+def test_where_the_shape_stays_y_is_x_plus_f_of_x_and_nothing_comes_after_the_addition():
+    made, x = PreActBlock(4, 4).eval(), torch.randn(2, 4, 6, 6)
+    assert [type(layer) for layer in made.residual] == [nn.BatchNorm2d, nn.ReLU, nn.Conv2d] * 2
+    assert torch.equal(made(x), made.residual(x) + x) and (made(x) < 0).any()
+
+
 @pytest.mark.parametrize("shortcut", "AB")
 def test_where_the_shape_changes_bn_and_relu_come_before_the_paths_part(shortcut):
     made, x = PreActBlock(4, 8, 2, shortcut=shortcut).eval(), torch.randn(2, 4, 6, 6)
