@@ -17,13 +17,11 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
+from support.paths import NOTEBOOKS as PATHS
 from support.paths import REPO
 
-sys.path.insert(0, str(REPO / "tools"))
+import notebooks as tool
 
-import notebooks as tool  # noqa: E402
-
-PATHS = sorted((REPO / "notebooks").glob("*.ipynb"))
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 

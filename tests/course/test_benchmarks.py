@@ -1,14 +1,8 @@
 """The benchmark compares like with like, and its exit status follows its bounds."""
 
-import sys
-
 import pytest
+import throughput
 import torch
-from support.paths import REPO
-
-sys.path.insert(0, str(REPO / "benchmarks"))
-
-import throughput  # noqa: E402
 
 ROW = {"usual": 100.0, "ours": 160.0, "ratio": 1.6, "input": 0.01}
 
@@ -22,23 +16,16 @@ def test_both_ways_run(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "depth, row, device, precision, words",
+    "row, words",
     [
-        (20, {}, "cpu", "float32", []),
-        (20, {"ratio": 1.19}, "cpu", "float32", ["1.19 times the usual speed, not at least 1.2"]),
-        (56, {"input": 0.021}, "cpu", "float32", ["the input takes 2.1% of a step"]),
-        (20, {"ratio": 4, "input": 0.09}, "cuda", "bfloat16", ["4.00 times the usual speed", "input takes 9.0%"]),
+        ({}, []),
+        ({"ratio": 1.19}, ["ResNet-20: ours has 1.19 times the usual speed, not at least 1.2 times."]),
+        ({"input": 0.021}, [f"ResNet-{depth}: the input takes 2.1% of a step, not at most 2%." for depth in (20, 56)]),
     ],
 )
-def test_each_bound_that_does_not_hold_is_named(depth, row, device, precision, words):
-    failed = throughput.failures(depth, ROW | row, device, precision)
-    assert all(part in line and line.startswith(f"ResNet-{depth}: ") for part, line in zip(words, failed, strict=True))
-
-
-@pytest.mark.parametrize("ratio, status", [(1.6, 0), (1.05, 1)])
-def test_it_exits_by_its_bounds(monkeypatch, capsys, ratio, status):
+def test_it_names_each_bound_that_does_not_hold_and_exits_by_them(monkeypatch, capsys, row, words):
     monkeypatch.setattr(throughput.machine, "pick_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(throughput.machine, "pick_precision", lambda device: "float32")
-    monkeypatch.setattr(throughput, "measure", lambda *_: ROW | {"ratio": ratio})
-    assert throughput.main() == status
-    assert capsys.readouterr().out.count("times the usual speed") == 2 * status  # 20 and 56 layers
+    monkeypatch.setattr(throughput, "measure", lambda *_: ROW | row)
+    assert throughput.main() == bool(words)
+    assert capsys.readouterr().out.splitlines()[4:] == words  # after a line for each of two networks

@@ -8,10 +8,10 @@ import re
 
 import nbformat
 import pytest
-from support.lab import REPO, SCREENSHOTS, TOKEN, chromium, jupyterlab
+from support.lab import SCREENSHOTS, TOKEN, chromium, jupyterlab
+from support.paths import NOTEBOOKS
 from support.stubs import exercise_in
 
-NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 # A common laptop (1366x768) and the old projector (1024x768), the harder of the two that are about: a page that it does
 # not cut off has more room on a new one (1920x1080). The window is made as tall as the notebook; only widths matter.
 SCREENS = {"laptop": 1366, "projector": 1024}

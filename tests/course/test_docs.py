@@ -4,21 +4,26 @@ import re
 
 import nbformat
 import pytest
+from support import paths
 from support.paths import REPO
 
 from resnet_lesson import exercises
 
 DOCS = sorted((REPO / "docs").glob("*.md"))
 PAGES = [*DOCS, *sorted(REPO.glob("*.md")), REPO / "data" / "README.md"]
-NOTEBOOKS = {path.name: nbformat.read(path, as_version=4) for path in sorted((REPO / "notebooks").glob("*.ipynb"))}
+NOTEBOOKS = {path.name: nbformat.read(path, as_version=4) for path in paths.NOTEBOOKS}
 GLOSSARY = (REPO / "docs" / "glossary.md").read_text(encoding="utf-8")
 TEACHING = (REPO / "docs" / "teaching.md").read_text(encoding="utf-8")
 
-each = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPO)))
+
+def each(pages):
+    return pytest.mark.parametrize("path", pages, ids=lambda path: str(path.relative_to(REPO)))
 
 
 def prose(path):
-    return re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    """The text of a page or of a notebook, without code."""
+    text = words(NOTEBOOKS[path.name]) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
+    return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
 
 
 def anchors(text):
@@ -31,7 +36,7 @@ def words(notebook):
     return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
-@each
+@each(PAGES)
 def test_links_and_anchors_lead_somewhere(path):
     for link in re.findall(r"(?<!!)\]\((?!https?:)([^)\s]+)\)", prose(path)):
         name, _, anchor = link.partition("#")
@@ -41,11 +46,12 @@ def test_links_and_anchors_lead_somewhere(path):
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
-@each
+@each([*PAGES, *paths.NOTEBOOKS])
 def test_headings_are_in_order_and_tables_have_headers(path):
     levels = [len(mark) for mark in re.findall(r"^(#+) ", prose(path), re.M)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 2 for before, after in zip(levels, levels[1:], strict=False))
+    deeper = 2 if path.suffix == ".md" else 1
+    assert all(after <= before + deeper for before, after in zip(levels, levels[1:], strict=False))
     lines = prose(path).splitlines()
     for before, rule in zip(lines, lines[1:], strict=False):
         if re.fullmatch(r"\|(?:\s*:?-+:?\s*\|)+", rule):
@@ -75,11 +81,6 @@ def test_each_term_is_linked_once_from_the_notebook_that_introduces_it():
     assert {anchor: names for anchor, names in linked.items() if len(names) > 1} == {}
 
 
-def test_the_teachers_guide_has_a_part_for_each_notebook():
-    for name in NOTEBOOKS:
-        assert f"(../notebooks/{name})" in TEACHING, name
-
-
 def test_the_guide_names_mistakes_as_the_reports_do():
     code = "".join(path.read_text() for path in (REPO / "resnet_lesson" / "exercises").rglob("*.py"))
     known = {mistake.name for name in exercises.names() for mistake in getattr(exercises, name).mistakes}
@@ -100,6 +101,7 @@ def seen_in(notebook):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_measured_numbers_of_the_guide_are_those_of_the_notebook(name):
     """Percentages and decimals in the guide's part on a notebook are in that notebook, rounded perhaps."""
+    assert f"(../notebooks/{name})" in TEACHING
     part = TEACHING.split(f"## Notebook {name[:2]}: ")[1].split("\n## ")[0].replace(",", "")
     decimals = set(re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", seen_in(NOTEBOOKS[name])))
     percentages = set(re.findall(r"(?<![\w.])\d+(?=%)", seen_in(NOTEBOOKS[name])))

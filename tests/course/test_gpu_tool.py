@@ -3,6 +3,7 @@
 import os
 import sys
 
+import gpu as module
 import pytest
 from support.paths import REPO
 
@@ -22,8 +23,6 @@ except KeyboardInterrupt:
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
     """The tool, as far as it can be tried without a GPU: `gpu.call(minutes, STEP=words)` runs it with those steps."""
-    monkeypatch.syspath_prepend(REPO / "tools")
-    module = __import__("gpu")
     monkeypatch.setattr(module.shutil, "which", lambda name: None)  # on a machine with a GPU its MPS stays as it is
     monkeypatch.setattr(module, "OUT", tmp_path)
     (tmp_path / "waits.py").write_text(WAITS)

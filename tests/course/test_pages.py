@@ -1,19 +1,15 @@
 """The pages of `make course`: offline and without a script, on a phone, on paper, and for those who hear them."""
 
 import re
-import sys
 from functools import cache
 
+import course
 import nbformat
 import pytest
 from support.lab import chromium
 from support.paths import REPO
 
 from resnet_lesson import exercises
-
-sys.path.insert(0, str(REPO / "tools"))
-
-import course  # noqa: E402
 
 NAMES = ["03_residual_block", "06_cifar10_training"]  # exercises, an explorer and tables; formulas
 PATHS = [REPO / "notebooks" / f"{name}.ipynb" for name in NAMES]
@@ -50,13 +46,8 @@ def visit(browser, folder):
     assert asked and [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
-def outputs(name):
-    notebook = nbformat.read(REPO / "notebooks" / f"{name}.ipynb", as_version=4)
-    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
-
-
-def source(name):
-    return "\n".join(cell.source for cell in nbformat.read(REPO / "notebooks" / f"{name}.ipynb", as_version=4).cells)
+def cells(name):
+    return nbformat.read(REPO / "notebooks" / f"{name}.ipynb", as_version=4).cells
 
 
 @pytest.mark.parametrize("name", [*NAMES, "index", "glossary"])
@@ -71,20 +62,21 @@ def test_on_a_phone_nothing_reaches_beyond_the_edge(visit, name):
 
 @each
 def test_every_figure_is_drawn_and_its_caption_is_its_text(visit, name):
-    page = visit(name)
+    page, outputs = visit(name), [output for cell in cells(name) for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     images = page.evaluate("""() => [...document.images].map(image =>
         [image.alt, image.complete && image.naturalWidth, image.getBoundingClientRect().right])""")
-    assert len(images) == sum("image/png" in output.get("data", {}) for output in outputs(name)) > 5
+    assert len(images) == len(pictures) > 5
     assert all(len(alt) > 15 and "*" not in alt and drawn > 100 and right <= 360 for alt, drawn, right in images)
 
 
 @each
 def test_answers_hints_and_solutions_are_folded(visit, name):
-    found = [getattr(exercises, one) for one in re.findall(r"^ex = exercises\.(\w+)$", source(name), re.M)]
-    page = visit(name)
+    page, source = visit(name), "\n".join(cell.source for cell in cells(name))
+    found = [getattr(exercises, one) for one in re.findall(r"^ex = exercises\.(\w+)$", source, re.M)]
     folds = page.evaluate("""() => [...document.querySelectorAll("details")].map(details =>
         [details.textContent, [...details.children].map(part => part.checkVisibility())])""")
-    quiz = source(name).count("<details>")
+    quiz = source.count("<details>")
     assert len(folds) == quiz + sum(len(one.hints) + 1 for one in found) > quiz > 5
     assert all(visible == [True] + [False] * (len(visible) - 1) and len(visible) > 1 for _, visible in folds)
     text = "".join(text for text, _ in folds)

@@ -2,18 +2,14 @@
 
 import datetime
 import shutil
-import sys
 import tomllib
 
 import pytest
+import release as made
 import yaml
 from support.paths import REPO
 
-sys.path.insert(0, str(REPO / "tools"))
-
-import release as made  # noqa: E402
-
-import notebooks as tool  # noqa: E402
+import notebooks as tool
 
 NOTEBOOK = "notebooks/00_start_here.ipynb"
 FILES = ["pyproject.toml", "resnet_lesson/__init__.py", "CITATION.cff", "CHANGELOG.md", "README.md", NOTEBOOK]

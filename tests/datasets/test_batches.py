@@ -1,5 +1,7 @@
 """The batches: what the torchvision transforms they replace would give, each image once, the same for a seed."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -24,10 +26,7 @@ def epoch_of(batches, *args):
     return torch.cat(images), torch.cat(labels)
 
 
-def same(a, b):
-    return len(a) == len(b) and all(
-        torch.equal(p, q) for x, y in zip(a, b, strict=True) for p, q in zip(x, y, strict=True)
-    )
+assert_same = functools.partial(torch.testing.assert_close, rtol=0, atol=0)
 
 
 # The same images as the usual pipeline
@@ -48,7 +47,9 @@ def test_images_equal_torchvisions_pad_crop_flip_normalise(height, width, paddin
         expected.append(TF.normalize(image, (mean / 255).tolist(), (std / 255).tolist()))
     images, labels = epoch_of(batches, 2)
     torch.testing.assert_close(images, torch.stack(expected), rtol=0, atol=1e-6)
-    assert labels.tolist() == batches.choices(2)[0].tolist()
+    assert labels.tolist() == batches.choices(2)[0].tolist() and labels.dtype == torch.int64
+    assert next(iter(batches))[0].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(data.images, random_data(24, height, width).images), "the data set stays as it was"
 
 
 @pytest.mark.parametrize("padding", [0, 4])
@@ -66,15 +67,6 @@ def test_per_pixel_mean_is_subtracted_before_padding_with_zeros(padding, channel
     torch.testing.assert_close(images, torch.from_numpy(np.stack(expected)).float(), rtol=0, atol=1e-6)
 
 
-def test_without_padding_and_flip_images_are_as_they_were_and_in_their_order():
-    data = random_data(10)
-    images, labels = epoch_of(Batches(data, 4, RAW))
-    assert torch.equal(images, data.images.permute(0, 3, 1, 2).float()) and labels.tolist() == list(range(10))
-    assert images.dtype == torch.float32 and labels.dtype == torch.int64
-    assert next(iter(Batches(data, 4, RAW)))[0].is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(data.images, random_data(10).images), "the data set too"
-
-
 # Order
 
 
@@ -85,7 +77,7 @@ def test_each_image_comes_exactly_once_an_epoch_and_the_last_batch_may_be_smalle
     for epoch in range(3):
         labels = [labels for _, labels in batches.epoch(epoch)]
         assert [len(one) for one in labels] == sizes
-        assert sorted(torch.cat(labels).tolist()) == list(range(n))
+        assert (sorted if shuffle else list)(torch.cat(labels).tolist()) == list(range(n))
     assert len(batches) == len(sizes)
 
 
@@ -94,9 +86,9 @@ def test_the_same_seed_gives_the_same_batches_and_torchs_random_state_stays():
     batches = Batches(random_data(30), 8, RAW, **options)
     first = list(batches.epoch(4))
     list(batches.epoch(5))
-    assert same(first, list(batches.epoch(4)))
-    assert same(first, list(Batches(random_data(30), 8, RAW, **options).epoch(4)))
-    assert same(list(batches), list(batches.epoch(0)))
+    for again in (batches.epoch(4), Batches(random_data(30), 8, RAW, **options).epoch(4)):
+        assert_same(list(again), first)
+    assert_same(list(batches), list(batches.epoch(0)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -108,12 +100,6 @@ def test_other_seeds_and_epochs_have_other_orders_crops_and_flips():
     ]
     for which in range(4):
         assert len({tuple(choices[which].tolist()) for choices in seen}) == 9
-
-
-@pytest.mark.parametrize("first", [0, 1, 3, 9])
-def test_epoch_goes_on_in_the_middle_as_if_never_interrupted(first):
-    batches = Batches(random_data(30), 8, RAW, padding=2, flip=True, shuffle=True, seed=1)
-    assert same(list(batches.epoch(3))[first:], list(batches.epoch(3, first)))
 
 
 def test_crops_take_every_offset_about_equally_often_and_half_of_the_images_are_mirrored():

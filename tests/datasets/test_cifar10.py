@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from support.hostile import Hostile
 from support.paths import REPO
 from support.web import listing
 
@@ -122,13 +123,6 @@ def test_offline_in_one_line(refusing, tmp_path, capsys):
         cifar10(tmp_path, mirrors=[refusing])
     assert "no connection" in capsys.readouterr().out
     assert listing(tmp_path) == WHOLE
-
-
-class Hostile:
-    """Whoever unpickles this fails the test."""
-
-    def __reduce__(self):
-        return pytest.fail, ("this was unpickled",)
 
 
 def test_nothing_is_unpickled_unchecked(server, tmp_path, monkeypatch, mirror):

@@ -21,15 +21,9 @@ def made(images=IMAGES, labels=LABELS):
         ({"images": IMAGES.float() / 255}, r"uint8 tensor \(N, H, W, 3\).* this is float32 \(12, 8, 8, 3\) on cpu"),
         ({"images": IMAGES.permute(0, 3, 1, 2)}, r"uint8 \(12, 3, 8, 8\) on cpu\. images\.permute\(0, 2, 3, 1\)"),
         ({"images": IMAGES.numpy()}, "this is a ndarray"),
-        ({"images": IMAGES.to("meta")}, "on the CPU.* on meta"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"this is uint8 \(0, 8, 8, 3\) on cpu\."),
-        (
-            {"labels": LABELS[:11]},
-            r"int64 tensor \(12,\) .* one label from 0 to 2 for each image, but this is int64 \(11,\)",
-        ),
-        ({"labels": LABELS.int()}, r"this is int32 \(12,\)"),
+        ({"labels": LABELS[:11].int()}, r"int64 tensor \(12,\) on the CPU, one .* but this is int32 \(11,\) on cpu"),
         ({"labels": LABELS + 1}, "from 0 to 2 for each image, but this is .* from 1 to 3"),
-        ({"labels": LABELS - 1}, "this is .* from -1 to 1"),
     ],
 )
 def test_what_is_no_set_of_labelled_images_is_refused_in_words(change, message):

@@ -73,13 +73,6 @@ def test_where_no_mirror_delivers_nothing_changes(server, refusing, tmp_path, ca
     assert len(lines) == 3 and lines[0] == f"{refusing.removeprefix('http://')}: no connection."
 
 
-@pytest.mark.parametrize("there, requests", [(CONTENT, []), (CONTENT[:5000], ["good"])])
-def test_a_file_that_is_there_is_used_if_right_and_replaced_if_wrong(server, tmp_path, there, requests):
-    (tmp_path / NAME).write_bytes(there)
-    get(server, ["good"], tmp_path / NAME)
-    assert asked(server) == requests and (tmp_path / NAME).read_bytes() == CONTENT
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_ctrl_c_and_a_full_disk_leave_nothing_and_no_other_mirror_is_asked(server, tmp_path, monkeypatch, error):
     class Interrupting(download.tqdm):

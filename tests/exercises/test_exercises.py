@@ -5,9 +5,6 @@ RIGHT[exercise][style] = answer, and WRONG[exercise][kind of mistake] = (answer,
 give, or "" if it may only show the case). Where the answer has named parts, it is a dict.
 """
 
-import functools
-import re
-
 import pytest
 import torch
 from answers import RIGHT, WRONG
@@ -18,12 +15,6 @@ from resnet_lesson import LessonError, PlainBlock, exercises
 from resnet_lesson.models import blocks
 
 NAMES = exercises.names()
-
-
-@functools.cache
-def report_on(name, kind):
-    """The report on a wrong answer, which several tests read."""
-    return check(name, WRONG[name][kind][0])
 
 
 def pairs(answers):
@@ -53,19 +44,13 @@ def test_right_answers_pass_in_every_style(name, style):
 
 @pytest.mark.parametrize(("name", "kind"), pairs(WRONG))
 def test_wrong_answers_are_told_their_own_mistake_and_no_other(name, kind):
-    _, mistake = WRONG[name][kind]
-    report = report_on(name, kind)
+    answer, mistake = WRONG[name][kind]
+    report = check(name, answer)
     assert not report.passed
     names = [mistake] if isinstance(mistake, str) else mistake
     assert report.mistakes == list(filter(None, names)), repr(report)
     for text in (repr(report), report._repr_html_()):
         assert "\x1b" not in text and " at 0x" not in text and "/" + "site-packages" not in text
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_answer_gets_the_same_report(name):
-    kind = next(iter(WRONG[name]))
-    assert repr(check(name, WRONG[name][kind][0])) == repr(report_on(name, kind))
 
 
 def nothing_yet(in_channels, width, stride=1): ...
@@ -84,19 +69,10 @@ class OldStyle(nn.Module):
     def forward(self, x): ...
 
 
-class Nothing(nn.Module):
-    def __init__(self, in_channels, width, stride=1):
-        super().__init__()
-        ...
-
-    def forward(self, x):
-        pass
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "answer",
-    [None, ..., nothing_yet, raises_nothing_yet, Nothing, OldStyle, {"a": ..., "b": "", "c": None}],
+    [None, ..., nothing_yet, raises_nothing_yet, OldStyle, {"a": ..., "b": "", "c": None}],
     ids=lambda answer: getattr(answer, "__name__", str(answer)),
 )
 def test_unattempted_says_so_and_raises_nothing(name, answer):
@@ -123,27 +99,8 @@ def test_the_solution_is_shown_in_colours_and_as_text(name):
     assert len(solution) > 50 and "<" in solution._repr_html_() and repr(solution) == solution
 
 
-def text_for(forward):
-    """The report on a plain block with another `forward`, in one line."""
-    block = type("PlainBlock", (blocks.PlainBlock,), {"forward": forward})
-    return " ".join(repr(exercises.plain_block.check(block)).split())
-
-
-def helper(x):
-    return x.no_such_thing()
-
-
-def test_the_students_own_line_is_shown_also_in_a_helper():
-    assert re.search(r"line \d+: `return x.no_such_thing\(\)`", text_for(lambda self, x: helper(x)))
-
-
 def test_an_error_in_a_package_alone_shows_no_line_of_the_package():
     assert "was raised when your code was called" in repr(exercises.plain_block.check(nn.LSTM))
-
-
-def test_printing_is_kept_short():
-    report = text_for(lambda self, x: print("here I am") or self.relu(self.layers(x)))
-    assert report.startswith("plain_block: passed") and report.count("here I am") == 5 and "more lines" in report
 
 
 def test_what_beginners_forget_is_named():

@@ -9,11 +9,9 @@ import matplotlib.image
 import nbformat
 import numpy as np
 import pytest
-from support.paths import REPO
+from support.paths import NOTEBOOKS
 
 from resnet_lesson.figures.style import styles
-
-NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 
 
 def luminance(colour):

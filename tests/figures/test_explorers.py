@@ -12,7 +12,6 @@ from resnet_lesson.figures import explorers
 from resnet_lesson.figures.explorers import WIDGET, explorer
 from resnet_lesson.inside.landscape import Surface
 from resnet_lesson.inside.lesions import error_of, lesion
-from resnet_lesson.training.study import recorded_study
 
 ipywidgets = pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
 
@@ -115,13 +114,6 @@ def test_the_surface_follows_its_controls_on_one_scale():
     assert len(pictures) == 5 and "ResNet-20: its loss surface in space" in made.output.value
     alone = explorers.surface_explorer({"ResNet-20": {"pair 0": bowl}})
     assert alone.output.value not in pictures  # on a scale of its own
-
-
-def test_the_dose_explorer_offers_the_recorded_doses_and_follows_its_slider():
-    made = explorers.dose_explorer(recorded_study("doses"))
-    assert list(made.controls["dose"].options) == [0, 0.25, 0.5, 0.75, 0.9, 1]
-    made.controls["dose"].value = 0.75
-    assert "dose of 0.75" in made.output.value
 
 
 def test_blocks_are_taken_out_by_ticking():

@@ -9,12 +9,9 @@ WHICH, HOW = "Which is lower?", "By <how> much?"
 QUESTIONS = {WHICH: ["plain-20", "plain-56"], HOW: ["a little", "a lot"]}
 
 
-def test_nothing_is_chosen_for_the_reader():
-    assert predict(QUESTIONS).answers == {WHICH: None, HOW: None}
-
-
-def test_the_answer_is_shown_beside_the_result():
+def test_nothing_is_chosen_for_the_reader_and_the_answer_is_shown_beside_the_result():
     bet = predict(QUESTIONS)
+    assert bet.answers == {WHICH: None, HOW: None}
     bet.controls[WHICH].value = "plain-56"
     shown = bet.beside({WHICH: "plain-20: 3% < 71%"})._repr_html_()
     assert f'<th scope="row">{WHICH}</th><td>plain-56</td><td>plain-20: 3% &lt; 71%</td>' in shown

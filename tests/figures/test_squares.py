@@ -1,5 +1,6 @@
 """The squares of a block are its weights: counted here in the modules."""
 
+import pytest
 from matplotlib.colors import to_hex
 from torch import nn
 
@@ -18,19 +19,16 @@ def weights(block):
     return sum(layer.weight.numel() for layer in block.modules() if isinstance(layer, nn.Conv2d))
 
 
-def test_there_is_a_square_for_each_64_times_64_weights():
-    for name, block in BLOCKS.items():
-        figure = weight_squares({name: block})
-        assert len(figure.axes[0].patches) * 64 * 64 == weights(block)
-        assert figure.get_label() == f"{name}: {weights(block) // 64**2} squares"
-
-
-def test_no_square_covers_another_and_the_legend_names_what_is_drawn():
+def test_there_is_a_square_for_each_64_times_64_weights_and_none_covers_another():
     figure = weight_squares(BLOCKS)
-    squares = figure.axes[0].patches
+    squares, each = figure.axes[0].patches, {name: weights(block) // 64**2 for name, block in BLOCKS.items()}
     corners = {(round(square.get_x(), 1), round(square.get_y(), 1)) for square in squares}
-    assert len(corners) == len(squares) == 18 + 17 + 288 + 33
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert legend == list(COLOURS) and {to_hex(square.get_facecolor()) for square in squares} == set(COLOURS.values())
-    without = weight_squares({"basic": BLOCKS["basic"]})
-    assert [text.get_text() for text in without.axes[0].get_legend().get_texts()] == ["3x3"]
+    assert len(corners) == len(squares) == sum(each.values())
+    assert figure.get_label() == "\n".join(f"{name}: {count} squares" for name, count in each.items())
+
+
+@pytest.mark.parametrize("names, kinds", [(BLOCKS, list(COLOURS)), (["basic"], ["3x3"])])
+def test_the_legend_names_what_is_drawn(names, kinds):
+    (ax,) = weight_squares({name: BLOCKS[name] for name in names}).axes
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == kinds
+    assert {to_hex(square.get_facecolor()) for square in ax.patches} == {COLOURS[kind] for kind in kinds}

@@ -19,16 +19,11 @@ def cost(name, input_shape=CIFAR, **options):
     "name, options, gmacs",
     [
         ("resnet20", {}, 0.040551),
-        ("plain20", {}, 0.040551),
         ("resnet20", {"shortcut": "B"}, 0.040813),
-        ("resnet110", {}, 0.25289),
         ("wrn28_10", {}, 5.243),
         ("lab10_6", {}, 0.27727),
         # torchvision's
-        ("resnet18", {}, 1.814),
-        ("resnet34", {}, 3.664),
         ("resnet50", {}, 4.089),
-        ("resnet152", {}, 11.514),
         ("resnext50_32x4d", {}, 4.230),
         # the paper's table 1 rounds these to 3.6 and 3.8
         ("plain34", {}, 3.644),

@@ -1,5 +1,7 @@
 """torchvision's weights: its outputs and gradients, there and back, and refusals."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -65,8 +67,11 @@ def test_gradients_and_running_statistics_equal_torchvisions_in_training(name, d
         torch.testing.assert_close(value, theirs.state_dict()[key], rtol=1e-5, atol=1e-6, msg=key)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "wide_resnet50_2"])
-def test_conversion_there_and_back_keeps_every_key_and_tensor(name):
+TORCHVISIONS = [name for name in torchvision.models.list_models() if re.match("(wide_)?resnet|resnext", name)]
+
+
+@pytest.mark.parametrize("name", TORCHVISIONS)
+def test_conversion_there_and_back_keeps_every_key_shape_and_tensor_of_all_of_torchvisions(name):
     with torch.device("meta"):
         theirs, ours = torchvision.models.get_model(name).state_dict(), build(name).state_dict()
     for weights, there, back in [(theirs, from_torchvision, to_torchvision), (ours, to_torchvision, from_torchvision)]:

@@ -6,9 +6,9 @@ import symtable
 
 from resnet_lesson import exercises
 
-from .paths import REPO
+from .paths import NOTEBOOKS
 
-PATHS = sorted((REPO / "notebooks").glob("*.ipynb"))
+PATHS = NOTEBOOKS
 
 
 def exercise_in(cell):
