@@ -14,7 +14,8 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from support.commands import call
-from support.stubs import PATHS, exercise_in, paste_solution, stubs
+from support.paths import NOTEBOOKS
+from support.stubs import exercise_in, paste_solution, stubs
 
 from resnet_lesson import exercises
 from resnet_lesson.commands import grade
@@ -168,7 +169,7 @@ def test_an_endless_cell_and_an_import_that_fails_cost_no_later_answer(capsys, t
 
 @pytest.mark.slow
 def test_a_whole_notebook_with_the_solutions_passes_without_a_remark(capsys, tmp_path):
-    path = next(path for path in PATHS if path.stem == "03_residual_block")
+    path = next(path for path in NOTEBOOKS if path.stem == "03_residual_block")
     made = nbformat.read(path, as_version=4)
     for cell in stubs(made):
         paste_solution(cell)
@@ -181,10 +182,10 @@ def test_a_whole_notebook_with_the_solutions_passes_without_a_remark(capsys, tmp
 def test_the_exercises_that_count_are_those_of_the_notebook_also_where_one_was_deleted(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(grade, "run", lambda *_: ([], "", 0.0))
     write(tmp_path / "some" / "deleted.ipynb", STUB)
-    notebooks = [str(path) for path in PATHS]
+    notebooks = [str(path) for path in NOTEBOOKS]
     assert call(capsys, "grade", *notebooks, str(tmp_path / "some"), "--csv", str(tmp_path / "a.csv"))[0] == 1  # 00
     found = rows(tmp_path / "a.csv")
-    for path in PATHS:
+    for path in NOTEBOOKS:
         names = {exercise_in(cell) for cell in stubs(nbformat.read(path, as_version=4))}
         assert {name for name in exercises.names() if found[path.stem].get(name) == "not attempted"} == names
     assert found["deleted"]["exercises"] == "3"

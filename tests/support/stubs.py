@@ -6,10 +6,6 @@ import symtable
 
 from resnet_lesson import exercises
 
-from .paths import NOTEBOOKS
-
-PATHS = NOTEBOOKS
-
 
 def exercise_in(cell):
     """The name of the exercise whose stub the cell is, or None."""
