@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from support.paths import REPO
-from support.stubs import PATHS, about_the_exercises, exercise_in, paste_solution, stubs, text_of
+from support.paths import NOTEBOOKS, REPO
+from support.stubs import about_the_exercises, exercise_in, paste_solution, stubs, text_of
 from traitlets.config import Config
 
 import resnet_lesson
@@ -39,11 +39,11 @@ def shell():
     plt.close("all")
 
 
-NOTEBOOKS = [path for path in PATHS if stubs(nbformat.read(path, as_version=4))]
+NOTEBOOKS = [path for path in NOTEBOOKS if stubs(nbformat.read(path, as_version=4))]
 
 
 def test_every_exercise_stands_in_one_notebook():
-    found = [exercise_in(cell) for path in PATHS for cell in stubs(nbformat.read(path, as_version=4))]
+    found = [exercise_in(cell) for path in NOTEBOOKS for cell in stubs(nbformat.read(path, as_version=4))]
     assert sorted(found) == sorted(exercises.names())
 
 
