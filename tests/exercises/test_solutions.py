@@ -39,7 +39,7 @@ def shell():
     plt.close("all")
 
 
-NOTEBOOKS = [path for path in NOTEBOOKS if stubs(nbformat.read(path, as_version=4))]
+WITH_EXERCISES = [path for path in NOTEBOOKS if stubs(nbformat.read(path, as_version=4))]
 
 
 def test_every_exercise_stands_in_one_notebook():
@@ -47,7 +47,7 @@ def test_every_exercise_stands_in_one_notebook():
     assert sorted(found) == sorted(exercises.names())
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
 def test_stubs_are_unattempted_and_help_is_at_hand(path):
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -58,7 +58,7 @@ def test_stubs_are_unattempted_and_help_is_at_hand(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
 def test_with_the_solutions_every_check_passes_and_the_notebook_runs(path, brief, shell):
     notebook = nbformat.read(path, as_version=4)
     for cell in stubs(notebook):
