@@ -153,13 +153,13 @@ RELATIVES = (
 )
 ON_CIFAR10 = {  # in the precision that is fastest on the machine
     "rates-cifar10": Experiment(
-        "Is it the learning rate, on photographs? Four networks at seven peak rates.",
+        "Is it the learning rate, on photographs? Four networks at several peak rates.",
         grid(seed=SEEDS, lr=(0.1, 0.2, 0.05, 0.4, 0.025, 0.8, 0.0125), network=NETWORKS),
         by_name,
         recipe("short"),
     ),
     "family-cifar10": Experiment(
-        "What do the relatives of ResNet-20 bring, on photographs, each at three peak rates?",
+        "What do the relatives of ResNet-20 bring, on photographs, beside partners that differ in one thing?",
         [{"lr": lr, "seed": seed, **relative} for lr in (0.2, 0.4, 0.1) for seed in SEEDS for relative in RELATIVES],
         by_name,
         recipe("short"),
