@@ -35,16 +35,12 @@ def mine(monkeypatch, tmp_path):
     return tmp_path / "my-runs"
 
 
-def test_train_records_the_run_and_does_it_once(capsys, tmp_path):
+def test_train_records_the_run(capsys, tmp_path):
     out = tmp_path / "run"
     status, printed, _ = call(capsys, *TINY, "--seed", "5", "--out", str(out))
     assert status == 0 and "training error" in printed and "after 3 iterations" in printed
     run = load(out)
     assert (run.status, run.seed, run.network["name"], run.network["seed"]) == ("finished", 5, "resnet8", 5)
-    written = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-    assert set(written) == {"run.json", "history.csv", "weights.safetensors", "predictions.safetensors"}
-    assert call(capsys, *TINY, "--seed", "5", "--out", str(out))[0] == 0
-    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == written
 
 
 def test_visdom_is_asked_for(capsys, tmp_path, monkeypatch):
@@ -84,14 +80,9 @@ def test_an_imagenet_network_gets_as_many_classes_as_the_data(capsys, tmp_path):
     "words, says",
     [
         ("", "required: COMMAND"),
-        ("trian", "choose from"),
-        ("train --netwrk plain20", "required: --network"),
         ("train --network plian20", "Did you mean 'plain20'?"),
-        ("train --network plain20 --iterations 0", "iterations of the recipe 'short' must be at least 1"),
-        ("train --network plain20 --seed -1", "a whole number from 0 to 4,294,967,295, not -1"),
         ("train --network plain20 --device gpu", "choose cpu, cuda or mps"),
         (f"train --network resnet8 --dataset shapes10 --out {shipped()}/mine", "belongs to the course's own records"),
-        ("runs my-run", "no recorded run 'my-run'"),
         ("runs --figure curves.bmp", "not supported"),
         ("runs --figure /dev/null/curves.png", "/dev/null/curves.png: Not a directory"),
         ("inside paper-resnet2O-seed0", "Did you mean 'paper-resnet20-seed0'?"),

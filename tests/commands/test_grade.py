@@ -19,7 +19,6 @@ from support.stubs import exercise_in, paste_solution, stubs
 
 from resnet_lesson import exercises
 from resnet_lesson.commands import grade
-from resnet_lesson.exercises.kit.report import HANDED_IN
 
 
 def write(path, *cells, stored=None):
@@ -221,12 +220,3 @@ def test_ctrl_c_keeps_the_rows_that_are_there(capsys, tmp_path, monkeypatch):
         write(tmp_path / f"{name}.ipynb", OPTION_A)
     status, printed, _ = call(capsys, "grade", str(tmp_path), "--csv", str(tmp_path / "table.csv"))
     assert status == 130 and "Stopped after 1 of 3 notebooks" in printed and [*rows(tmp_path / "table.csv")] == ["a"]
-
-
-def test_a_check_hands_its_report_in_where_a_file_is_named(monkeypatch, tmp_path):
-    monkeypatch.setenv(HANDED_IN, str(tmp_path / "file"))
-    exercises.option_a.check(None)
-    exercises.option_a.check(lambda *_: None)
-    first, second = map(json.loads, (tmp_path / "file").read_text().splitlines())
-    assert first == {"exercise": "option_a", "attempted": False, "passed": 0, "checks": 9, "mistakes": []}
-    assert second["attempted"] and second["mistakes"]

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -12,13 +12,9 @@ import time
 import pytest
 import torch
 from support.commands import call
-from support.training import TEST, TRAIN
 
-from resnet_lesson import build, machine, shapes10
-from resnet_lesson.commands import reproduce, shared
-from resnet_lesson.training.recipes import RECIPES
-from resnet_lesson.training.runs import load
-from resnet_lesson.training.train import train
+from resnet_lesson.commands import cli, reproduce, shared
+from resnet_lesson.training.runs import load, name_of, shipped
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows sends Ctrl-C to the whole console")
 
@@ -74,19 +70,11 @@ log("end")
 """
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    """The record of a real, tiny run."""
-    folder, recipe = tmp_path_factory.mktemp("real"), RECIPES["demo"].scaled(1)
-    train(build("resnet8", seed=0), TRAIN.take(8), TEST.take(4), recipe, out=folder, device="cpu", progress=False)
-    return (folder / "run.json").read_bytes()
-
-
 @pytest.fixture
-def fake(monkeypatch, tmp_path, real):
+def fake(monkeypatch, tmp_path):
     """Trainings that the stand-in does; returns the folder of the data."""
     (tmp_path / "trainer.py").write_text(TRAINER)
-    (tmp_path / "record.json").write_bytes(real)
+    shutil.copy(shipped() / "short-resnet20-seed0" / "run.json", tmp_path / "record.json")
     behave(tmp_path)
     monkeypatch.setattr(reproduce, "TRAIN", (sys.executable, str(tmp_path / "trainer.py")))
     monkeypatch.setattr(reproduce, "own", lambda: tmp_path / "my-runs")
@@ -138,6 +126,14 @@ def test_the_list_says_what_is_done_and_the_rest_most_telling_first_and_starts_n
     assert found[8:13] == [("resnet110", "paper110", str(seed)) for seed in range(5)] and len(set(found)) == 41
 
 
+@pytest.mark.parametrize("network, recipe", [("plain20", "short"), ("resnet110", "paper")])
+def test_what_it_starts_is_the_train_command_and_it_looks_where_that_one_records(network, recipe):
+    job = reproduce.Job(network, recipe, seed=3)
+    assert reproduce.TRAIN[:3] == (sys.executable, "-m", "resnet_lesson")
+    args = cli.parser().parse_args([*reproduce.TRAIN[3:], *job.words])
+    assert job.name == name_of(args.network, args.recipe, args.seed)
+
+
 def test_a_network_that_the_table_has_not_is_said_before_anything_starts(capsys, fake):
     status, _, error = call(capsys, "reproduce", "table6", "--networks", "plain20,resnet65")
     assert status == 2 and "Did you mean 'resnet56'" in error and error.count("\n") == 1 and begun(fake) == []
@@ -172,13 +168,21 @@ def test_a_training_that_fails_is_reported_and_the_others_go_on(capsys, fake):
     assert "resnet20-seed0: failed: killed by the system" in printed
 
 
+@pytest.fixture
+def in_the_background():
+    """Where SIGINT is ignored, as by `&` in a script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @posix
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "--minutes"])
+@pytest.mark.usefixtures("in_the_background")
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "--minutes"])
 def test_when_it_is_stopped_the_children_save_and_the_same_command_goes_on(capsys, fake, how):
     behave(fake, demo_plain20_seed0="stops", demo_resnet20_seed0="stops")
     if how != "--minutes":
-        number = signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM
-        soon(lambda: len(list(fake.glob("my-runs/*/run.json"))) == 2, lambda: os.kill(os.getpid(), number))
+        soon(lambda: len(list(fake.glob("my-runs/*/run.json"))) == 2, lambda: os.kill(os.getpid(), signal.Signals[how]))
     began, handler = time.monotonic(), signal.getsignal(signal.SIGTERM)
     limit = ["--minutes", "0.04"] if how == "--minutes" else []
     status, printed, _ = call(capsys, *words(seeds=2), "--jobs", "2", *limit)
@@ -210,40 +214,3 @@ def test_a_child_that_does_not_stop_is_ended_by_a_second_ctrl_c_or_when_the_time
         os.kill(int(process), 0)
     assert int(group) != os.getpgrp()  # a terminal's Ctrl-C would reach it there, and so twice, which kills
     assert status_of(fake, "demo-plain20-seed0") == "running"  # as it was when it was killed
-
-
-SMALL = """
-import sys
-from pathlib import Path
-from resnet_lesson import machine, shapes10
-from resnet_lesson.commands import cli, shared
-
-machine.DATA = Path({data!r})
-shared.DATASETS["cifar10"] = lambda root: (shapes10(2048, 8, seed=0), shapes10(64, 8, seed=1))
-sys.argv = ["resnet_lesson/__main__.py", "train", *sys.argv[1:]]
-cli.main()
-"""
-
-
-@posix
-def test_a_real_training_is_interrupted_and_its_command_goes_on(capsys, monkeypatch, tmp_path):
-    """With the real `train`, on few images, started where SIGINT is ignored, as by `&` in a script."""
-    monkeypatch.setattr(reproduce, "NETWORKS", ("resnet8",))
-    monkeypatch.setattr(machine, "DATA", tmp_path)
-    monkeypatch.setitem(shared.DATASETS, "cifar10", lambda root: (shapes10(2048, 8, seed=0), shapes10(64, 8, seed=1)))
-    folder = tmp_path / "my-runs" / "demo-resnet8-seed0"  # of 256 steps, 32 an epoch
-    listed = shlex.split(call(capsys, *words("resnet8"), "--list")[1].splitlines()[0].removeprefix("to do"))
-    assert tuple(listed[:4]) == ("python", *reproduce.TRAIN[1:])
-    monkeypatch.setattr(reproduce, "TRAIN", (sys.executable, "-c", SMALL.format(data=str(tmp_path))))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        history = folder / "history.csv"
-        soon(lambda: history.exists() and len(history.read_text().splitlines()) > 1, lambda: os.kill(os.getpid(), 2))
-        assert call(capsys, *words("resnet8"))[0] == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
-    first = load(folder)
-    assert first.status == "interrupted" and 32 <= first.history[-1]["iteration"] < 256
-    assert call(capsys, *listed[3:])[0] == 0
-    last = load(folder)
-    assert last.status == "finished" and last.started == first.started and last.history[0] == first.history[0]

