@@ -126,18 +126,6 @@ def test_runs_says_which_are_the_courses_and_which_the_readers_and_names_a_damag
     assert len(said) == 2 and str(mine / "damaged") in said[0] and str(mine / "empty") in said[1]
 
 
-def test_what_the_outputs_encoding_lacks_is_no_reason_to_fail(capsys, monkeypatch, tmp_path):
-    folder = tmp_path / "학생"
-    assert call(capsys, *TINY, "--out", str(folder / "run"))[0] == 0
-    for command in (["runs", "--root", str(folder)], [*TINY, "--out", str(folder / "run")]):
-        output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # as Windows redirects it to a file
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdout", output)
-            assert call(capsys, *command)[0] == 0
-        output.flush()
-        assert b"??" in output.buffer.getvalue() and b"resnet8" in output.buffer.getvalue()
-
-
 class Found:
     """What was measured, as far as the command says it."""
 

@@ -1,6 +1,7 @@
-"""What `Captured` does when, with stand-ins for CUDA; what it computes is tested on a GPU, in test_training.py."""
+"""What `Captured` does when, with stand-ins for CUDA; what it computes is tested on a GPU, in test_train.py."""
 
 from contextlib import nullcontext
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -9,28 +10,12 @@ from resnet_lesson.errors import LessonError
 from resnet_lesson.training.captured import WARM_UP, Captured
 
 
-class Stream:
-    def __init__(self, device):
-        self.device = device
-
-    def wait_stream(self, other):
-        assert isinstance(other, Stream)
-
-
-class Graph:
-    replays = 0
-
-    def replay(self):
-        self.replays += 1
-
-
 @pytest.fixture(autouse=True)
 def cuda(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: nullcontext())
+    for name in ("Stream", "current_stream", "CUDAGraph"):
+        monkeypatch.setattr(torch.cuda, name, Mock())
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, **options: nullcontext())
 
 
 def test_it_runs_as_it_is_then_is_recorded_once_and_then_only_replayed():
@@ -38,7 +23,7 @@ def test_it_runs_as_it_is_then_is_recorded_once_and_then_only_replayed():
     step = Captured(lambda argument: met.append(argument) or argument.sum())
     for k in range(WARM_UP + 4):
         step(torch.full((4, 2), k))
-    assert len(met) == WARM_UP + 1 and step.graph.replays == 4
+    assert len(met) == WARM_UP + 1 and step.graph.replay.call_count == 4
     assert all(one is step.argument for one in met)  # always in the same place
     assert step.argument.tolist() == [[WARM_UP + 3] * 2] * 4
 
