@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from types import SimpleNamespace
 from unicodedata import normalize
 
 import pytest
@@ -126,20 +127,19 @@ def test_runs_says_which_are_the_courses_and_which_the_readers_and_names_a_damag
     assert len(said) == 2 and str(mine / "damaged") in said[0] and str(mine / "empty") in said[1]
 
 
-class Found:
-    """What was measured, as far as the command says it."""
-
-    folder, error, about = "folder", 0.5, {"lesion_images": "some images"}
-    drop_each = {"one": 0.25, "two": 0.75, "three": 0.5}
-
-    def surface(self):
-        return type("Surface", (), {"centre": 0.1})
+FOUND = SimpleNamespace(
+    folder="folder",
+    error=0.5,
+    about={"lesion_images": "some images"},
+    drop_each={"one": 0.25, "two": 0.75, "three": 0.5},
+    surface=lambda: SimpleNamespace(centre=0.1),
+)
 
 
 def test_inside_measures_runs_by_name_or_folder_and_names_the_worst_block(capsys, mine, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        inside, "measure", lambda run, *sets, device: seen.append((run.folder, sets[0].name, device)) or Found()
+        inside, "measure", lambda run, *sets, device: seen.append((run.folder, sets[0].name, device)) or FOUND
     )
     monkeypatch.setitem(shared.DATASETS, "cifar10", shared.DATASETS["shapes10"])
     call(capsys, *TINY)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from support.paths import REPO
 
 from resnet_lesson.commands import cli
@@ -17,7 +16,7 @@ from resnet_lesson.inside.record import SURFACES
 from resnet_lesson.models.networks import build
 from resnet_lesson.training import runs
 from resnet_lesson.training.evaluation import evaluate, score
-from resnet_lesson.training.runs import COLUMNS, Run, list_runs, load
+from resnet_lesson.training.runs import COLUMNS, Run, load
 
 
 def row(epoch, test_error=0.5):
@@ -58,32 +57,23 @@ def test_a_run_is_read_back_as_it_was_written_but_not_live(tmp_path):
 
 
 def test_numbers_keep_six_decimals_and_their_kind(tmp_path):
-    run = a_run(tmp_path / "one", history=[row(1) | {"train_loss": 1.23456789, "lr": 0.1 + 0.2, "test_loss": math.nan}])
+    run = a_run(tmp_path / "one", history=[row(1) | {"train_loss": 1.23456789, "lr": 3e-7, "test_loss": math.nan}])
     run.save()
     (read,) = load(run.folder).history
-    assert (read["train_loss"], read["lr"]) == (1.234568, 0.3)
+    assert (read["train_loss"], read["lr"]) == (1.234568, 3e-7)
     assert math.isnan(read["test_loss"])
     assert {key: type(value) for key, value in read.items()} == COLUMNS
-
-
-def test_final_is_the_last_epoch_and_not_the_best_one(tmp_path):
-    run = a_run()
-    assert run.final() == 0.375 and min(run.column("test_error")) == 0.25
-    assert (run.seconds, run.name, a_run(tmp_path / "one").name) == (4.5, "resnet8 tiny", "one")
 
 
 # --- missing and broken records
 
 
-def test_a_missing_run_is_answered_with_a_near_name_and_all_names(tmp_path):
+def test_a_missing_run_is_answered_with_a_near_name(tmp_path):
     with pytest.raises(LessonError, match="^There is no recorded run 'one'. There is none yet.$"):
         load(tmp_path / "not-there" / "one")
-    for name in ("short-plain20-seed0", "short-plain56-seed0"):
-        a_run(tmp_path / name).save()
-    with pytest.raises(
-        LessonError, match="no recorded run 'short-plain20-sed0'. Did you mean 'short-plain20-seed0'.*56"
-    ):
-        load(tmp_path / "short-plain20-sed0")
+    a_run(tmp_path / "two").save()
+    with pytest.raises(LessonError, match="no recorded run 'twoo'. Did you mean 'two'"):
+        load(tmp_path / "twoo")
 
 
 @pytest.mark.parametrize(
@@ -107,32 +97,6 @@ def test_a_broken_record_is_named_with_what_to_do(tmp_path, name, content):
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(LessonError, match=rf"^The record in {re.escape(str(run.folder))} cannot be read .*delete it"):
         load(run.folder)
-
-
-def test_list_runs_lists_by_name_what_can_be_read(tmp_path, capsys):
-    assert list_runs(tmp_path / "not-there") == list_runs(str(tmp_path)) == []
-    for name in ("b", "a", "broken"):
-        a_run(tmp_path / name).save()
-    (tmp_path / "broken" / "run.json").write_text("{")
-    (tmp_path / "begun").mkdir()
-    (tmp_path / "begun" / "run.json").write_text("{}")
-    assert [run.name for run in list_runs(tmp_path)] == ["a", "b"]
-    assert "broken cannot be read" in capsys.readouterr().err
-
-
-# --- weights
-
-
-def test_weights_and_statistics_are_read_back_to_the_last_bit(tmp_path):
-    network = build("resnet14", seed=0, shortcut="B").to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        network(torch.randn(4, 3, 8, 8))  # moves BN's statistics
-    run = a_run(tmp_path / "one")
-    run.save_weights(network, (3, 8, 8))
-    other = build("resnet14", seed=1, shortcut="B")
-    assert run.load_weights(other) is other
-    assert load_file(run.folder / "weights.safetensors").keys() == network.state_dict().keys()
-    assert all(torch.equal(value, other.state_dict()[name]) for name, value in network.state_dict().items())
 
 
 def test_a_run_without_weights_says_so(tmp_path):

@@ -92,17 +92,6 @@ def test_the_weights_are_those_of_sgd_written_by_hand(recipe):
     assert run.column("lr") == [recipe.lr_at(iteration) for iteration in (2, 5, 7)]
 
 
-def test_the_history_has_a_complete_row_per_epoch_and_one_for_the_last_partial_epoch(uninterrupted):
-    _, run = uninterrupted
-    assert [(row["epoch"], row["iteration"]) for row in run.history] == [(1, 3), (2, 6), (3, 8)]
-    for row in run.history:
-        assert {key: type(value) for key, value in row.items()} == COLUMNS
-        # Errors are shares of the images seen: 40 an epoch, 32 in the last; 20 test images.
-        images = 32 if row["epoch"] == 3 else 40
-        assert (row["train_error"] * images) % 1 == pytest.approx(0, abs=1e-9)
-        assert (row["test_error"] * 20) % 1 == pytest.approx(0, abs=1e-9)
-
-
 def test_the_network_is_trained_in_place_and_tested_once_per_epoch_in_evaluation_mode_without_gradients():
     network, calls = build("resnet8", seed=0).eval(), []
     weights = list(network.parameters())
@@ -159,19 +148,20 @@ def test_a_network_of_ones_own_is_recorded_by_its_class():
     assert run.network == {"name": "Tiny", "seed": None, "options": {}, "digest": digest_of(network)}
 
 
-def test_a_row_every_few_steps_has_the_means_since_the_row_before_and_observers_see_it(uninterrupted):
+def test_a_row_an_epoch_or_every_few_steps_has_the_means_since_the_row_before_and_observers_see_it(uninterrupted):
     seen = []
     observers = [lambda run: seen.append(("a", len(run.history))), lambda run: seen.append(("b", len(run.history)))]
-    network, run = go(record_every=3, observers=observers)
-    _, by_step = go(record_every=1)
-    assert run.column("iteration") == [3, 6, 8] and by_step.column("iteration") == list(range(1, 9))
-    assert seen == [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3), ("b", 3)]
+    network, by_step = go(record_every=1, observers=observers)
+    assert seen == [(name, row) for row in range(1, 9) for name in "ab"] and by_step.column("iteration")[-1] == 8
+    assert_same_weights(network, uninterrupted[0])  # looking more often changes nothing
+    _, run = uninterrupted
+    assert [(row["epoch"], row["iteration"]) for row in run.history] == [(1, 3), (2, 6), (3, 8)]
     images = [16, 16, 8, 16, 16, 8, 16, 16]  # an epoch is 40 images
     for first, last, row in zip((0, 3, 6), (3, 6, 8), run.history, strict=True):
-        losses = by_step.column("train_loss")[first:last]
-        mean = sum(loss * n for loss, n in zip(losses, images[first:last], strict=True)) / sum(images[first:last])
-        assert row["train_loss"] == pytest.approx(mean)
-    assert_same_weights(network, uninterrupted[0])  # looking more often changes nothing
+        assert {key: type(value) for key, value in row.items()} == COLUMNS
+        for name in ("train_loss", "train_error"):
+            sums = [one * n for one, n in zip(by_step.column(name)[first:last], images[first:last], strict=True)]
+            assert row[name] == pytest.approx(sum(sums) / sum(images[first:last]))
 
 
 def test_precision_and_device_are_picked_and_recorded(monkeypatch):

@@ -267,7 +267,7 @@ def test_on_a_gpu_the_frozen_body_stays_too():
 
 
 def test_a_network_in_evaluation_mode_stays_so_until_it_is_trained():
-    network = freeze(build("resnet8", seed=0).eval())
+    network = freeze(freeze(build("resnet8", seed=0).eval(), "stem"))
     assert not any(part.training for part in network.modules())
     network.train()
     assert network.training and network.fc.training and not network.stem.training
