@@ -159,7 +159,7 @@ ON_CIFAR10 = {  # in the precision that is fastest on the machine
         recipe("short"),
     ),
     "family-cifar10": Experiment(
-        "What do the relatives of ResNet-20 bring, on photographs, beside partners that differ in one thing?",
+        "What do the relatives of ResNet-20 bring, on photographs, beside partners with the same kind of shortcut?",
         [{"lr": lr, "seed": seed, **relative} for lr in (0.2, 0.4, 0.1) for seed in SEEDS for relative in RELATIVES],
         by_name,
         recipe("short"),
