@@ -17,7 +17,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from notebooks import COURSE, NOTEBOOKS
+from notebooks import COURSE, NOTEBOOKS, address
 from resnet_lesson import exercises
 
 TITLE = (COURSE / "README.md").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
@@ -148,7 +148,7 @@ def write_contents(paths: list[Path], out: Path) -> None:
             f"Time: {minutes}. Download: {of['Download']}. This page: {size:.1f} MB."
         )
     index = (COURSE / "tools" / "pages" / "index.md").read_text(encoding="utf-8")
-    pages = {TITLE: ("index", index.format(course=TITLE, parts="\n\n".join(parts)))}
+    pages = {TITLE: ("index", index.format(course=TITLE, repository=address()[0], parts="\n\n".join(parts)))}
     pages["Glossary"] = ("glossary", (COURSE / "docs" / "glossary.md").read_text(encoding="utf-8"))
     for title, (name, source) in pages.items():
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source)])

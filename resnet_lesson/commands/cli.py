@@ -15,7 +15,7 @@ COMMANDS = {  # what each does, and the function that adds its options
     "data": ("Fetch CIFAR-10 (170 MB) or QuickDraw, or make or unpack a class set.", data.options),
     "runs": ("List the recorded runs with their final errors, or draw their curves.", runs.options),
     "inside": ("Measure inside recorded networks, for notebook 07: surfaces, lesions, gradients.", inside.options),
-    "study": ("Record one of the controlled experiments that notebooks 01, 02 and 05 to 08 show.", study.options),
+    "study": ("Record one of the controlled experiments that the notebooks show.", study.options),
     "cost": ("Print a network's parameters, multiply-adds and shapes, layer by layer.", cost.options),
     "visdom": ("Run a visdom server for live training curves, on this computer only.", visdom_server.options),
     "grade": ("Run students' notebooks, each in its own process, and count the checks they pass.", grade.options),

@@ -16,7 +16,7 @@ PLANS = {**EXPERIMENTS, "steps": steps, "transfer-resnet20-quickdraw6": on_quick
 
 def options(p: argparse.ArgumentParser) -> None:
     """Add the command's options, and the function that runs it."""
-    p.add_argument("name", choices=PLANS, help="the name of the experiment")
+    p.add_argument("name", choices=PLANS, metavar="NAME", help=f"one of {', '.join(PLANS)}")
     p.add_argument("--out", type=Path, help="folder for the record (default: data/my-runs/NAME)")
     add_root(p)
     p.set_defaults(run=command)

@@ -51,7 +51,7 @@ def serve(port: int = PORT, folder: Path | str = FOLDER) -> int:
         visdom = importlib.import_module("visdom")
     except ModuleNotFoundError:
         raise LessonError(
-            'visdom is not installed: run `make lab` once, or pip install "resnet-lesson[visdom]".'
+            "visdom is not installed: run `make lab` once, or install requirements.txt (docs/install.md says how)."
         ) from None
     # Also if the command runs in the background of a script, which ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,6 @@
 """Blocks and networks drawn from the modules themselves, in the manner of the paper's figures 2, 3 and 5.
 
-A shortcut is solid where the shape stays and dotted where it changes, as in the paper. Inside of F a layer may fork:
+A shortcut is solid where the shape stays and dotted where it changes, as in the paper. Inside F a layer may fork:
 into paths that are added up, or into a side branch whose factors multiply the line itself. The figure's label
 says the same in words.
 """
@@ -247,7 +247,7 @@ def _draw_column(ax: Axes, left: float, title: str, network: NetworkAnatomy, ban
 
 @styled
 def network_diagram(networks: Mapping[str, nn.Module] | nn.Module, input_shape: Shape = (3, 224, 224)) -> Figure:
-    """Networks side by side as in the paper's figure 3: layers with the same output size stand at the same height.
+    """Networks side by side as in the paper's figure 3: layers with the same output size are at the same height.
 
     network_diagram({"plain-34": build("plain34"), "ResNet-34": build("resnet34")}). Every convolution, linear
     layer and pooling is a box; what a block of the course has on its shortcut is not.

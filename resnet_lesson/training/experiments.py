@@ -1,4 +1,4 @@
-"""The controlled experiments that notebooks 01, 02 and 05 to 07 rest on, each as the plan of a recorded study.
+"""The controlled experiments that the notebooks rest on, each as the plan of a recorded study.
 
 Each of them trains networks that differ in one thing, with one recipe, on one data set.
 """

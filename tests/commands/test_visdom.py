@@ -94,7 +94,7 @@ def test_without_a_server_training_costs_one_line_and_two_tries(server, capsys, 
 
 def test_a_missing_visdom_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "visdom", None)
-    with pytest.raises(LessonError, match=r'not installed: .*pip install "resnet-lesson\[visdom\]"'):
+    with pytest.raises(LessonError, match=r"not installed: .*requirements.txt"):
         visdom_server.serve(free_port())
 
 
