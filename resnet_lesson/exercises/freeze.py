@@ -142,8 +142,9 @@ def modes(answer):
     for training, name in ((False, "eval()"), (True, "train()")):
         found[f"network.{name} returns"] = in_words(switch(network, training), network) or "None"
         found[f"fc.training after {name}"] = str(network.fc.training)
-    others = [name for name, module in network.named_modules() if name and module.train() is not module]
-    return found | {"modules whose train() returns something else": str(len(others))}
+    parts = [(module, module.train()) for name, module in network.named_modules() if name]
+    kinds = {"itself" if got is part else "None" if got is None else "something else" for part, got in parts}
+    return found | {"module.train() of its parts returns": sorted(kinds)}
 
 
 # --- The mistakes, as edits of this answer.
@@ -202,6 +203,8 @@ for lines in ({EVAL: "pass", KEEP: "pass"}, {EVAL: "pass"}):
             "statistics. Call eval() on the frozen modules.")
 mistake("the evaluation mode is undone by network.train()", {KEEP: "pass"},
         "Your eval() worked until network.train(), which every epoch calls, set all modules back to training mode.")
+mistake("BN still normalises by the batch", {EVAL: "module.momentum = 0", KEEP: "pass"},
+        "The statistics stay, but in training mode BN does not use them. Only evaluation mode does both: call eval().")
 for part in ("shortcut", "stem"):
     mistake("some of BN's statistics still move", {NORM: f'{NORM} and "{part}" not in path'},
             "BN is in the stem, in every block and in the projections of the shortcuts: go through network.modules().")
@@ -213,4 +216,7 @@ for lines in (ending("usual = network.train", "network.train = lambda mode=True:
               {KEEP: "module.train = lambda mode=True: None"}):
     mistake("your train() returns nothing", lines,
             "People write network = build(...).eval(), so whatever replaces train must return the module.")
+mistake("your train() returns another module", {KEEP: "module.train = lambda mode=True: module"},
+        "A function made in a loop looks up the loop's variable only when it is called, and then finds the last "
+        "module. partial(stay, module) keeps the right one, and so does def train(mode=True, module=module).")
 # fmt: on

@@ -68,6 +68,9 @@ def replaced(answer: Callable, num_classes: int = 12, network: nn.Module | None 
     network = network or small()
     features = network.fc.weight.new_zeros(1, network.fc.in_features)
     call(answer, network, num_classes)
+    if isinstance(network.fc, nn.Module) and len(head := list(network.fc.parameters())) > 2:
+        why = "network.fc = nn.Linear(...) brings one weight and one bias, from the features to the classes."
+        raise Wrong("other layers than one linear one", ", ".join(sorted(map(shape, head))), why)
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
         network.fc(features)
     return network
@@ -101,9 +104,6 @@ def parameters(answer):
     kept = [name for name, p in now.items() if p is before["fc.weight"] or p is before["fc.bias"]]
     head = {name: p for name, p in now.items() if name not in before or name.startswith("fc.")}
     shapes = sorted(shape(p) for p in head.values())
-    if len(head) > 2 and not kept:
-        why = "network.fc = nn.Linear(...) brings one weight and one bias, from the features to the classes."
-        raise Wrong("other layers than one linear one", ", ".join(shapes), why)
     body = [name for name in before if name[:2] != "fc" and now.get(name) is not before[name]]
     return {
         "the new head": shapes,

@@ -360,6 +360,8 @@ mistake("loss and error are swapped", {f"({MEAN}, {ERROR})": f"({ERROR}, {MEAN})
 for text in ("1 - wrong / seen", "100 * (1 - wrong / seen)"):
     mistake("the accuracy instead of the error", {ERROR: text},
             "The error is the share of wrong answers: 1 minus the accuracy, or count with != instead of ==.")
+mistake("percent instead of a fraction", {ERROR: "100 * wrong / seen"},
+        "The error goes from 0 to 1: wrong answers divided by images, and no factor of 100.")
 for wrong in ({LOSS: "loss.item()", MEAN: "loss_sum / len(batches)"},
               {f"{MISSES}.sum()": f"{MISSES}.double().mean()", ERROR: "wrong / len(batches)"}):
     mistake("averaged over batches instead of images", wrong, "The last batch is smaller, but here it counts as much "

@@ -123,6 +123,19 @@ def train_without_return(network):
     return network
 
 
+def train_of_the_last(network):
+    for norm in norms(all_but_the_head(network)):
+        norm.eval()
+        norm.train = lambda mode=True: norm  # noqa: B023
+    return network
+
+
+def untracked(network):
+    for norm in norms(all_but_the_head(network)):
+        norm.track_running_stats = False
+    return network
+
+
 def misspelled(network):
     for name, p in network.named_parameters():
         if not name.startswith("fc"):
@@ -156,5 +169,7 @@ WRONG = {
         "train does nothing": (always_eval, "the head's mode does not follow"),
         "train without mode": (without_mode, "your train() takes no mode"),
         "train without return": (train_without_return, "your train() returns nothing"),
+        "not tracked": (untracked, "BN still normalises by the batch"),
+        "a function made in a loop": (train_of_the_last, "your train() returns another module"),
     },
 }
