@@ -53,11 +53,8 @@ def at_x_exactly(answer):
 @jacobian.case("F(x) = W2 ReLU(W1 x) with all weights zero, and F(x) + x", "the zero matrix, and the identity matrix")
 def at_zero_weights(answer):
     first, second = layers_at_zero()
-    x = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    return {
-        "F(x)": answer(lambda x: second(first(x).relu()), x),
-        "F(x) + x": answer(lambda x: second(first(x).relu()) + x, x),
-    }
+    functions = {"F(x)": lambda x: second(first(x).relu()), "F(x) + x": lambda x: second(first(x).relu()) + x}
+    return {name: answer(f, torch.tensor([1.0, 2.0, 3.0, 4.0])) for name, f in functions.items()}
 
 
 @jacobian.case("a function with a single output, x0 x1 x2 at (1, 2, 3)", "a matrix of one row, [[6, 3, 2]]")
@@ -80,15 +77,21 @@ def leaves_parameters_alone(answer):
 
 @jacobian.case("x itself, afterwards", "as before: its values, no .grad, and requires_grad only if it had it")
 def leaves_x_alone(answer):
-    x, other = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    x, marked = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     answer(three_to_two, x)
-    answer(three_to_two, other)
-    return {
-        "x": x.detach(),
-        "x.requires_grad": x.requires_grad,
-        "x.requires_grad, where it had it": other.requires_grad,
-        "x.grad": other.grad,
-    }
+    try:
+        answer(three_to_two, marked)
+    finally:  # a copy by x.clone() leads back to the caller's x, and its .grad may then be missing where it is used
+        changed = {
+            "requires_grad = True": x.requires_grad,
+            "requires_grad = False": not marked.requires_grad,
+            "a .grad": x.grad is not None or marked.grad is not None,
+            "other values": any(one.tolist() != [1, 2, 3] for one in (x, marked)),
+        }
+        if any(changed.values()):
+            got = "x now has " + " and ".join(what for what, so in changed.items() if so)
+            why = "x belongs to the caller. Work on a tensor of your own: x = x.detach().requires_grad_() makes one."
+            raise Wrong("the caller's x is changed", got, why)
 
 
 # --- The mistakes, each as a student might write it.
@@ -112,12 +115,6 @@ def backward_into_everything(f, x):
         f(x)[i].backward()
         rows.append(x.grad)
     return torch.stack(rows)
-
-
-def marks_x(f, x, afterwards=True):
-    made = right(f, x.requires_grad_())
-    x.requires_grad_(afterwards)
-    return made
 
 
 right, mistake = measures.jacobian, jacobian.mistake
@@ -145,7 +142,4 @@ mistake("the precision is lost", lambda f, x: right(f, x).float(),
         "torch.zeros(...) and torch.eye(...) make 32-bit numbers: pass dtype=x.dtype, or stack the rows instead.")
 mistake("the parameters' .grad is changed", backward_into_everything,
         "backward() adds to the .grad of everything that requires one. torch.autograd.grad only returns the result.")
-for after in (True, False):
-    mistake("the caller's x is changed", lambda f, x, after=after: marks_x(f, x, after),
-            "x belongs to the caller. Work on a tensor of your own: x = x.detach().requires_grad_() makes one.")
 # fmt: on

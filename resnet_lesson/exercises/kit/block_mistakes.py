@@ -16,7 +16,7 @@ def mistakes_of_two_3x3(exercise: Exercise) -> None:
     mistake = exercise.mistake
     one, two = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)"
     bare = {one: "nn.Conv2d(in_channels, width, 3, stride, bias=False)", two: "nn.Conv2d(width, width, 3, bias=False)"}
-    for lines in (bare, {two: bare[two]}):
+    for lines in (bare, {one: bare[one]}, {two: bare[two]}):
         mistake("the 3x3 has no padding", lines,
                 "A 3x3 convolution loses one pixel on each side unless it has padding=1.")
     late = {one: "conv3x3(in_channels, width)", two: "conv3x3(width, width, stride)"}
