@@ -141,6 +141,10 @@ WRONG = {
             head(lambda old, n: nn.Sequential(nn.Linear(old.in_features, 32), nn.ReLU(), nn.Linear(32, n))),
             "other layers than one linear one",
         ),
+        "a ReLU": (
+            head(lambda old, n: nn.Sequential(nn.Linear(old.in_features, n), nn.ReLU())),
+            "other layers than one linear one",
+        ),
         "softmax": (behind(nn.Softmax(1)), "a softmax behind the head"),
         "rows kept": (keeps_what_fits, "rows of the old head"),
         "zeros": (zeros, "the new head is not random"),
