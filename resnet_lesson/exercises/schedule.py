@@ -123,7 +123,7 @@ def two_by_number(iteration, lr=0.1, milestones=PAPER, warmup=0):
 
 
 mistake = schedule.mistake
-REACHED, POWER, WARM = "iteration >= milestone", "0.1 ** sum(", "iteration < warmup"
+REACHED, WARM = "iteration >= milestone", "iteration < warmup"
 COUNT = "sum(iteration >= milestone for milestone in milestones)"
 ANY = "There may be any number of milestones: go through them in a loop, or count how many are reached."
 EPOCHS = "An epoch has 391 iterations, and iteration 32,000 is in the middle of one. The paper counts iterations."
@@ -138,9 +138,10 @@ mistake("divided at the milestone only", {REACHED: "iteration == milestone"},
 mistake("the rate is not divided", {COUNT: "0"}, "From iteration 32,000 on it is lr / 10. What is compared with what?")
 mistake("all milestones at once", {COUNT: "(2 * any(iteration >= milestone for milestone in milestones))"},
         "Each milestone divides once, when that milestone is reached. At 32,000, the one at 48,000 is not.")
-mistake("the second milestone is ignored", first_condition_only,
-        "If you test for 32,000 first, the test is still true at 48,000, so the branch after it is never reached. "
-        "Count the milestones instead.")
+for one in (first_condition_only, {COUNT: "any(iteration >= milestone for milestone in milestones)"}):
+    mistake("the second milestone is ignored", one,
+            "The test for 32,000 is still true at 48,000, so a branch after it, or a loop that returns there, never "
+            "gets to 48,000. Count the milestones instead.")
 for wrong in ({"lr * 0.1": "0.1 * 0.1"}, {"lr * 0.1": "0.1 * 0.1", "return lr / 10": "return 0.01"}):
     mistake("the argument lr is not used", wrong, "Every rate is a fraction of lr: lr, lr / 10, lr / 100.")
 mistake("the milestones are hard-coded", {"in milestones": "in (32_000, 48_000)"},
