@@ -90,7 +90,7 @@ def case(part: str, right: int) -> None:
                 why = "Give the number itself, not thousands or millions of it: the expression, without dividing."
                 raise Wrong("in thousands or millions", f"{part} = {number:,}", why)
             if abs(ratio - 1) < 0.005:
-                why = "That is close. If you rounded, give the expression itself; if not, a small part of the count is wrong."
+                why = "That is close. If you rounded, give the expression itself. If not, a small part is wrong."
                 raise Wrong("not exact", f"{part} = {number:,}", why)
         return f"{part} = {number:,}, which is {float(f'{ratio:.3g}'):,} times the right number"
 

@@ -95,7 +95,7 @@ def _network(answer: object) -> nn.Module:
 def _line(answer):
     number = part(answer, "line")
     if not isinstance(number, Integral) or not 1 <= number <= len(LINES):
-        raise Wrong("not a line number", number, f"Give its number in the listing, 1 to {len(LINES)}.")
+        raise Wrong("not a line number", repr(number), f"Give its number in the listing, 1 to {len(LINES)}.")
     if number != _number(WRONG):
         code = LINES[number - 1]
         why = next((why for part, why in INNOCENT.items() if part in code), "It is the same in the course's networks.")

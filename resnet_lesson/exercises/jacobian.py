@@ -131,8 +131,8 @@ mistake("rows pile up", lambda f, x: backward_into_x(f, x, torch.clone),
         "torch.autograd.grad.")
 for same in (lambda f, x: backward_into_x(f, x, lambda grad: grad), lambda f, x: right(f, x)[-1:].repeat(len(f(x)), 1)):
     mistake("all rows are the same", same,
-            "Row i is the gradient of y[i] alone, not of y.sum(). If you collect x.grad: that is a single tensor, which "
-            "every backward pass changes, so append x.grad.clone() and then clear it.")
+            "Row i is the gradient of y[i] alone, not of y.sum(). If you collect x.grad: it is one tensor, which every "
+            "backward pass changes, so append x.grad.clone() and then clear it.")
 mistake("the values of f instead of its derivatives", lambda f, x: f(x),
         "Those are the outputs of f. The matrix shows how they change with x.")
 for row in (0, -1):

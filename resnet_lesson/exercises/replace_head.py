@@ -69,7 +69,9 @@ def replaced(answer: Callable, num_classes: int = 12, network: nn.Module | None 
     features = network.fc.weight.new_zeros(1, network.fc.in_features)
     call(answer, network, num_classes)
     if not hasattr(network.fc, "weight"):
-        why = "The head is one nn.Linear, from the features to the classes. Its outputs are logits, which cross_entropy "
+        why = (
+            "The head is one nn.Linear, from the features to the classes. Its outputs are logits, which cross_entropy "
+        )
         why += "takes as they are."
         raise Wrong("other layers than one linear one", type(network.fc).__name__, why)
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):

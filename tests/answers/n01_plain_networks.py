@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercises of notebook 01: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercises of notebook 01: see tests/exercises/test_exercises.py."""
 
 import torch
 import torch.nn.functional as F

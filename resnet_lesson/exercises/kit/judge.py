@@ -149,7 +149,9 @@ def remedy_for(error: Stopped) -> tuple[str, str, str]:
         why = "A part of your answer still raises NotImplementedError: write that part too."
         return "unfinished", "NotImplementedError", why
     where = f"It was raised in your {error.where}." if error.where else "It was raised when your code was called."
-    remedy = next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, f"{error.where} {error.text}")), "")
+    remedy = next(
+        (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, f"{error.where} {error.text}")), ""
+    )
     return f"your code stopped with {error.kind}", str(error), f"{where} {remedy}".rstrip()
 
 
