@@ -5,7 +5,6 @@ from numbers import Integral
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from torch import nn
 
 from ..figures.studies import provenance
@@ -75,7 +74,6 @@ def broken_curves() -> Figure:
         for k, trial in enumerate(trials):
             ax.plot(range(1, 5), trial["train_errors"], label=words if k == 0 else None, **{**style, "linewidth": 1.5})
     ax.set(xlabel="epoch", xticks=range(1, 5), ylim=(0, 1))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return noted(finish(figure, "wrong answers, training images"), provenance(study))
 
 
