@@ -125,14 +125,13 @@ def two_by_number(iteration, lr=0.1, milestones=PAPER, warmup=0):
 mistake = schedule.mistake
 REACHED, WARM = "iteration >= milestone", "iteration < warmup"
 COUNT = "sum(iteration >= milestone for milestone in milestones)"
-ANY = "There may be any number of milestones: go through them in a loop, or count how many are reached."
-EPOCHS = "An epoch has 391 iterations, and iteration 32,000 is in the middle of one. The paper counts iterations."
 # fmt: off
 mistake("one iteration too late", {REACHED: "iteration > milestone"},
         "The milestone is reached at iteration 32,000 itself, and the first iteration is number 0: compare "
         "`iteration`, with >=.")
-mistake("counted in epochs", {REACHED: "iteration // 391 * 391 >= milestone"}, EPOCHS)
-mistake("counted in epochs", {REACHED: "iteration // 391 >= milestone // 391"}, EPOCHS)
+for whole in ("iteration // 391 * 391 >= milestone", "iteration // 391 >= milestone // 391"):
+    mistake("counted in epochs", {REACHED: whole},
+            "An epoch has 391 iterations, and iteration 32,000 is in the middle of one. The paper counts iterations.")
 mistake("divided at the milestone only", {REACHED: "iteration == milestone"},
         "From the milestone on, the rate stays divided: compare with >= instead of ==.")
 mistake("the rate is not divided", {COUNT: "0"}, "From iteration 32,000 on it is lr / 10. What is compared with what?")
@@ -147,7 +146,8 @@ for wrong in ({"lr * 0.1": "0.1 * 0.1"}, {"lr * 0.1": "0.1 * 0.1", "return lr / 
 mistake("the milestones are hard-coded", {"in milestones": "in (32_000, 48_000)"},
         "Compare with `milestones`, not with 32,000 and 48,000.")
 for two in (two_by_number, {"in milestones": "in milestones[:2]"}):
-    mistake("exactly two milestones", two, ANY)
+    mistake("exactly two milestones", two,
+            "There may be any number of milestones: go through them in a loop, or count how many are reached.")
 mistake("the warm-up is ignored", {WARM: "False"}, "The first `warmup` iterations use lr / 10.")
 for condition in ("iteration <= warmup", "warmup and iteration <= warmup"):
     mistake("the warm-up is one iteration too long", {WARM: condition},
