@@ -2,6 +2,7 @@
 
 from ..models import blocks
 from .kit.block_mistakes import (
+    BIASED,
     mistakes_of_every_block,
     mistakes_of_the_shortcut,
     mistakes_of_the_sum,
@@ -37,4 +38,4 @@ basic_block.right(
 mistakes_of_two_convolutions(basic_block)
 mistakes_of_every_block(basic_block, "residual")
 mistakes_of_the_sum(basic_block)
-mistakes_of_the_shortcut(basic_block, out="width")
+mistakes_of_the_shortcut(basic_block, "width", BIASED)

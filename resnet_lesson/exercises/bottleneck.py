@@ -1,7 +1,7 @@
 """The bottleneck block of notebook 04."""
 
 from ..models import blocks
-from .kit.block_mistakes import mistakes_of_every_block, mistakes_of_the_shortcut, mistakes_of_the_sum
+from .kit.block_mistakes import NO_BIAS, mistakes_of_every_block, mistakes_of_the_shortcut, mistakes_of_the_sum
 from .kit.blocks import try_block
 from .kit.exercise import Exercise
 
@@ -33,7 +33,6 @@ try_block(
 bottleneck.right({'stride_in: str = "3x3"': 'stride_in: str = "1x1"'})  # as in the paper
 mistakes_of_every_block(bottleneck, "residual")
 mistakes_of_the_sum(bottleneck)
-mistakes_of_the_shortcut(bottleneck, out="out_channels")
 
 mistake = bottleneck.mistake
 DOWN = "conv1x1(in_channels, width, stride_1x1)"
@@ -58,10 +57,10 @@ mistake("the reduction is forgotten",
         "The first 1x1 reduces the channels to `width`. Without that, the 3x3 costs 16 times as much.")
 mistake("the 3x3 has no padding", {MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, bias=False)"},
         "A 3x3 convolution loses one pixel on each side unless it has padding=1.")
-mistake("a bias before BN",
-        {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1)",
-         UP: "nn.Conv2d(width, out_channels, 1)"},
-        "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
+BIASED = {DOWN: "nn.Conv2d(in_channels, width, 1, stride_1x1)", MIDDLE: "nn.Conv2d(width, width, 3, stride_3x3, 1)",
+          UP: "nn.Conv2d(width, out_channels, 1)"}
+mistake("a bias before BN", BIASED, NO_BIAS)
+mistakes_of_the_shortcut(bottleneck, "out_channels", BIASED)
 for where, name in (((1,), "2"), ((2,), "3"), ((1, 2), "2 and 3")):
     mistake(f"missing ReLU before convolution {name}", {f"relu{i}=nn.ReLU()": f"relu{i}=nn.Identity()" for i in where},
             "Without a ReLU between them, two convolutions amount to a single linear map.")

@@ -90,7 +90,7 @@ def case(part: str, right: int) -> None:
                 why = "Give the number itself, not thousands or millions of it: the expression, without dividing."
                 raise Wrong("in thousands or millions", f"{part} = {number:,}", why)
             if abs(ratio - 1) < 0.005:
-                why = "That is close. Give the expression itself instead of a rounded number."
+                why = "That is close. If you rounded, give the expression itself. If not, a small part is wrong."
                 raise Wrong("not exact", f"{part} = {number:,}", why)
         return f"{part} = {number:,}, which is {float(f'{ratio:.3g}'):,} times the right number"
 
@@ -130,6 +130,9 @@ def wrong_parameters(convs: Convs) -> Iterator[Slip]:
     exact, bn = weights(convs), norms(convs)
     yield "BN is left out", {exact}, "These are the weights of the convolutions. Each BN adds two per channel."
     yield "BN with one parameter per channel", {exact + bn // 2}, "BN has two per channel, γ and β."
+    yield "each BN with 64 channels", {exact + 128 * len(convs)}, "The last BN of the bottleneck has 256 channels."
+    yield ("biases are counted", {exact + bn // 2, exact + bn + bn // 2},
+           "A convolution that BN follows has no bias.")
     yield ("the image size in the parameters", {(exact + bn) * AREA, exact * AREA},
            "The same weights are used at every position, so the image size matters only for the multiply-adds.")
     for name, found, why in wrong_weights(convs):

@@ -5,7 +5,6 @@ from numbers import Integral
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from torch import nn
 
 from ..figures.studies import provenance
@@ -77,7 +76,6 @@ def broken_curves() -> Figure:
         for k, trial in enumerate(trials):
             ax.plot(range(1, 5), trial["train_errors"], label=words if k == 0 else None, **{**style, "linewidth": 1.5})
     ax.set(xlabel="epoch", xticks=range(1, 5), ylim=(0, 1))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return noted(finish(figure, "wrong answers, training images"), provenance(study))
 
 
@@ -97,7 +95,7 @@ def _network(answer: object) -> nn.Module:
 def _line(answer):
     number = part(answer, "line")
     if not isinstance(number, Integral) or not 1 <= number <= len(LINES):
-        raise Wrong("not a line number", number, f"Give its number in the listing, 1 to {len(LINES)}.")
+        raise Wrong("not a line number", repr(number), f"Give its number in the listing, 1 to {len(LINES)}.")
     if number != _number(WRONG):
         code = LINES[number - 1]
         why = next((why for part, why in INNOCENT.items() if part in code), "It is the same in the course's networks.")

@@ -191,11 +191,6 @@ mistake("a module's requires_grad is set", MODULES | {LEARNS: 'module.requires_g
         "module.requires_grad = ... makes a new attribute that nothing reads. Call module.requires_grad_(False).")
 mistake("an attribute that nobody reads", {"parameter.requires_grad": "parameter.require_grad"},
         "It is called requires_grad. With any other name, Python silently makes a new attribute.")
-CUT = "network.{0}.forward = torch.no_grad()(network.{0}.forward)"
-mistake("only the way to the body is cut", {LEARNS: "pass"} | ending(CUT.format("stem"), CUT.format("stages")),
-        "The weights stay, but code that counts what learns looks at requires_grad. Use requires_grad_(False).")
-mistake("no gradient reaches the head", ending("network.forward = torch.no_grad()(network.forward)"),
-        "The head has requires_grad = True, but its output has no gradient. Is there a no_grad around it?")
 # BN and the modes.
 for lines in ({EVAL: "pass", KEEP: "pass"}, {EVAL: "pass"}):
     mistake("BN's statistics still move", lines,

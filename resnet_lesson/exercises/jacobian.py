@@ -127,8 +127,9 @@ mistake("rows pile up", lambda f, x: backward_into_x(f, x, torch.clone),
         "backward() adds to x.grad, so the second row contains the first. Clear x.grad between the rows, or use "
         "torch.autograd.grad.")
 for same in (lambda f, x: backward_into_x(f, x, lambda grad: grad), lambda f, x: right(f, x)[-1:].repeat(len(f(x)), 1)):
-    mistake("all rows are the same tensor", same,
-            "x.grad is a single tensor, and every backward pass changes it: append x.grad.clone(), then clear x.grad.")
+    mistake("all rows are the same", same,
+            "Row i is the gradient of y[i] alone, not of y.sum(). If you collect x.grad: it is one tensor, which every "
+            "backward pass changes, so append x.grad.clone() and then clear it.")
 mistake("the values of f instead of its derivatives", lambda f, x: f(x),
         "Those are the outputs of f. The matrix shows how they change with x.")
 for row in (0, -1):

@@ -198,7 +198,7 @@ def training_goes_on(answer):
 # fmt: off
 mistake = exercise.mistake
 OUT, BACK, KEPT, YIELD = "block.residual = Nothing()", "block.residual = residual", "kept = [", "yield network"
-BLOCK, DROP, F = "network.get_submodule(name)", "in drop)", "block.residual"
+BLOCK, F = "network.get_submodule(name)", "block.residual"
 
 
 def instead(forward: str, of: str = "block") -> dict[str, str]:

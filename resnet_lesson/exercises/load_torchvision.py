@@ -87,7 +87,7 @@ def names(answer: Callable, part: Callable[[str], str], pattern: str, kind: tupl
 
 
 def _one_and_more(parts: list[str]) -> str:
-    return parts[0] + (f" and {len(parts) - 1} others" if len(parts) > 1 else "") if parts else "dropped"
+    return parts[0] + (f" and {len(parts) - 1} more" if len(parts) > 1 else "") if parts else "dropped"
 
 
 @load_torchvision.case(

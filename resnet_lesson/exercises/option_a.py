@@ -120,6 +120,7 @@ S, H, W = "self.stride", "x.shape[2]", "x.shape[3]"
 TAKE, PAD = "x[:, :, :: self.stride, :: self.stride]", "nn.functional.pad(x, (0, 0, 0, 0, self.before, self.after))"
 BEFORE, AFTER, ALL = "self.before = ", "self.after = ", "self.before + x.shape[1] + self.after"
 CAT, ZEROS = "nn.functional.torch.cat", "nn.functional.torch.zeros"
+WRONG_AXES = ("s, s", ":, s, s", "..., s", ":, :, s")
 mistake = option_a.mistake
 
 
@@ -151,7 +152,7 @@ takes("max pooling instead of every second pixel", "Max pooling takes the larges
 takes("it begins at the second pixel", "1::2 takes pixels 1, 3, 5, ...; ::2 takes 0, 2, 4, ..., where the convolutions "
       "of F(x) have their centres.", f"x[:, :, 1 :: {S}, 1 :: {S}]")
 takes("the wrong axes are strided", "The axes are (images, channels, height, width). Slice the last two: x[:, :, "
-      "::stride, ::stride].", *(f"x[{axes.replace('s', '::' + S)}]" for axes in ("s, s", ":, s, s", "..., s")))
+      "::stride, ::stride].", *(f"x[{axes.replace('s', '::' + S)}]" for axes in WRONG_AXES))
 takes("the stride is ignored", "F(x) has half the height and width of x; your shortcut still has all of its pixels.",
       "x")
 takes("the stride is always 2", "With stride 1, every pixel stays. Is there a 2 in your code where `stride` belongs?",

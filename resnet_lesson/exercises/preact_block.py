@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..models import blocks, family
 from ..models.blocks import conv1x1, conv3x3
-from .kit.block_mistakes import mistakes_of_every_block, mistakes_of_two_3x3
+from .kit.block_mistakes import ONE_NORM, mistakes_of_every_block, mistakes_of_two_3x3
 from .kit.blocks import changing, count, try_block
 from .kit.exercise import Exercise
 
@@ -78,14 +78,13 @@ mistakes_of_two_3x3(preact_block)
 mistakes_of_every_block(preact_block, "residual")
 
 mistake = preact_block.mistake
-BN1, BN2 = "bn1=nn.BatchNorm2d(in_channels)", "bn2=nn.BatchNorm2d(width)"
+BN1 = "bn1=nn.BatchNorm2d(in_channels)"
 ONE, TWO = "conv3x3(in_channels, width, stride)", "conv3x3(width, width)"
 PROJECTION = "conv1x1(in_channels, width, stride)"
 CHANGES = "if stride != 1 or in_channels != width"
 A, B, F = "self.relu(bn1(x))", "self.relu(bn2(conv1(a)))", "conv2(self.relu(bn2(conv1(a))))"
 WAY, SUM = "x if self.shortcut is None else self.shortcut(a)", "f + way"
 ORDER = "The order is BN - ReLU - conv, twice in a row."
-THIRD = {"self.relu = nn.ReLU()": "self.relu = nn.ReLU()\n        self.last = nn.BatchNorm2d(width)"}
 
 
 def changed(to: str, reads: str = "a") -> dict[str, str]:
@@ -119,6 +118,7 @@ mistake("a projection where identity would do", {CHANGES: "if True"},
         "Where the shape stays the same, add x itself: only then can it pass through all blocks unchanged.")
 for made, name in (("stride != 1", "projection only where there is a stride"),
                    ("in_channels != width", "projection only where the channels change"),
+                   ("stride != 1 and in_channels != width", "projection only where both change"),
                    ("False", "x itself is added where the shape changes")):
     mistake(name, {CHANGES: f"if {made}"},
             "Where the shape changes, x does not fit F(x): use a projection if stride != 1 or in_channels != width.")
@@ -136,9 +136,8 @@ for made in (PROJECTION, "blocks.Projection(in_channels, width, stride)"):
             F: "bn2(conv2(self.relu(bn1(conv1(a)))))"}, ORDER)
 mistake("the first BN does not have in_channels channels", {BN1: "bn1=nn.BatchNorm2d(width)"},
         "It comes before the first convolution, so it normalises x: nn.BatchNorm2d(in_channels).")
-for order in ({}, {f"f = {F}\n        way = {WAY}": f"way = {WAY}\n        f = conv2({B})"}):
-    mistake("one BN for two convolutions", order | {B: "self.relu(bn1(conv1(a)))"},
-            "The first BN runs twice and the second one never. Each convolution needs a BN of its own.")
+mistake("one BN for two convolutions",  # with the shortcut first
+        {f"f = {F}\n        way = {WAY}": f"way = {WAY}\n        f = conv2(self.relu(bn1(conv1(a))))"}, ONE_NORM)
 # The convolutions.
 mistake("a bias in a convolution",
         {ONE: "nn.Conv2d(in_channels, width, 3, stride, 1)", TWO: "nn.Conv2d(width, width, 3, 1, 1)",

@@ -63,9 +63,6 @@ mistake("pooling before the convolution", "With average pooling this is the shor
         pool("Avg"), pool("Avg", ", ceil_mode=True"), pool("Max"))
 mistake("swapped in_channels and out_channels", "nn.Conv2d takes the input channels first: nn.Conv2d(in_channels, "
         "out_channels, ...).", f"conv1x1(out_channels, in_channels, stride), {BN}")
-for line in ("x = x.detach()", "return super().forward(x).detach()", "return self[1](self[0](x).detach())"):
-    mistake("the gradient is cut", "Is there a detach(), .data or no_grad() on the way?",
-            f"{BOTH})\n\n    def forward(self, x):\n        {line}\n        return super().forward(x")
 mistake("no projection where the shape stays", "Option C projects even there. The block decides whether it needs a "
         "projection; your class makes one whenever it is asked.",
         f"*([{BOTH}] if stride != 1 or in_channels != out_channels else [])")

@@ -1,7 +1,7 @@
 """Reading error curves: which of the course's networks is which, in notebook 01."""
 
 import re
-from itertools import combinations, permutations
+from itertools import permutations
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -10,13 +10,12 @@ from ..figures.curves import provenance
 from ..figures.style import noted, panels, styled
 from ..models.networks import label
 from ..training.runs import Run, recorded
-from .kit.calls import no_other_parts, part
+from .kit.calls import choice, no_other_parts, part
 from .kit.exercise import Exercise, Wrong
 
 CURVES = {"A": "plain20", "B": "resnet56", "C": "plain56", "D": "resnet20"}
 LOOK = {"A": ("#333333", "o"), "B": ("#333333", "s"), "C": ("#333333", "v"), "D": ("#999999", "^")}
 PARTS = {**CURVES, "overfits": "none"}  # the right answer
-NONE = re.compile(r"(no,)?(none|nobody|noone|notone|notany|neither|nothing|nocurve|nonetwork)|(no|0|zero)\.?$")
 
 
 def _runs() -> dict[str, Run]:
@@ -97,25 +96,11 @@ def named(parts: dict) -> dict[str, str]:
     return {spelled(parts[letter]): letter for letter in CURVES if letter in parts}
 
 
-def overfitting_as_said(given: object) -> str:
-    """The letters of the curves that overfit as the answer says, or "none": for None, False, [] and "None of them."."""
-    said = " ".join(map(str, given)) if isinstance(given, (list, tuple, set)) else str(given or "none")
-    if not said or NONE.match(spelled(said)):
-        return "none"
-    letters = re.sub(r"\b(curves?|and)\b|[.,&]", " ", said.lower()).upper().split()
-    if set(letters) - CURVES.keys():
-        why = 'Give the letter of the curve that overfits, or "none".'
-        raise Wrong("neither a curve nor none", f"overfits={given!r}", why)
-    return ", ".join(sorted(set(letters)))
-
-
-@reading_curves.case("whether every part has an answer", "one of the four names for A, B, C and D; and overfits")
+@reading_curves.case("the four letters", "one of the four names for each")
 def complete(parts):
     no_other_parts(parts, PARTS)
     for letter in CURVES:
         part(parts, letter)
-    if parts.get("overfits", ...) in ("", ...):  # None is an answer here: none of them
-        part(parts, "overfits")
     if strange := [f"{key}={parts[key]}" for key in CURVES if spelled(parts[key]) not in CURVES.values()]:
         raise Wrong(
             "not one of the four names", ", ".join(strange), f"Choose from {', '.join(sorted(CURVES.values()))}."
@@ -138,8 +123,7 @@ def residual_pair(parts):
     "overfitting", "in no network is the test error further above the training error than in the others"
 )
 def overfitting(parts):
-    given = parts.get("overfits", ...)
-    return "nothing said" if given is ... or given == "" else overfitting_as_said(given)
+    return choice(parts, "overfits", [*map(str.lower, CURVES), "none"])
 
 
 # --- The mistakes, by the parts that are wrong.
@@ -155,7 +139,7 @@ for names in permutations(CURVES.values()):
                 "At the same depth, the network with shortcuts ends lower. So the two lowest curves are the ResNets.")
 mistake("degradation taken for overfitting", {"overfits": "C"},
         "C has the highest test error, but the highest training error too: the distance is no larger than for A.")
-for letters in (some for n in (1, 2, 3, 4) for some in combinations(CURVES, n) if some != ("C",)):
-    mistake("overfitting where there is none", {"overfits": letters},
+for letter in "ABD":
+    mistake("overfitting where there is none", {"overfits": letter},
             "Subtract the training error from the test error. Is that distance larger than for the other curves?")
 # fmt: on

@@ -133,8 +133,9 @@ mistake("a ReLU on x before the addition", "A ReLU set the negative values of x 
 mistake("a ReLU on each term instead of on the sum", "This way neither F nor x can subtract. Add first, then apply the "
         "ReLU once.", f"self.relu({F}) + self.relu({S})")
 mistake("missing ReLU after the addition", "The sum goes through self.relu before it leaves the block.", f"{F} + {S}")
-mistake("the shortcut does not start at x", "It got the output of F instead. Keep x as it is, and give the output of F "
-        "another name: out = self.residual(x).", *(f"x = {F}\n    return self.relu(x + {other})" for other in ("x", S)))
+mistake("the shortcut does not start at x", "It got the output of F instead. Keep x as it is: give the output of F "
+        "another name, out = self.residual(x), and add self.shortcut(x).",
+        *(f"x = {F}\n    return self.relu(x + {other})" for other in ("x", S)))
 mistake("F does not start at x", "It got the output of the shortcut instead. Both paths start at the block's input x.",
         f"x = {S}\n    return self.relu({F} + x)")
 mistake("F runs more than once", "Call it once and keep the result: a second call costs time, and updates BN's "

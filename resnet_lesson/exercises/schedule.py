@@ -123,30 +123,31 @@ def two_by_number(iteration, lr=0.1, milestones=PAPER, warmup=0):
 
 
 mistake = schedule.mistake
-REACHED, POWER, WARM = "iteration >= milestone", "0.1 ** sum(", "iteration < warmup"
+REACHED, WARM = "iteration >= milestone", "iteration < warmup"
 COUNT = "sum(iteration >= milestone for milestone in milestones)"
-ANY = "There may be any number of milestones: go through them in a loop, or count how many are reached."
-EPOCHS = "An epoch has 391 iterations, and iteration 32,000 is in the middle of one. The paper counts iterations."
 # fmt: off
 mistake("one iteration too late", {REACHED: "iteration > milestone"},
         "The milestone is reached at iteration 32,000 itself, and the first iteration is number 0: compare "
         "`iteration`, with >=.")
-mistake("counted in epochs", {REACHED: "iteration // 391 * 391 >= milestone"}, EPOCHS)
-mistake("counted in epochs", {REACHED: "iteration // 391 >= milestone // 391"}, EPOCHS)
+for whole in ("iteration // 391 * 391 >= milestone", "iteration // 391 >= milestone // 391"):
+    mistake("counted in epochs", {REACHED: whole},
+            "An epoch has 391 iterations, and iteration 32,000 is in the middle of one. The paper counts iterations.")
 mistake("divided at the milestone only", {REACHED: "iteration == milestone"},
         "From the milestone on, the rate stays divided: compare with >= instead of ==.")
 mistake("the rate is not divided", {COUNT: "0"}, "From iteration 32,000 on it is lr / 10. What is compared with what?")
 mistake("all milestones at once", {COUNT: "(2 * any(iteration >= milestone for milestone in milestones))"},
         "Each milestone divides once, when that milestone is reached. At 32,000, the one at 48,000 is not.")
-mistake("the second milestone is ignored", first_condition_only,
-        "If you test for 32,000 first, the test is still true at 48,000, so the branch after it is never reached. "
-        "Count the milestones instead.")
+for one in (first_condition_only, {COUNT: "any(iteration >= milestone for milestone in milestones)"}):
+    mistake("the second milestone is ignored", one,
+            "The test for 32,000 is still true at 48,000, so a branch after it, or a loop that returns there, never "
+            "gets to 48,000. Count the milestones instead.")
 for wrong in ({"lr * 0.1": "0.1 * 0.1"}, {"lr * 0.1": "0.1 * 0.1", "return lr / 10": "return 0.01"}):
     mistake("the argument lr is not used", wrong, "Every rate is a fraction of lr: lr, lr / 10, lr / 100.")
 mistake("the milestones are hard-coded", {"in milestones": "in (32_000, 48_000)"},
         "Compare with `milestones`, not with 32,000 and 48,000.")
 for two in (two_by_number, {"in milestones": "in milestones[:2]"}):
-    mistake("exactly two milestones", two, ANY)
+    mistake("exactly two milestones", two,
+            "There may be any number of milestones: go through them in a loop, or count how many are reached.")
 mistake("the warm-up is ignored", {WARM: "False"}, "The first `warmup` iterations use lr / 10.")
 for condition in ("iteration <= warmup", "warmup and iteration <= warmup"):
     mistake("the warm-up is one iteration too long", {WARM: condition},

@@ -327,6 +327,8 @@ for wrong in ({CLEAR: "pass"}, {NEXT + CLEAR: "", TRAIN: f"{TRAIN}\n        {CLE
 for text in (lines(CLEAR, STEP, BACK), lines(STEP, CLEAR, BACK)):
     mistake("the step comes before the backward pass", {lines(CLEAR, BACK, STEP): text},
             "In this order the step uses the gradients of the batch before, or none. Call loss.backward() first.")
+mistake("the gradients are cleared before the step", {lines(CLEAR, BACK, STEP): lines(BACK, CLEAR, STEP)},
+        "In this order the step finds no gradients. Call optimiser.zero_grad() before loss.backward().")
 mistake("softmax before the cross-entropy", {CROSS: "cross_entropy(logits.softmax(1), labels)"},
         "cross_entropy takes the logits: it already includes a softmax, and a second one shrinks the gradients.")
 

@@ -88,14 +88,13 @@ def start_curves(study: Study, references: Study) -> Figure:
     figure, axes = panels([f"learning rate {rate:g}" for rate in rates], 5.2, 3.8)
     for ax, rate in zip(axes, rates, strict=True):
         points = [(1 + shares.index(trial["share"]), final(trial)) for trial in study.where(lr=rate)]
-        dots_and_means(ax, points, label="plain-56 that starts near the identity", **(styles(["plain56"])["plain56"]))
+        dots_and_means(ax, points, **styles(["plain56"])["plain56"])
         for place, name in ((0, "plain56"), (len(names) - 1, "resnet56")):
             known = [(place, final(trial)) for trial in references.where(network=name, lr=rate)]
-            dots_and_means(ax, known, **(styles([name])[name]))
+            dots_and_means(ax, known, **styles([name])[name])
         ax.set_xticks(range(len(names)), names)
         ax.set(xlabel="share of He's random weights beside the copy of x", ylim=(0, 1))
-    finish(figure, "wrong answers at the end").legends[0].remove()  # the columns are named already
-    return noted(figure, provenance(study))
+    return noted(finish(figure, "wrong answers at the end"), provenance(study))
 
 
 WITH_BN, WITH_SCALAR, WITHOUT = "with BN", "SkipInit, no BN", "no BN"

@@ -110,7 +110,7 @@ def panels(titles: Sequence[str], width: float, height: float, beside: float = 0
 
 
 def finish(figure: Figure, ylabel: str, percent: bool = True) -> Figure:
-    """Finish the figure that `panels` began: name the y axis and, on the right, each line once.
+    """Finish the figure that `panels` began: name the y axis and, on the right, each line that has a label once.
 
     percent: write errors from 0 to 1 in percent.
     """
@@ -121,7 +121,8 @@ def finish(figure: Figure, ylabel: str, percent: bool = True) -> Figure:
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         for line, name in zip(*ax.get_legend_handles_labels(), strict=True):
             named.setdefault(name, line)
-    figure.legend(named.values(), named.keys(), loc="outside right center")
+    if named:
+        figure.legend(named.values(), named.keys(), loc="outside right center")
     return figure
 
 

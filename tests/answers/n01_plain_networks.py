@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercises of notebook 01: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercises of notebook 01: see tests/exercises/test_exercises.py."""
 
 import torch
 import torch.nn.functional as F
@@ -108,10 +108,8 @@ RIGHT = {
     },
     "reading_curves": {
         "names as build takes them": curves(),
-        "names as people write them": curves("plain-20", "ResNet-56", "Plain 56", "ResNet 20", "nobody"),
-        "overfits nothing, as Python says it": curves(overfits=None),
-        "an empty list": curves(overfits=[]),
-        "a sentence": curves(overfits="None of them overfits."),
+        "names as people write them": curves("plain-20", "ResNet-56", "Plain 56", "ResNet 20", "None."),
+        "with underscores and capitals": curves("PLAIN_20", "RESNET_56", "PLAIN_56", "RESNET_20", "NONE"),
     },
 }
 
@@ -134,8 +132,8 @@ WRONG = {
         "one name twice": (curves(A="plain56"), "one name for two curves"),
         "an unknown name": (curves(A="vgg19"), "not one of the four names"),
         "a part left open": (curves(D=...), "not answered yet"),
-        "degradation": (curves(overfits="curve C"), "degradation taken for overfitting"),
-        "two of them": (curves(overfits=["C", "curve D."]), "overfitting where there is none"),
-        "not sure": (curves(overfits="not sure"), "neither a curve nor none"),
+        "degradation": (curves(overfits="c"), "degradation taken for overfitting"),
+        "another one": (curves(overfits="A"), "overfitting where there is none"),
+        "not sure": (curves(overfits="not sure"), "not one of the choices"),
     },
 }

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercises of notebook 02: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercises of notebook 02: see tests/exercises/test_exercises.py."""
 
 import torch
 import torch.nn.functional as F
@@ -171,7 +171,11 @@ WRONG = {
         ),
         "rows pile up": (piled_up, "rows pile up"),
         "finite differences": (differences, "finite differences instead of autograd"),
-        "rows not cloned": (one_tensor, "all rows are the same tensor"),
+        "rows not cloned": (one_tensor, "all rows are the same"),
+        "each row that of the sum": (
+            lambda f, x: torch.autograd.grad(f(x := x.detach().requires_grad_()).sum(), x)[0].repeat(len(f(x)), 1),
+            "all rows are the same",
+        ),
         "x marked": (marks_x, "the caller's x is changed"),
         "backward on everything": (plain_backward, "the parameters' .grad is changed"),
         "32-bit directions": (lambda f, x: one_hot_rows(f, x, torch.float32), "the precision is lost"),

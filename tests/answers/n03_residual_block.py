@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercises of notebook 03: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercises of notebook 03: see tests/exercises/test_exercises.py."""
 
 import torch
 import torch.nn.functional as F
@@ -252,6 +252,20 @@ def changes(make):
     )
 
 
+class NormForgotten(Base):
+    def forward(self, x):
+        return F.relu(self.residual[:4](x) + self.shortcut(x))
+
+
+class BiasEverywhere(Base):
+    """bias=False is left out of all three convolutions."""
+
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        for conv in [module for module in self.modules() if isinstance(module, nn.Conv2d)]:
+            conv.bias = nn.Parameter(torch.zeros(conv.out_channels))
+
+
 class OwnNorm(nn.Module):
     """BN by hand, as it is often written."""
 
@@ -362,6 +376,12 @@ WRONG = {
             "x is overwritten, so the shortcut does not start at x",
         ),
         "bn1 twice, bn2 forgotten": (OneNormForgotten, "one BN for two convolutions"),
+        "bn2 is never called": (NormForgotten, "a convolution without BN"),
+        "biases everywhere": (BiasEverywhere, "a bias before BN"),
+        "and instead of or": (
+            replacing(make_shortcut=lambda self, i, w, s: Projection(i, w, s) if s != 1 and i != w else nn.Identity()),
+            "projection only where both change",
+        ),
         "a 3x3 as the projection": (
             changes(lambda i, w, s: nn.Sequential(conv3x3(i, w, s), nn.BatchNorm2d(w))),
             "the projection is larger than 1x1",

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercises of notebook 04: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercises of notebook 04: see tests/exercises/test_exercises.py."""
 
 import numpy as np
 import torch
@@ -173,6 +173,11 @@ WRONG = {
         "either of two slips": (
             counts(bottleneck_parameters=11 * 64 * 64 + 6 * 64),
             "3 instead of 3 * 3, or 64 channels at the ends",
+        ),
+        "biases as well": (counts(basic_parameters=WEIGHTS_3X3 + 2 * 64 + 4 * 64), "biases are counted"),
+        "BN of 64 channels, or half of BN": (
+            counts(bottleneck_parameters=WEIGHTS + 3 * 128),
+            "BN with one parameter per channel, or each BN with 64 channels, or biases are counted",
         ),
         "one slip in each block": (
             counts(basic_parameters=WEIGHTS_3X3, bottleneck_macs=WEIGHTS),

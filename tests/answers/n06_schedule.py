@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercise `schedule` of notebook 06: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercise `schedule` of notebook 06: see tests/exercises/test_exercises.py."""
 
 import operator
 from bisect import bisect_right
@@ -79,6 +79,15 @@ def elif_order(iteration, lr=0.1, milestones=PAPER, warmup=0):
         return lr
 
 
+def returns_in_the_loop(iteration, lr=0.1, milestones=PAPER, warmup=0):
+    if iteration < warmup:
+        return lr / 10
+    for milestone in milestones:
+        if iteration >= milestone:
+            return lr / 10
+    return lr
+
+
 def forgotten_return(iteration, lr=0.1, milestones=PAPER, warmup=0):
     if iteration < warmup:
         return lr / 10
@@ -111,6 +120,7 @@ WRONG = {
         "> instead of >=": (slip(">"), "one iteration too late"),
         "epochs": (slip("in epochs"), "counted in epochs"),
         "if, elif": (elif_order, "the second milestone is ignored"),
+        "a return in the loop": (returns_in_the_loop, "the second milestone is ignored"),
         "between the milestones": (band, ""),
         "milestones[0] and [1]": (two_milestones, "exactly two milestones"),
         "<= warmup, where there is one": (warm_until, "the warm-up is one iteration too long"),

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercise `training_loop` of notebook 06: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercise `training_loop` of notebook 06: see tests/exercises/test_exercises.py."""
 
 import torch
 import torch.nn.functional as F
@@ -147,6 +147,13 @@ def adds_up_tensors(network, batches, optimiser, lr_at, epochs=1):
     return history
 
 
+def clears_too_late(network, batches, optimiser, lr_at, epochs=1):
+    """The step of an optimiser whose gradients are cleared first."""
+    step = optimiser.step
+    optimiser.step = lambda: (optimiser.zero_grad(), step())
+    return loop.fit(network, batches, optimiser, lr_at, epochs)
+
+
 def remembers(network, batches, optimiser, lr_at, epochs=1, history=[]):  # noqa: B006
     history += loop.fit(network, batches, optimiser, lr_at, epochs)
     return history
@@ -198,6 +205,7 @@ WRONG = {
             adds_up_tensors,
             ["the graphs of earlier batches are kept", "tensors instead of numbers", AVERAGED],
         ),
+        "zero_grad between backward and step": (clears_too_late, "the gradients are cleared before the step"),
         "two arrays": (after(lambda rows: torch.tensor(rows).T.numpy()), "two lists instead of pairs"),
         "no_grad": (under_no_grad, "your code stopped with RuntimeError"),
         "a default that is a list": (remembers, "the second run is not like the first"),

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercise `filter_direction` of notebook 07: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercise `filter_direction` of notebook 07: see tests/exercises/test_exercises.py."""
 
 from collections import OrderedDict
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercise `lesion` of notebook 07: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercise `lesion` of notebook 07: see tests/exercises/test_exercises.py."""
 
 import contextlib
 import copy

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercise `freeze` of notebook 08: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercise `freeze` of notebook 08: see tests/exercises/test_exercises.py."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercise `replace_head` of notebook 08: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercise `replace_head` of notebook 08: see tests/exercises/test_exercises.py."""
 
 import copy
 
@@ -143,6 +143,10 @@ WRONG = {
         ),
         "on top of the old head": (
             head(lambda old, n: nn.Sequential(old, nn.Linear(5, n))),
+            "other layers than one linear one",
+        ),
+        "a ReLU": (
+            head(lambda old, n: nn.Sequential(nn.Linear(old.in_features, n), nn.ReLU())),
             "other layers than one linear one",
         ),
         "softmax": (behind(nn.Softmax(1)), "a softmax behind the head"),

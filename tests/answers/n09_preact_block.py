@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercise of notebook 09: see tests/test_exercises.py."""
+"""Right and wrong answers to the exercise of notebook 09: see tests/exercises/test_exercises.py."""
 
 import torch
 import torch.nn.functional as F

@@ -3,6 +3,10 @@
 from .exercise import Exercise
 
 SUM = "self.relu(self.residual(x) + self.shortcut(x))"
+NO_BIAS = "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False."
+ONE_NORM = "The first BN runs twice. Each convolution needs a BN of its own, with its own statistics."
+BIASED = {"conv3x3(in_channels, width, stride)": "nn.Conv2d(in_channels, width, 3, stride, 1)",
+          "conv3x3(width, width)": "nn.Conv2d(width, width, 3, padding=1)"}  # fmt: skip
 
 
 # fmt: off
@@ -32,26 +36,23 @@ def mistakes_of_two_convolutions(exercise: Exercise) -> None:
     """Mistakes in conv - BN - ReLU - conv - BN, as PlainBlock and BasicBlock have it."""
     mistakes_of_two_3x3(exercise)
     mistake = exercise.mistake
-    mistake("a bias before BN", {"conv3x3(in_channels, width, stride)": "nn.Conv2d(in_channels, width, 3, stride, 1)",
-            "conv3x3(width, width)": "nn.Conv2d(width, width, 3, padding=1)"},
-            "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False.")
+    mistake("a bias before BN", BIASED, NO_BIAS)
     mistake("missing ReLU before convolution 2", {"relu=nn.ReLU()": "relu=nn.Identity()"},
             "Without a ReLU between them, two convolutions amount to a single linear map.")
     mistake("BN after the ReLU instead of before it",
             {"bn1=nn.BatchNorm2d(width)": "bn1=nn.ReLU()", "relu=nn.ReLU()": "relu=nn.BatchNorm2d(width)"},
             "The order is conv - BN - ReLU: BN centres the values, then ReLU cuts the negative ones.")
     for norm in ("bn1", "bn2"):
-        mistake("a convolution without BN", {f"{norm}=nn.BatchNorm2d(width)": f"{norm}=nn.Identity()"},
-                "Each convolution is followed by BN.")
+        for unused in ({}, after("self.unused = nn.BatchNorm2d(width)")):
+            mistake("a convolution without BN", {f"{norm}=nn.BatchNorm2d(width)": f"{norm}=nn.Identity()"} | unused,
+                    "Each convolution is followed by BN, which forward has to call.")
 
 
 def mistakes_of_every_block(exercise: Exercise, inside: str) -> None:
     """A single BN that runs twice. inside: the name of the sequence of layers."""
     bn1, bn2 = f"self.{inside}.bn1", f"self.{inside}.bn2"
     for line in (f"{bn2} = {bn1}", f"self.unused, {bn2} = {bn2}, {bn1}"):
-        exercise.mistake("one BN for two convolutions", after(line),
-                "Both convolutions have the same number of channels, but each needs statistics of its own: make two "
-                "BN layers.")
+        exercise.mistake("one BN for two convolutions", after(line), ONE_NORM)
 
 
 def mistakes_of_the_sum(exercise: Exercise) -> None:
@@ -76,20 +77,27 @@ def mistakes_of_the_sum(exercise: Exercise) -> None:
             "The shortcut starts at x, the block's input, not at the output of F.")
 
 
-def mistakes_of_the_shortcut(exercise: Exercise, out: str) -> None:
-    """Mistakes in the line that makes the shortcut. out: the block's output channels in its source."""
+def mistakes_of_the_shortcut(exercise: Exercise, out: str, biased: dict[str, str]) -> None:
+    """Mistakes in the line that makes the shortcut.
+
+    out: the block's output channels in its source; biased: the edits that give the convolutions of F a bias.
+    """
     mistake, s = exercise.mistake, f"make_shortcut(shortcut, in_channels, {out}, stride)"
     fits, words = f"stride == 1 and in_channels == {out}", "width" if out == "width" else "4 * width"
     mistake("a ReLU on the projection", {s: f"nn.Identity() if {fits} else nn.Sequential({s}, nn.ReLU())"},
             "The projection is a 1x1 convolution and BN. The only ReLU outside F comes after the addition.")
     mistake("x itself is added where the shape changes", {s: "nn.Identity()"},
             f"Where the shape changes, x does not fit F(x): use a projection if stride != 1 or in_channels != {words}.")
-    mistake("projection only where there is a stride", {s: f"{s} if stride != 1 else nn.Identity()"},
-            f"When the channels change, x does not fit F(x) even at stride 1: use a projection if stride != 1 or "
-            f"in_channels != {words}.")
-    mistake("projection only where the channels change", {s: f"{s} if in_channels != {out} else nn.Identity()"},
-            f"With a stride, x is too large for F(x) even if the channels stay: use a projection if stride != 1 or "
-            f"in_channels != {words}.")
+    for where, condition, why in (
+            ("there is a stride", "stride != 1", "When the channels change, x does not fit F(x) even at stride 1"),
+            ("the channels change", f"in_channels != {out}",
+             "With a stride, x is too large for F(x) even if the channels stay"),
+            ("both change", f"stride != 1 and in_channels != {out}", "One of the two is enough, or instead of and")):
+        mistake(f"projection only where {where}", {s: f"{s} if {condition} else nn.Identity()"},
+                f"{why}: use a projection if stride != 1 or in_channels != {words}.")
+    for lines in ({}, biased):
+        mistake("a bias before BN", lines | {s: f"nn.Identity() if {fits} else nn.Sequential("
+                f"nn.Conv2d(in_channels, {out}, 1, stride), nn.BatchNorm2d({out}))"}, NO_BIAS)
     mistake("the projection does not take the stride",
             {s: f"nn.Identity() if {fits} else Projection(in_channels, {out})"},
             "The 1x1 convolution takes the block's stride too, so that both terms have half the height and width.")

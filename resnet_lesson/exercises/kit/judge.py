@@ -131,11 +131,11 @@ def _where_it_shows(exercise, wrong, found, expected, failed: list[int]) -> list
     return shows_in
 
 
-REMEDIES = {  # part of Python's or torch's message: what to do about it
+REMEDIES = {  # part of the student's line with Python's or torch's message: what to do about it
     r"Module\.__init__\(\) call": "The first line of `__init__` must be `super().__init__()`.",
     r"positional arguments? but|missing \d+ required positional|unexpected keyword": "Compare the arguments with those "
     "that the task names. In a class, `self` comes first.",
-    r"has no attribute '(\w+)'": "Is it created in `__init__`, and spelled the same there?",
+    r"self\.(\w+)\b.* has no attribute '\1'": "Is it created in `__init__`, and spelled the same there?",
     r"input\(\)": "Leave input() out: everything that your code needs is in its arguments.",
 }
 
@@ -149,7 +149,9 @@ def remedy_for(error: Stopped) -> tuple[str, str, str]:
         why = "A part of your answer still raises NotImplementedError: write that part too."
         return "unfinished", "NotImplementedError", why
     where = f"It was raised in your {error.where}." if error.where else "It was raised when your code was called."
-    remedy = next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, error.text)), "")
+    remedy = next(
+        (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, f"{error.where} {error.text}")), ""
+    )
     return f"your code stopped with {error.kind}", str(error), f"{where} {remedy}".rstrip()
 
 
