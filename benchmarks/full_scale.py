@@ -1,8 +1,8 @@
 """What the cells marked *full scale* of notebooks 01 and 07 need on a GPU. Run: python benchmarks/full_scale.py
 
 Does the work of these cells, with CIFAR-10, and prints for each how long it took, and the most memory of the GPU that
-its tensors held. Our goals: 4 GB at most, and 60 s for a loss surface of 51x51 points on 2,048 images, of which 07 draws
-two for each network.
+its tensors held. Our goals: 4 GB at most, and 60 s for a loss surface of 51x51 points on 2,048 images; 07 draws two for
+each network.
 """
 
 import sys

@@ -43,7 +43,7 @@ SHORTCUT = "make_shortcut(shortcut, in_channels, out_channels, stride)"
 # fmt: off
 mistake("expansion forgotten", {"out_channels = width * self.expansion": "out_channels = width"},
         "The output of the block has 4 * width channels; yours has width.")
-mistake("the width is compared with in_channels, not 4 * width",
+mistake("the input channels are compared with width, not with 4 * width",
         {SHORTCUT: "make_shortcut(shortcut, in_channels, width, stride) if stride == 1 and in_channels == width else "
          "Projection(in_channels, out_channels, stride)"},
         "The output has 4 * width channels, so the channels stay the same only if in_channels is 4 * width.")

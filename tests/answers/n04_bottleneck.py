@@ -153,7 +153,7 @@ WRONG = {
         ),
         "compared with width": (
             with_shortcut(lambda i, w, s: nn.Identity() if s == 1 and i == w else projection(i, 4 * w, s)),
-            "the width is compared with in_channels, not 4 * width",
+            "the input channels are compared with width, not with 4 * width",
         ),
         "zeros instead of a projection": (
             with_shortcut(lambda i, w, s: blocks.make_shortcut("A", i, 4 * w, s)),
