@@ -5,10 +5,10 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ..models import resnet
-from .kit.blocks import count, learning
+from .kit.blocks import count, learning, none_hidden
 from .kit.calls import numbers, run
 from .kit.exercise import Exercise, Wrong
-from .kit.networks import Call, arguments, different, must_run, none_hidden, on_the_way, recorder
+from .kit.networks import Call, arguments, different, must_run, on_the_way, recorder
 from .kit.outcomes import agree, attempt
 
 make_stage = Exercise(

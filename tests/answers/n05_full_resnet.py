@@ -305,7 +305,7 @@ WRONG = {
             written(LOOP, "i == 0 -> True", "width * block.expansion -> width"),
             ["the expansion is forgotten", "the stride in every block"],
         ),
-        "a Python list inside": (LooseBlocks, "the blocks are in a Python list"),
+        "a Python list inside": (LooseBlocks, "the layers are in a Python list"),
     },
     "assemble_resnet": {slip: (written(STAGES, slip), mistake) for slip, mistake in NETWORK_SLIPS.items()}
     | {

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .blocks import Planter, as_usual, count, hidden_layers
+from .blocks import Planter, as_usual
 from .calls import numbers, run
 from .exercise import Wrong
 from .outcomes import Stopped, agree, stopped
@@ -86,12 +86,6 @@ def must_run(block: Any) -> None:
         why = "Make each block with the class that you are given, block(in_channels, width, stride), and pass x "
         why += "through it."
         raise Wrong("the given block does not run", f"{block.made} made, none of them called", why)
-
-
-def none_hidden(module: nn.Module) -> None:
-    if hidden_layers(module):
-        why = "PyTorch does not look inside a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
-        raise Wrong("the blocks are in a Python list", f"{count(module)} parameters", why)
 
 
 _maps = functools.cache(numbers)
