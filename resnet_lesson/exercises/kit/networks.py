@@ -108,6 +108,8 @@ def made(answer: Callable, block: Any, depths: tuple[int, ...], **options: int) 
     network = answer(block, depths, **options)
     if not isinstance(network, nn.Module):
         raise Wrong("not a module", type(network).__name__, "Define a class that inherits from nn.Module.")
+    if not block.made:  # said before the shapes, which then do not fit
+        must_run(block)
     return network
 
 
