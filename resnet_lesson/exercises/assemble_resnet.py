@@ -3,10 +3,10 @@
 from itertools import groupby
 
 from ..models import resnet
-from .kit.blocks import count, keeps_nothing, layers_of, learning
+from .kit.blocks import count, keeps_nothing, layers_of, learning, none_hidden
 from .kit.calls import numbers, run
 from .kit.exercise import Exercise, Wrong
-from .kit.networks import arguments, different, made, must_run, none_hidden, on_the_way, recorder, trace
+from .kit.networks import arguments, different, made, must_run, on_the_way, recorder, trace
 from .kit.outcomes import Stopped, attempt, shape
 
 assemble_resnet = Exercise(

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ..models import resnet
-from .kit.blocks import count, learning
+from .kit.blocks import count, learning, none_hidden
 from .kit.calls import numbers, run
 from .kit.exercise import Exercise, Wrong
-from .kit.networks import Call, arguments, different, must_run, none_hidden, on_the_way, recorder
+from .kit.networks import Call, arguments, different, must_run, on_the_way, recorder
 from .kit.outcomes import agree, attempt
 
 make_stage = Exercise(
@@ -114,7 +114,7 @@ mistake("stride has no default", {"stride: int = 1": "stride: int"},
         "make_stage may be called without a stride: def make_stage(block, in_channels, width, depth, stride=1).")
 for count_, name in (("range(depth)", "many"), ("range(depth - 2)", "few")):
     mistake(f"one block too {name}", {COUNT: count_},
-            "The first block is made separately, so depth - 1 others follow: range(depth - 1), or range(1, depth).")
+            "A stage has depth blocks in all. If the first one is made separately, depth - 1 others follow it.")
 mistake("the expansion is forgotten", {OTHER: "block(width, width)"},
         "The output of a block has width * block.expansion channels, so the next block has that many input channels.")
 mistake("the input channels are not updated", {OTHER: "block(in_channels, width)"},
@@ -128,7 +128,8 @@ mistake("the expansion is multiplied into the width",
         "`width` is the inner width: the block itself multiplies it by its expansion.")
 for same in (f"blocks += [{OTHER}] * (depth - 1)", "blocks *= depth"):
     mistake("the same block several times", {LATER: same},
-            "[block(...)] * n repeats a single object, so all of them share its weights. Call block(...) for each one.")
+            "One object runs several times, as in [block(...)] * n, so all share its weights. Call block(...) anew for "
+            "each one.")
 for added in ("*blocks, nn.ReLU()", "*(layer for block in blocks for layer in (block, nn.ReLU()))"):
     mistake("more than blocks", {PACK: f"nn.Sequential({added})"},
             "A stage is nothing but blocks in a row. What else is in yours: a ReLU, a dropout, a BN?")

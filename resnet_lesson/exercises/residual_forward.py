@@ -121,8 +121,8 @@ def mistake(name: str, why: str, *lines: str) -> None:
 
 mistake("the shortcut is not used", "Where a block changes the shape, self.shortcut brings x to the new shape: add "
         "self.shortcut(x) instead of x.", f"self.relu({F} + x)")
-mistake("forgotten shortcut", "That is ReLU(F(x)), which is what a plain block computes. Add self.shortcut(x).",
-        f"self.relu({F})")
+mistake("forgotten shortcut", "That is F alone, as in a plain block. Add self.shortcut(x), and then apply the ReLU.",
+        f"self.relu({F})", F)
 mistake("forgotten F", "That is x alone. What does self.residual(x) return, and where do you add it?",
         f"self.relu({S})", "self.relu(x)")
 mistake("nothing is computed yet", "x comes out as it went in. Write F(x) first, and add the shortcut to it.", "x")

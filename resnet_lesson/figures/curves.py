@@ -98,9 +98,7 @@ def comparison(experiment: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
     for ax, lines in zip(axes, experiment.values(), strict=True):
         for name, errors in lines.items():
             color, marker = look[name]
-            size = (
-                dict(lw=4, ms=8) if name == names[0] else dict(lw=1.5, ms=4)
-            )  # still visible under a line that covers it
+            size = dict(lw=4, ms=8) if name == names[0] else dict(lw=1.5, ms=4)  # visible under the others
             ax.plot(range(1, len(errors) + 1), errors, color=color, marker=marker, label=name, **size)
         ax.set(xlabel="epoch", ylim=(0, 1.02))
         ax.locator_params(axis="x", integer=True)

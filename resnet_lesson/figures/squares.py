@@ -10,32 +10,33 @@ from torch import nn
 
 from .style import RESIDUAL, styled
 
+UNIT = 64  # a square stands for UNIT x UNIT weights
 COLOURS = {"3x3": RESIDUAL[0], "1x1": "#c4c4c4", "1x1 on the shortcut": RESIDUAL[1]}
 
 
-def _layers(block: nn.Module, unit: int) -> list[tuple[str, int, int]]:
+def _layers(block: nn.Module) -> list[tuple[str, int, int]]:
     """For each convolution: its kind, and its number of squares from top to bottom and from left to right."""
     found = []
     for name, layer in block.named_modules():
         if isinstance(layer, nn.Conv2d):
             kernel = layer.kernel_size[0]
             kind = f"{kernel}x{kernel}" + " on the shortcut" * name.startswith("shortcut")
-            found.append((kind, kernel * layer.out_channels // unit, kernel * layer.in_channels // unit))
+            found.append((kind, kernel * layer.out_channels // UNIT, kernel * layer.in_channels // UNIT))
     return found
 
 
 @styled
-def weight_squares(blocks: Mapping[str, nn.Module], unit: int = 64) -> Figure:
-    """The convolutions of each block, one below the other, with one square per `unit` x `unit` weights.
+def weight_squares(blocks: Mapping[str, nn.Module]) -> Figure:
+    """The convolutions of each block, one below the other, with one square per 64 x 64 weights.
 
-    A row stands for `unit` outputs and a column for `unit` inputs, so a 1x1 convolution from 64 to 64 channels is one
-    square, and a 3x3 convolution is nine. The blocks' channels must be multiples of `unit`.
+    A row stands for 64 outputs and a column for 64 inputs, so a 1x1 convolution from 64 to 64 channels is one
+    square, and a 3x3 convolution is nine. The blocks' channels must be multiples of 64.
     """
     figure, ax = plt.subplots()
     left = bottom = 0.0
     words, kinds = [], set()
     for title, block in blocks.items():
-        layers, top = _layers(block, unit), 0.0
+        layers, top = _layers(block), 0.0
         for kind, rows, columns in layers:
             for row, column in product(range(rows), range(columns)):
                 ax.add_patch(Rectangle((left + column, top + row), 0.9, 0.9, facecolor=COLOURS[kind]))

@@ -153,12 +153,15 @@ def step_bands(study: Study, moments: Sequence[str], rows: Sequence[Sequence[str
     return noted(figure, "depth of the layer, 0: first, 1: last convolution\n" + provenance(study))
 
 
+LOWEST = -0.5  # the lower end of the panels of `promises`
+
+
 @styled
-def promises(study: Study, moments: Sequence[str], networks: Sequence[str], lowest: float = -0.5) -> Figure:
+def promises(study: Study, moments: Sequence[str], networks: Sequence[str]) -> Figure:
     """The fraction of a promised decrease of the loss that a step achieves, against the promise: one panel per moment.
 
     Lines show the medians over the seeds, and each dot is one seed. Stars show the step that plain SGD takes at the
-    study's learning rate, one per seed. Shares below `lowest`, and losses that are not finite, are drawn at `lowest`.
+    study's learning rate, one per seed. Shares below LOWEST, and losses that are not finite, are drawn there.
     """
     figure, axes = panels([_moment(moment) for moment in moments], 2.4, 3.4, beside=2.2)
     promised = study.shared["promised"]
@@ -170,11 +173,11 @@ def promises(study: Study, moments: Sequence[str], networks: Sequence[str], lowe
             shares = np.array([one["kept"] for one in found])
             ax.plot(promised, np.median(shares, 0), label=label(name), **style)
             for seed in shares:
-                ax.plot(promised, np.maximum(seed, lowest), "o", ms=3, alpha=0.5, color=style["color"])
-            by_sgd = np.nan_to_num(np.array([one["sgd"] for one in found]), nan=lowest)
+                ax.plot(promised, np.maximum(seed, LOWEST), "o", ms=3, alpha=0.5, color=style["color"])
+            by_sgd = np.nan_to_num(np.array([one["sgd"] for one in found]), nan=LOWEST)
             stars = dict(ms=9, color=style["color"], alpha=0.7, clip_on=False, label=f"{label(name)}: SGD's own step")
-            ax.plot(by_sgd[:, 0], np.maximum(by_sgd[:, 1], lowest), "*", **stars)
+            ax.plot(by_sgd[:, 0], np.maximum(by_sgd[:, 1], LOWEST), "*", **stars)
         ax.axhline(1, color="black", lw=0.8)
-        ax.set(xscale="log", xlim=(min(reach) / 2, max(reach) * 2), ylim=(lowest, 1.3))
+        ax.set(xscale="log", xlim=(min(reach) / 2, max(reach) * 2), ylim=(LOWEST, 1.3))
     finish(figure, "share kept")
     return noted(figure, "decrease of the loss that the step promises\n" + provenance(study))

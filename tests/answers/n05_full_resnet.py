@@ -170,6 +170,17 @@ class Counting(nn.Module):
 # load_torchvision
 
 
+class OnlyTheHead(nn.Module):
+    """Begun at the end: there are no blocks yet, and the shapes do not fit."""
+
+    def __init__(self, block, depths, num_classes=1000):
+        super().__init__()
+        self.fc = nn.Linear(512, num_classes)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
 def by_parts(state):
     """Splitting at the dots."""
     ours = OrderedDict()
@@ -305,10 +316,11 @@ WRONG = {
             written(LOOP, "i == 0 -> True", "width * block.expansion -> width"),
             ["the expansion is forgotten", "the stride in every block"],
         ),
-        "a Python list inside": (LooseBlocks, "the blocks are in a Python list"),
+        "a Python list inside": (LooseBlocks, "the layers are in a Python list"),
     },
     "assemble_resnet": {slip: (written(STAGES, slip), mistake) for slip, mistake in NETWORK_SLIPS.items()}
     | {
+        "no blocks yet": (OnlyTheHead, "the given block does not run"),
         "channels counted in the class": (Counting, "it remembers the network before"),
         "expansion forgotten": (
             written(STAGES, "64 * e -> 64", "128 * e -> 128", "256 * e -> 256"), "the next block forgets the expansion",

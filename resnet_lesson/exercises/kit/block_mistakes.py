@@ -4,7 +4,7 @@ from .exercise import Exercise
 
 SUM = "self.relu(self.residual(x) + self.shortcut(x))"
 NO_BIAS = "BN subtracts each channel's mean, so a bias before it does nothing: pass bias=False."
-ONE_NORM = "The first BN runs twice. Each convolution needs a BN of its own, with its own statistics."
+ONE_NORM = "One BN runs twice. Each convolution needs a BN of its own, with its own statistics."
 BIASED = {"conv3x3(in_channels, width, stride)": "nn.Conv2d(in_channels, width, 3, stride, 1)",
           "conv3x3(width, width)": "nn.Conv2d(width, width, 3, padding=1)"}  # fmt: skip
 

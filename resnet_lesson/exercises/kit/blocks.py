@@ -110,9 +110,7 @@ class Planter(TorchDispatchMode):
 
 def planted(block: nn.Module, x: Tensor) -> nn.Module:
     """The block with planted numbers, so large that its outputs reach beyond 6. It is left in training mode."""
-    if hidden_layers(block):
-        why = "PyTorch does not look inside a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
-        raise Wrong("the layers are in a Python list", f"{count(block)} parameters", why)
+    none_hidden(block)
     as_usual(block)
     block.eval()
     with torch.no_grad(), Planter() as planter:
@@ -145,12 +143,14 @@ def learning(block: nn.Module, x: Tensor) -> int:
     return sum(p.numel() for p in block.parameters() if p.grad is not None)
 
 
-def hidden_layers(block: nn.Module) -> bool:
-    """Whether layers are in a plain list, tuple or dictionary, where PyTorch does not find them."""
-    known = set(block.modules())
-    held = [value for module in known for value in vars(module).values() if isinstance(value, (list, tuple, dict))]
+def none_hidden(module: nn.Module) -> None:
+    """Raise `Wrong` if layers are in a plain list, tuple or dictionary, where PyTorch does not find them."""
+    known = set(module.modules())
+    held = [value for part in known for value in vars(part).values() if isinstance(value, (list, tuple, dict))]
     inside = [item for value in held for item in (value.values() if isinstance(value, dict) else value)]
-    return any(isinstance(item, nn.Module) and item not in known for item in inside)
+    if any(isinstance(item, nn.Module) and item not in known for item in inside):
+        why = "PyTorch does not look inside a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
+        raise Wrong("the layers are in a Python list", f"{count(module)} parameters", why)
 
 
 def reads_values(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .blocks import Planter, as_usual, count, hidden_layers
+from .blocks import Planter, as_usual
 from .calls import numbers, run
 from .exercise import Wrong
 from .outcomes import Stopped, agree, stopped
@@ -88,12 +88,6 @@ def must_run(block: Any) -> None:
         raise Wrong("the given block does not run", f"{block.made} made, none of them called", why)
 
 
-def none_hidden(module: nn.Module) -> None:
-    if hidden_layers(module):
-        why = "PyTorch does not look inside a list, so nothing in it is trained. Use nn.Sequential or nn.ModuleList."
-        raise Wrong("the blocks are in a Python list", f"{count(module)} parameters", why)
-
-
 _maps = functools.cache(numbers)
 
 
@@ -114,6 +108,8 @@ def made(answer: Callable, block: Any, depths: tuple[int, ...], **options: int) 
     network = answer(block, depths, **options)
     if not isinstance(network, nn.Module):
         raise Wrong("not a module", type(network).__name__, "Define a class that inherits from nn.Module.")
+    if not block.made:  # said before the shapes, which then do not fit
+        must_run(block)
     return network
 
 
