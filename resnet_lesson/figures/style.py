@@ -14,7 +14,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from .fonts import legible
 
@@ -118,7 +117,7 @@ def finish(figure: Figure, ylabel: str, percent: bool = True) -> Figure:
     named: dict = {}
     for ax in figure.axes:
         if percent:
-            ax.yaxis.set_major_formatter(PercentFormatter(1))
+            ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         for line, name in zip(*ax.get_legend_handles_labels(), strict=True):
             named.setdefault(name, line)
     if named:
