@@ -16,6 +16,7 @@ from ..datasets import cifar10
 from ..datasets.download import fault
 from ..datasets.quickdraw import STUDY, kept
 from ..training.runs import list_runs, shipped
+from ..training.study import list_studies
 from .shared import add_root
 
 OK, OPTIONAL, BAD = "ok", "--", "BAD"  # OPTIONAL: not here, and not needed
@@ -115,9 +116,11 @@ def _quickdraw(root: Path) -> Check:
 
 
 def _runs() -> Check:
-    folder, runs = os.path.relpath(shipped()), list_runs()
-    if damaged := len(list(shipped().glob("*/run.json"))) - len(runs):
-        return Check(BAD, f"{damaged} recorded runs in {folder} cannot be read", f"git checkout -- {folder}")
+    root, folder = shipped(), os.path.relpath(shipped())
+    runs, studies = list_runs(root), list_studies(root)
+    if damaged := len([*root.glob("*/run.json"), *root.glob("*/study.json")]) - len(runs) - len(studies):
+        fix = f"git checkout -- {folder}, or install the course again"
+        return Check(BAD, f"{damaged} of the records in {folder} cannot be read", fix)
     return Check(OK, f"{len(runs)} recorded runs in {folder}")
 
 

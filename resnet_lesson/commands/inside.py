@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from ..errors import LessonError
+from ..errors import LessonError, unknown
 from ..inside.record import measure
-from ..training.runs import Run, load, own, shipped
+from ..training.runs import Run, list_runs, load, own, shipped
 from .shared import DATASETS, add_device, add_root
 
 
@@ -34,8 +34,11 @@ def find(name: str) -> Run:
 
     Raises LessonError if there is none, or if this command cannot measure it.
     """
-    places = (Path(name), shipped() / name, own() / name)
-    run = load(next((folder for folder in places if (folder / "run.json").exists()), places[1]))
+    there = [folder for folder in (Path(name), shipped() / name, own() / name) if (folder / "run.json").exists()]
+    if not there:
+        known = [run.name for root in (shipped(), own()) for run in list_runs(root)]
+        raise LessonError(unknown("recorded run", name, known))
+    run = load(there[0])
     if run.status != "finished" or run.data["name"] not in DATASETS:
         raise LessonError(
             f"{name} is {run.status}, trained on {run.data['name']}: this command measures finished runs on "

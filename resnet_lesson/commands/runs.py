@@ -37,7 +37,7 @@ def command(args: argparse.Namespace) -> int:
         studies = [] if args.names else list_studies(folder)
         if studies:
             width = max(len(study.folder.name) for study in studies)
-            print("Studies there (trials, question):")
+            print(f"Studies in {folder} (trials, question):")
             for study in studies:
                 print(f"{study.folder.name:{width}}  {len(study.trials):3}  {study.question}")
         chosen += runs

@@ -72,6 +72,11 @@ class Dataset:
         digest.update(self.labels.contiguous().numpy())
         return digest.hexdigest()
 
+    @property
+    def identity(self) -> dict:
+        """What a record keeps of these data: the number of images, and the checksum."""
+        return {"images": len(self), "sha256": self.sha256}
+
 
 def _is_on_cpu(value: object, dtype: torch.dtype) -> bool:
     return isinstance(value, Tensor) and value.dtype == dtype and value.device.type == "cpu"

@@ -32,11 +32,13 @@ def quickdraw(classes: Sequence[str] = STUDY, per_class: int = 500, root: Path |
     Each class is read from `root`/quickdraw/CLASS.npy, which may be the complete published file. If that file is
     missing, damaged, or has fewer drawings, the first `per_class` are fetched (392 kB for 500) and kept.
 
-    Raises ValueError for a class that QuickDraw does not have, and LessonError if drawings are missing and cannot be
+    Raises ValueError for a class that QuickDraw does not have or if nothing is asked for, and LessonError if drawings are missing and cannot be
     fetched, or cannot be written to the disk.
     Source: Google, The Quick, Draw! Dataset, CC BY 4.0; https://github.com/googlecreativelab/quickdraw-dataset
     """
     classes, folder = tuple(classes), Path(root) / "quickdraw"
+    if not classes or per_class < 1:
+        raise ValueError(f"quickdraw needs at least 1 class and 1 drawing of each, not {len(classes)} and {per_class}.")
     if strange := [name for name in classes if name not in names()]:
         every = "`from resnet_lesson.datasets.quickdraw import names; names()` lists them."
         raise ValueError(f"{unknown('QuickDraw class', strange[0], names())} {every}")

@@ -51,7 +51,7 @@ def steps(root: Path) -> Plan:
         return {"moments": found}
 
     shared = {
-        "data": {"name": data.name, "train": {"images": len(data), "sha256": data.sha256}},
+        "data": {"name": data.name, "train": data.identity},
         "recipe": asdict(chosen),
         "precision": "float32",
         "measured on": "the first 256 training images",

@@ -71,15 +71,11 @@ class Experiment(NamedTuple):
             return outcome(self.make(seed=seed, **others), *sets, replace(self.chosen, lr=lr), seed, precision)
 
         shared = {
-            "data": {"name": sets[0].name, "train": _images(sets[0]), "test": _images(sets[1])},
+            "data": {"name": sets[0].name, "train": sets[0].identity, "test": sets[1].identity},
             "recipe": {key: value for key, value in asdict(self.chosen).items() if key != "lr"},
             "precision": precision,
         }
         return Plan(name, self.question, shared, self.settings, trial)
-
-
-def _images(part: Dataset) -> dict:
-    return {"images": len(part), "sha256": part.sha256}
 
 
 def by_name(network: str, seed: int, **options) -> nn.Module:
@@ -215,7 +211,7 @@ def mistaken(mistake: str, seed: int) -> dict:
 
 def mistakes(root: Path) -> Plan:
     shared = {
-        "data": {"name": "shapes10", "train": _images(shapes10(1024, seed=0)), "test": _images(shapes10(512, seed=1))},
+        "data": {"name": "shapes10", "train": shapes10(1024, seed=0).identity, "test": shapes10(512, seed=1).identity},
         "recipe": asdict(recipe("demo").scaled(128)),
         "precision": "float32",
     }

@@ -88,10 +88,11 @@ def record(plan: Plan, folder: Path) -> Study:
         study = Study(plan.name, plan.question, json.loads(json.dumps(plan.shared)), [], [], folder)
         if (folder / "study.json").exists():
             begun = load(folder)
-            if (begun.name, begun.shared) != (study.name, study.shared):
-                raise LessonError(
-                    f"{folder} contains a different study, or one with different data: choose another folder (--out)."
-                )
+            if begun.name != study.name:
+                raise LessonError(f"{folder} contains a different study, {begun.name}: choose another folder (--out).")
+            if differ := [key for key, value in study.shared.items() if begun.shared.get(key) != value]:
+                what = " and a different ".join(differ)
+                raise LessonError(f"{folder} was recorded with a different {what}: choose another folder (--out).")
             study = replace(begun, question=plan.question)  # which may have become wider since
         _save(study)
         for settings in tqdm(plan.settings, desc=folder.name):

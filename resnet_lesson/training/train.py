@@ -105,8 +105,8 @@ def _record(
         recipe=asdict(recipe),
         data={
             "name": train_set.name,
-            "train": {"images": len(train_set), "sha256": train_set.sha256},
-            "test": {"images": len(test_set), "sha256": test_set.sha256},
+            "train": train_set.identity,
+            "test": test_set.identity,
         },
         threads=torch.get_num_threads(),
         machine=machine.describe(device),

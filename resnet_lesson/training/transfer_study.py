@@ -57,8 +57,8 @@ def on_quickdraw(root: Path) -> Plan:
     shared = {
         "network": pretrained("resnet20").source,
         "data": {"name": pool.name, "classes": list(pool.classes)},
-        "pool": {"images": len(pool), "sha256": pool.sha256},
-        "test": {"images": len(test_set), "sha256": test_set.sha256},
+        "pool": pool.identity,
+        "test": test_set.identity,
         "recipe": {key: value for key, value in asdict(recipe).items() if key != "lr"},
         "learning_rates": WAYS,
         "precision": machine.pick_precision(machine.pick_device()),

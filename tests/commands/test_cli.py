@@ -148,6 +148,7 @@ def test_inside_measures_runs_by_name_or_folder_and_names_the_worst_block(capsys
     status, printed, _ = call(capsys, "inside", folders[0].name, name, str(mine / name), "--device", "cpu")
     assert status == 0 and printed.count("without two 75.0%") == 3
     assert seen == [(folder, "shapes10", "cpu") for folder in folders]
+    assert f"Did you mean '{name}'?" in call(capsys, "inside", name.replace("8", "B"))[2]
 
 
 @pytest.mark.parametrize("change", [{"data": {"name": "quickdraw"}}, {"status": "interrupted"}])

@@ -116,3 +116,16 @@ def test_data_that_is_missing_damaged_or_there(tmp_path, monkeypatch):
     for name in STUDY:
         (tmp_path / "quickdraw" / f"{name}.npy").write_bytes(one.getvalue())
     assert found("QuickDraw", tmp_path).level == "ok"
+
+
+@pytest.mark.parametrize("name", ["paper-plain20-seed0/run.json", "doses/study.json"])
+def test_a_damaged_record_is_counted(tmp_path, monkeypatch, name):
+    for record in doctor.shipped().glob("*/*.[jc]s*"):  # run.json, history.csv and study.json
+        copy = tmp_path / record.parent.name / record.name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(record, copy)
+    monkeypatch.setattr(doctor, "shipped", lambda: tmp_path)
+    assert found("recorded runs in", tmp_path).level == "ok"
+    (tmp_path / name).write_text("{")
+    row = found("cannot be read", tmp_path)
+    assert row.level == "BAD" and row.found.startswith("1 of the records in") and "git checkout" in row.fix

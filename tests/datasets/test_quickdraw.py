@@ -147,6 +147,13 @@ def test_a_class_that_does_not_exist_is_refused_before_anything_is_asked(serve, 
     assert server.asked == [] and listing(tmp_path) == []
 
 
+@pytest.mark.parametrize("classes, per_class", [(["apple"], 0), (["apple"], -1), ([], 5)])
+def test_nothing_is_no_data_set(serve, server, tmp_path, classes, per_class):
+    with pytest.raises(ValueError, match="at least 1 class and 1 drawing of each"):
+        quickdraw(classes, per_class, tmp_path)
+    assert server.asked == [] and listing(tmp_path) == []
+
+
 def test_data_quickdraw_puts_classes_in_place_or_says_what_is_wrong(serve, refusing, monkeypatch, tmp_path, capsys):
     words = ["data", "--quickdraw", "wine bottle, panda", "--per-class", "600", "--root", str(tmp_path)]
     status, out, _ = call(capsys, *words)

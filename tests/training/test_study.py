@@ -88,8 +88,12 @@ def test_one_process_records_at_a_time(lab, tmp_path):
 def test_another_study_is_not_mixed_in(lab, tmp_path):
     record(lab.plan, tmp_path / "toy")
     before = (tmp_path / "toy" / "study.json").read_bytes()
-    for other in (replace(lab.plan, shared={"data": {"name": "others"}}), replace(lab.plan, name="tyo")):
-        with pytest.raises(LessonError, match=f"{re.escape(str(tmp_path / 'toy'))} contains a different study"):
+    others = {
+        "contains a different study, toy": replace(lab.plan, name="tyo"),
+        "was recorded with a different data: choose": replace(lab.plan, shared={"data": {"name": "others"}}),
+    }
+    for says, other in others.items():
+        with pytest.raises(LessonError, match=f"{re.escape(str(tmp_path / 'toy'))} {says}"):
             record(other, tmp_path / "toy")
     assert (tmp_path / "toy" / "study.json").read_bytes() == before and len(lab.made) == 4
 
