@@ -32,8 +32,8 @@ def quickdraw(classes: Sequence[str] = STUDY, per_class: int = 500, root: Path |
     Each class is read from `root`/quickdraw/CLASS.npy, which may be the complete published file. If that file is
     missing, damaged, or has fewer drawings, the first `per_class` are fetched (392 kB for 500) and kept.
 
-    Raises ValueError for a class that QuickDraw does not have or if nothing is asked for, and LessonError if drawings are missing and cannot be
-    fetched, or cannot be written to the disk.
+    Raises ValueError for a class that QuickDraw does not have or if nothing is asked for, and LessonError if drawings
+    are missing and cannot be fetched, or cannot be written to the disk.
     Source: Google, The Quick, Draw! Dataset, CC BY 4.0; https://github.com/googlecreativelab/quickdraw-dataset
     """
     classes, folder = tuple(classes), Path(root) / "quickdraw"
