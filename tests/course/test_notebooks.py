@@ -7,6 +7,7 @@ import nbconvert
 import nbformat
 import pytest
 from support.paths import NOTEBOOKS
+from support.stubs import names_in
 
 from notebooks import caption
 
@@ -54,6 +55,15 @@ def test_no_timestamps_widget_state_or_machine_paths_are_stored(path):
 def test_nbconvert_writes_a_python_script(path):
     script, resources = nbconvert.ScriptExporter().from_filename(path)
     assert resources["output_extension"] == ".py" and compile(script, path.name, "exec")
+
+
+def test_a_prediction_can_be_shown_again_after_the_last_cell(path):
+    """Who pressed too late runs that cell again: no later cell may give one of its names to something else."""
+    cells = [cell.source for cell in code_cells(path)]
+    for i, source in enumerate(cells):
+        if ".beside(" in source:
+            rebound = names_in(source)[1] & set().union(*(names_in(later)[0] for later in cells[i + 1 :]))
+            assert rebound == set(), source
 
 
 def test_cells_are_short_and_have_one_idea(path):
