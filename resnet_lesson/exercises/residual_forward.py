@@ -47,7 +47,7 @@ class Parts(nn.Module):
         self.residual, self.shortcut, self.relu = Part(residual), Part(shortcut), nn.ReLU()
 
 
-def y(forward: object, block: nn.Module, x: float) -> Tensor | float:
+def y(forward: Callable, block: nn.Module, x: float) -> Tensor | float:
     """The result of the student's forward for x, as a number if it is a single one."""
     if inspect.isclass(forward):
         why = "Give check() the function alone, ex.check(forward), not the class that it belongs to."
