@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         digest, members = bundle(args.bundle, args.root)
         file = args.bundle.name
         print(f"{args.bundle}: {len(members)} files, {args.bundle.stat().st_size / 1e6:.0f} MB. To unpack it:")
-        print(f"  python -m resnet_lesson data --from {file}")
+        print(f'  python -m resnet_lesson data --from "{file}"')
         print("To serve it on the local network, run `python -m http.server` in a folder with nothing else in it, then")
         print(f'  python -m resnet_lesson data --from "http://THIS-COMPUTER:8000/{file}#sha256={digest}"')
     elif args.source:

@@ -37,7 +37,7 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--seeds", type=int, default=5, help="how many for each network (default: 5); you can add more later"
     )
-    p.add_argument("--networks", type=lambda names: names.split(","), default=NETWORKS, help=some)
+    p.add_argument("--networks", type=lambda names: names.replace(" ", "").split(","), default=NETWORKS, help=some)
     p.add_argument("--jobs", type=int, default=1, help="how many trainings run at the same time (default: 1)")
     p.add_argument("--minutes", type=float, default=float("inf"), help="save and stop before this time is up")
     p.add_argument(

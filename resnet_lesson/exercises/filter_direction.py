@@ -50,8 +50,6 @@ def small() -> nn.Module:
 
 def direction_of(answer: Callable, network: nn.Module, seed: int = 1) -> dict[str, Tensor]:
     """The answer's direction in float64; raises `Wrong` unless each parameter has a tensor of the right shape."""
-    if not callable(answer):
-        raise Wrong("not a function", type(answer).__name__, "Give check() the function itself, without calling it.")
     own, made = dict(network.named_parameters()), answer(network, seed)
     if not isinstance(made, Mapping):
         why = "Return a dictionary: direction[name] is the tensor for the parameter of that name."

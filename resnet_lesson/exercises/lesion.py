@@ -68,7 +68,7 @@ def small(shortcut: str = "A") -> ResNet:
 
 def inside(answer: Callable, network: nn.Module, drop: Sequence[str], body: Callable) -> object:
     """What `body` returns inside the answer's `with`; it gets what the answer yields."""
-    if not callable(answer) or isinstance(answer, contextlib.AbstractContextManager):  # one of contextlib's is callable
+    if isinstance(answer, contextlib.AbstractContextManager):  # one of contextlib's is callable
         raise Wrong("not a function", type(answer).__name__, "Give check() lesion itself, without calling it.")
     made = answer(network, list(drop))
     if inspect.isgenerator(made):

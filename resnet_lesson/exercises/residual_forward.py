@@ -47,12 +47,12 @@ class Parts(nn.Module):
         self.residual, self.shortcut, self.relu = Part(residual), Part(shortcut), nn.ReLU()
 
 
-def y(forward: object, block: nn.Module, x: float) -> Tensor | float:
+def y(forward: Callable, block: nn.Module, x: float) -> Tensor | float:
     """The result of the student's forward for x, as a number if it is a single one."""
     if inspect.isclass(forward):
         why = "Give check() the function alone, ex.check(forward), not the class that it belongs to."
         raise Wrong("a class instead of the function", f"the class {forward.__name__}", why)
-    if isinstance(forward, nn.Module) or not callable(forward):
+    if isinstance(forward, nn.Module):
         why = "Give check() the function itself, ex.check(forward), without calling it."
         raise Wrong("not a function", f"an object of type {type(forward).__name__}", why)
     made = run(forward, block, torch.tensor([[x]]))

@@ -26,8 +26,6 @@ PAPER = (32_000, 48_000)
 
 def rates(answer: Callable, iterations: tuple[int, ...], *options: object) -> dict[str, float]:
     """The learning rate at each iteration, which must be a number."""
-    if not callable(answer):
-        raise Wrong("not a function", type(answer).__name__, "Give check() the function itself, without calling it.")
     found = {f"iteration {i:,}": answer(i, *copy.deepcopy(options)) for i in iterations}
     for where, rate in found.items():
         if rate is None:

@@ -142,8 +142,6 @@ def lr_at(iteration: int) -> float:
 
 def watch(loop: Callable) -> Record:
     """The record of a loop, with a network that is in evaluation mode at first."""
-    if not callable(loop):
-        raise Wrong("not a function", type(loop).__name__, "Give check() the function itself, without calling it.")
     record = Record()
     torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the GPUs too
     network = WatchedNetwork(record).eval()

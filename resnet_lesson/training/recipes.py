@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from ..errors import unknown
 
@@ -52,9 +53,10 @@ class Recipe:
         for name, known in (("schedule", ("step", "one-cycle")), ("normalisation", ("channel", "pixel"))):
             if getattr(self, name) not in known:
                 raise ValueError(unknown(name, getattr(self, name), known))
+        whole = "a whole number of at least 1"
         for name, fits, rule in (
-            ("iterations", self.iterations >= 1, "at least 1"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("iterations", isinstance(self.iterations, Integral) and self.iterations >= 1, whole),
+            ("batch_size", isinstance(self.batch_size, Integral) and self.batch_size >= 1, whole),
             ("lr", 0 < self.lr < float("inf"), "above 0"),
             ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more"),

@@ -103,6 +103,11 @@ def test_an_error_in_a_package_alone_shows_no_line_of_the_package():
     assert "was raised when your code was called" in repr(exercises.plain_block.check(nn.LSTM))
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if callable(getattr(exercises, name).right_answers[0])])
+def test_what_the_code_computes_in_place_of_the_code_is_named(name):
+    assert check(name, torch.zeros(3)).mistakes == ["not a function or class"]
+
+
 def test_what_beginners_forget_is_named():
     class NoForward(nn.Module):
         def __init__(self, in_channels, width, stride=1):

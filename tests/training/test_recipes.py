@@ -61,6 +61,7 @@ def test_scaled_moves_milestones_and_warm_up_along(iterations):
     [
         ({"schedule": "one-cycel"}, "Did you mean 'one-cycle'"),
         ({"iterations": 0}, "iterations .* at least 1, not 0"),
+        ({"iterations": 2.5}, "iterations .* a whole number of at least 1, not 2.5"),
         ({"lr": float("nan")}, "lr .* above 0"),
         ({"momentum": 1.0}, "below 1"),
         ({"weight_decay": -1.0}, "weight_decay .* 0 or more"),

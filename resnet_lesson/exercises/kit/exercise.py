@@ -139,7 +139,7 @@ class Exercise:
         if is_unattempted(answer):
             return Report(self.name, len(self.cases), attempted=False, task=self.task)
         with quiet() as printed:  # a print() in forward would bury the report
-            diagnosis = judge(self, outcomes(self.cases, answer))
+            diagnosis = judge(self, outcomes(self, answer))
         right = [case.tried for i, case in enumerate(self.cases) if i not in diagnosis.failed]
         return Report(self.name, len(self.cases), diagnosis.findings, right, printed=printed.getvalue().splitlines())
 

@@ -1,7 +1,7 @@
 """From a student's answer to findings: the outcome of each case, and which known wrong answers share it."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,13 @@ def outcome(case: "Case", answer: object) -> object:
         return stopped(error)
 
 
-def outcomes(cases: Sequence["Case"], answer: object) -> list:
+def outcomes(exercise: "Exercise", answer: object) -> list:
     """The outcomes of all cases, up to the first one that does not finish."""
+    if callable(exercise.right_answers[0]) and not (callable(answer) or isinstance(answer, dict)):  # of named parts
+        why = "Give check() the function or class itself, not what it computes."
+        return [Wrong("not a function or class", type(answer).__name__, why)] * len(exercise.cases)
     found = []
-    for case in cases:
+    for case in exercise.cases:
         found.append(outcome(case, answer))
         if found[-1] is TOO_LONG:
             break

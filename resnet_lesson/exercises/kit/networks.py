@@ -102,7 +102,7 @@ class Trace:
 
 def made(answer: Callable, block: Any, depths: tuple[int, ...], **options: int) -> nn.Module:
     """The student's network."""
-    if isinstance(answer, nn.Module) or not callable(answer):
+    if isinstance(answer, nn.Module):
         why = "Give check() the class itself, without calling it."
         raise Wrong("an object instead of a class", type(answer).__name__, why)
     network = answer(block, depths, **options)
