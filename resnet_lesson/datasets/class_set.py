@@ -51,7 +51,7 @@ def unbundle(source: str, root: Path) -> list[str]:
                 fetch([address], f"sha256:{digest}", file, otherwise=otherwise)
             placed = unpack(file, _homes(root))
     except (tarfile.TarError, EOFError) as error:
-        raise LessonError(f"{address} is not a class set, or is incomplete ({error}): copy it again.") from error
+        raise LessonError(f"{address} is not a class set, or is incomplete: copy it again.") from error
     if not placed:
         raise LessonError(f"{address} is not a class set: it contains none of the course's files.")
     return placed
