@@ -248,7 +248,7 @@ def table(results: list[Graded]) -> bytes:
         verdicts = [one.verdict(name) if name in one.exercises else "" for name in names]
         remarks = "; ".join(one.remarks)
         writer.writerow([path, *verdicts, one.score, len(one.exercises), round(one.seconds), remarks])
-    return text.getvalue().encode("utf-8-sig")
+    return text.getvalue().encode("utf-8-sig", "replace")
 
 
 def gradescope(results: list[Graded]) -> bytes:

@@ -51,8 +51,7 @@ def unbundle(source: str, root: Path) -> list[str]:
                 fetch([address], f"sha256:{digest}", file, otherwise=otherwise)
             placed = unpack(file, _homes(root))
     except (tarfile.TarError, EOFError) as error:
-        what = str(error).partition(":")[0]  # for a file of another kind, a line for each way of reading it follows
-        raise LessonError(f"{address} is not a class set, or is incomplete ({what}): copy it again.") from error
+        raise LessonError(f"{address} is not a class set, or is incomplete: copy it again.") from error
     if not placed:
         raise LessonError(f"{address} is not a class set: it contains none of the course's files.")
     return placed

@@ -113,9 +113,11 @@ def test_an_output_without_hangul_gets_question_marks_and_the_table_the_name(gra
     assert "03.김민수.ipynb" in (folder / "marks" / "class.csv").read_text(encoding="utf-8-sig")
 
 
-def test_a_name_that_is_no_utf8_does_not_stop_the_table():
+def test_what_is_no_utf8_does_not_stop_the_table():
     odd = "03.\udcb1\udce8.ipynb"  # what Python makes of cp949
-    assert grade.table([grade.Graded(Path(odd))]).decode("utf-8-sig").splitlines()[1].startswith("03.\ufffd")
+    graded = grade.Graded(Path(odd), remarks=[f"code cell 2: FileNotFoundError: {odd}"])
+    row = grade.table([graded]).decode("utf-8-sig").splitlines()[1]
+    assert row.startswith("03.\ufffd") and row.endswith("03.??.ipynb")
 
 
 def test_a_file_that_cannot_be_graded_gets_a_row_with_the_reason_and_a_hidden_one_none(graded):
