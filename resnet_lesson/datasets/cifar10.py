@@ -51,9 +51,10 @@ def cifar10(root: Path | str = "data", mirrors: Sequence[str] = CIFAR10_MIRRORS)
     try:
         return read(folder)
     except Unusable as why:
+        damaged = f", and {archive} is damaged" if archive.exists() else ""  # a whole one is not downloaded
         otherwise = (
-            f"{why}: try again when you are online, copy {CIFAR10_ARCHIVE} to {root} from somebody who has it, or use "
-            f"shapes10(), which needs no download."
+            f"{why}{damaged}: try again when you are online, copy {CIFAR10_ARCHIVE} to {root} from somebody who has "
+            f"it, or use shapes10(), which needs no download."
         )
     with private_folder(folder) as temporary:
         if not archive.exists():  # one that was there stays

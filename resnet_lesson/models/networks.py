@@ -131,7 +131,7 @@ def factory(name: str) -> Callable[..., ResNet]:
     if name in FIXED:
         return FIXED[name]
     for pattern, (make, each, others) in CIFAR.items():
-        if match := re.fullmatch(pattern, name):
+        if match := re.fullmatch(pattern, str(name)):
             numbers = [int(number) for number in match.groups()]
             if numbers[0] >= each + others and numbers[0] % each == others and min(numbers) > 0:
                 return partial(make, *numbers)

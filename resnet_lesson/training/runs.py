@@ -160,7 +160,10 @@ class Run:
         """
         path = self.folder / "weights.safetensors"
         if not path.exists():
-            raise LessonError(f"The run {self.name} was recorded without weights: {path} does not exist.")
+            raise LessonError(
+                f"The run {self.name} was recorded without weights: {path} does not exist. "
+                "Copy it there, or train again in another folder."
+            )
         try:
             with safe_open(path, "pt") as file:
                 answer = json.loads((file.metadata() or {}).get("answer", "null"))
@@ -191,7 +194,10 @@ class Run:
         labels (N,). Raises LessonError if the file is missing or damaged."""
         path = (self.folder or Path("no folder")) / "predictions.safetensors"
         if not path.exists():
-            raise LessonError(f"The run {self.name} was recorded without predictions: {path} does not exist.")
+            raise LessonError(
+                f"The run {self.name} was recorded without predictions: {path} does not exist. "
+                "Copy it there, or train again in another folder."
+            )
         try:
             tensors = load_file(path)
             return tensors["logits"].float(), tensors["labels"].long()

@@ -123,6 +123,9 @@ def test_offline_in_one_line(refusing, tmp_path, capsys):
         cifar10(tmp_path, mirrors=[refusing])
     assert "no connection" in capsys.readouterr().out
     assert listing(tmp_path) == WHOLE
+    (tmp_path / NAME).write_bytes(ARCHIVE[:99])  # half a copy
+    with pytest.raises(LessonError, match=rf"_3 is damaged, and \S+{NAME} is damaged: try again"):
+        cifar10(tmp_path, mirrors=[refusing])
 
 
 def test_nothing_is_unpickled_unchecked(server, tmp_path, monkeypatch, mirror):

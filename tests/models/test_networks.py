@@ -85,10 +85,10 @@ def test_unknown_options_are_refused_in_words(name, options, said):
         build(name, **options)
 
 
-@pytest.mark.parametrize("wrong", ["resnt50", "lab10-6", "", "resnet21", "xresnet20", "resnet20x"])
+@pytest.mark.parametrize("wrong", ["resnt50", "lab10-6", "", "resnet21", "xresnet20", "resnet20x", 20])
 def test_a_name_that_does_not_exist_as_a_whole_gets_a_suggestion_and_the_list(wrong):
     suggestion = {"resnt50": " Did you mean 'resnet50'", "lab10-6": " Did you mean 'lab10_6'"}.get(wrong, "")
-    with pytest.raises(ValueError, match=f"no network '{wrong}'.{suggestion}.*{', '.join(names())}"):
+    with pytest.raises(ValueError, match=f"no network {wrong!r}.{suggestion}.*{', '.join(names())}"):
         build(wrong)
 
 

@@ -44,7 +44,7 @@ def test_predicting_is_in_evaluation_mode_and_leaves_the_modes_even_after_an_err
 
 def test_recorded_predictions_keep_close_decisions_and_huge_logits_and_say_where_they_are_missing(tmp_path):
     run = Run(network={}, recipe={}, data={}, seed=0, precision="", threads=1, machine={}, folder=tmp_path)
-    with pytest.raises(LessonError, match="recorded without predictions"):
+    with pytest.raises(LessonError, match="recorded without predictions.*Copy it there"):
         run.predictions()
     close = torch.tensor([[20.0, 20.001, 0.0], [20.001, 20.0, 0.0], [1e6, -1e6, 0.0]])  # half precision alone: a tie
     run.save_predictions(close, torch.tensor([1, 0, 0]))

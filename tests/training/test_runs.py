@@ -102,7 +102,9 @@ def test_a_broken_record_is_named_with_what_to_do(tmp_path, name, content):
 def test_a_run_without_weights_says_so(tmp_path):
     run = a_run(tmp_path / "one")
     run.save()
-    with pytest.raises(LessonError, match="The run one was recorded without weights: .*weights.safetensors"):
+    with pytest.raises(
+        LessonError, match="The run one was recorded without weights: .*weights.safetensors .*Copy it there"
+    ):
         run.load_weights(build("resnet8"))
 
 
