@@ -158,12 +158,7 @@ class Run:
 
         Raises LessonError if the file is missing or damaged, or if its network had other weights or another forward.
         """
-        path = self.folder / "weights.safetensors"
-        if not path.exists():
-            raise LessonError(
-                f"The run {self.name} was recorded without weights: {path} does not exist. "
-                "Copy it there, or train again in another folder."
-            )
+        path = self._kept("weights")
         try:
             with safe_open(path, "pt") as file:
                 answer = json.loads((file.metadata() or {}).get("answer", "null"))
@@ -172,6 +167,16 @@ class Run:
             why = f"{path} is damaged, or does not belong to this {type(network).__name__} ({type(error).__name__})"
             raise LessonError(f"{why}: build the network that run.json names, or copy the file again.") from error
         return network
+
+    def _kept(self, what: str) -> Path:
+        """The file of the weights or of the predictions. Raises LessonError if it is missing."""
+        path = (self.folder or Path("no folder")) / f"{what}.safetensors"
+        if not path.exists():
+            raise LessonError(
+                f"The run {self.name} was recorded without {what}: {path} does not exist. "
+                "Copy it there, or train again in another folder."
+            )
+        return path
 
     def check_data(self, train_set: Dataset, test_set: Dataset) -> None:
         """Raise LessonError if these are not the images that the run was trained and tested on."""
@@ -192,12 +197,7 @@ class Run:
     def predictions(self) -> tuple[Tensor, Tensor]:
         """The recorded logits (N, classes) of the test images in order, with 0 as the largest of each image, and the
         labels (N,). Raises LessonError if the file is missing or damaged."""
-        path = (self.folder or Path("no folder")) / "predictions.safetensors"
-        if not path.exists():
-            raise LessonError(
-                f"The run {self.name} was recorded without predictions: {path} does not exist. "
-                "Copy it there, or train again in another folder."
-            )
+        path = self._kept("predictions")
         try:
             tensors = load_file(path)
             return tensors["logits"].float(), tensors["labels"].long()

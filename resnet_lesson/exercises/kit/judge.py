@@ -35,7 +35,8 @@ def outcome(case: "Case", answer: object) -> object:
 
 def outcomes(exercise: "Exercise", answer: object) -> list:
     """The outcomes of all cases, up to the first one that does not finish."""
-    if callable(exercise.right_answers[0]) and not (callable(answer) or isinstance(answer, dict)):  # of named parts
+    if callable(exercise.right_answers[0]) and not (callable(answer) or isinstance(answer, dict)):
+        # A dict holds named parts, of which one is the function.
         why = "Give check() the function or class itself, not what it computes."
         return [Wrong("not a function or class", type(answer).__name__, why)] * len(exercise.cases)
     found = []
